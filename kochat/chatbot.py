@@ -1,0 +1,141 @@
+"""`Chatbot`: a checkpoint that one can talk to, ask for likelihoods and look into.
+
+Knows prompt, model and generation; no page, no file format.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from . import checkpoint
+from .errors import ReplyError
+from .generation import generate, greedy_steps, text_pieces
+from .labels import AUTO
+from .model import log_likelihoods, next_token_probabilities
+from .prompt import IGNORE, Prompt
+
+LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with max_length
+
+
+@dataclass(frozen=True)
+class ExplainedStep:
+    """One token of a reply: its text, its probability, the likeliest other tokens with theirs."""
+
+    token: str
+    probability: float
+    runners_up: list[tuple[str, float]]
+
+
+def load(source: str | os.PathLike) -> Chatbot:
+    """A Chatbot from a checkpoint folder or a Hub id. Raises CheckpointError or HubError."""
+    return Chatbot(checkpoint.load(source))
+
+
+class Chatbot:
+    """Talks. It remembers no earlier turn: every question stands alone.
+
+    `label` is one of `labels`, or "auto" for the label that the model itself reads in the question.
+    `strength` is how much the label is strengthened (0: plain greedy; None: the checkpoint's own).
+    Safe to use from several threads.
+    """
+
+    def __init__(self, loaded: checkpoint.Checkpoint):
+        self.name, self.card = loaded.name, loaded.card
+        self.model, self.tokenizer = loaded.model.eval(), loaded.tokenizer
+        self.labels = list(loaded.card.labels)
+        if not self.labels:
+            raise ReplyError("not_for_chat", name=loaded.name)
+        positions = self.model.config.n_positions
+        self.prompt = Prompt(self.tokenizer, min(loaded.card.max_length, positions), loaded.card.strip_punctuation)
+        # Likelihoods are of whole answers, however short the examples were cut in training.
+        self._uncut = replace(self.prompt, max_length=positions)
+
+    def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:
+        """The greedy reply. Raises ReplyError for an empty question or an unknown label."""
+        return "".join(self.stream(question, label, strength))
+
+    def stream(self, question: str, label: str = AUTO, strength: float | None = None) -> Iterator[str]:
+        """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
+        question = self._checked(question)
+        options = self._decoding([(question, self._resolved(question, label))], strength)
+        steps = greedy_steps(self.model, **options, **self._ids())
+        return text_pieces(self.tokenizer, (tokens[0] for tokens in steps))
+
+    def replies(self, asked: Sequence[tuple[str, str]], strength: float | None = None) -> list[str]:
+        """Replies to several (question, label), decoded together."""
+        asked = [(self._checked(question), label) for question, label in asked]
+        unsure = list(dict.fromkeys(question for question, label in asked if label == AUTO))
+        read = dict(zip(unsure, self.predict_labels(unsure), strict=True))
+        known = [
+            (q, max(read[q], key=read[q].get) if label == AUTO else self._resolved(q, label)) for q, label in asked
+        ]
+        return generate(self.model, self.tokenizer, **self._decoding(known, strength)) if known else []
+
+    def predict_label(self, question: str) -> dict[str, float]:
+        """The probability of each label, given the question alone."""
+        return self.predict_labels([self._checked(question)])[0]
+
+    def predict_labels(self, questions: Sequence[str]) -> list[dict[str, float]]:
+        """`predict_label` for several questions at once."""
+        choices = [self.prompt.encode_label_choice(q, label) for q in questions for label in self.labels]
+        scores = log_likelihoods(self.model, choices, self.tokenizer.pad_token_id)
+        n = len(self.labels)
+        rows = torch.tensor(scores, dtype=torch.float64).reshape(len(questions), n).softmax(-1).tolist()
+        return [dict(zip(self.labels, row, strict=True)) for row in rows]
+
+    def score(self, question: str, answer: str, label: str = AUTO) -> float:
+        """log P(answer </s> | question, label), in nats."""
+        return self.scores([(question, answer, self._resolved(question, label))])[0]
+
+    def scores(self, rows: Sequence[tuple[str, str, str]]) -> list[float]:
+        """`score` for several (question, answer, label) at once."""
+        examples = [self._uncut.encode_example(*row) for row in rows]
+        counted = [(e.input_ids, len(e.labels) - e.labels.count(IGNORE)) for e in examples]
+        return log_likelihoods(self.model, counted, self.tokenizer.pad_token_id)
+
+    def explain(self, question: str, label: str = AUTO, runners_up: int = 5) -> list[ExplainedStep]:
+        """The steps of the greedy reply, its </s> included, as the checkpoint decodes without strength."""
+        prompt = self.prompt.encode_prompt(self._checked(question), self._resolved(question, label))
+        steps = greedy_steps(self.model, [prompt], **self._ids())
+        reply = [tokens[0] for tokens in steps] + [self.tokenizer.eos_token_id]
+        rows = next_token_probabilities(self.model, prompt, reply)
+        explained = []
+        for token, row in zip(reply, rows, strict=True):
+            best = row.topk(min(runners_up + 1, len(row)))
+            others = [(i, p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True) if i != token]
+            named = [(self._token_text(i), p) for i, p in others[:runners_up]]
+            explained.append(ExplainedStep(self._token_text(token), row[token].item(), named))
+        return explained
+
+    def _checked(self, question: str) -> str:
+        question = question[-LONGEST_QUESTION:].strip()
+        if not question:
+            raise ReplyError("empty_question")
+        return question
+
+    def _resolved(self, question: str, label: str) -> str:
+        if label == AUTO:
+            read = self.predict_label(question)
+            return max(read, key=read.get)
+        if label not in self.labels:
+            raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
+        return label
+
+    def _ids(self) -> dict[str, int]:
+        return {"eos_id": self.tokenizer.eos_token_id, "pad_id": self.tokenizer.pad_token_id}
+
+    def _decoding(self, asked: Sequence[tuple[str, str]], strength: float | None) -> dict[str, Any]:
+        strength = self.card.strength if strength is None else strength
+        prompts = [self.prompt.encode_prompt(question, label) for question, label in asked]
+        if strength <= 0:
+            return {"prompts": prompts}
+        unlabelled = [self.prompt.encode_prompt(question, None) for question, _ in asked]
+        return {"prompts": prompts, "unlabelled": unlabelled, "strength": strength}
+
+    def _token_text(self, token: int) -> str:
+        return self.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")

@@ -1,0 +1,216 @@
+"""Checkpoints: a folder with a model, its tokenizer and its card; complete, or not there at all.
+
+Knows the folder and the Hub; loads strictly, writes whole or not at all. The model itself is
+`model.py`'s business.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import hub
+from .config import SHIPPED_CHECKPOINTS, home
+from .errors import CheckpointError
+from .labels import CHATBOT_DATA_LABELS
+from .model import Model, Tokenizer, load_model, load_tokenizer, save_model
+
+FORMAT_VERSION = 1
+CARD_FILE = "kochat.json"
+NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
+LONGEST_NAME = 60
+
+
+@dataclass
+class Card:
+    """What kochat.json holds: how to talk to the checkpoint, and where it comes from."""
+
+    labels: list[str] = field(default_factory=list)  # none: a base that was not trained to answer
+    max_length: int = 40
+    strip_punctuation: bool = False
+    strength: float = 0.0  # of the label at decoding, unless asked otherwise
+    base: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)  # settings for whoever fine-tunes it further
+    weights_sha256: str = ""  # of model.safetensors, checked when loaded
+    format_version: int = FORMAT_VERSION
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@dataclass
+class Checkpoint:
+    """A loaded checkpoint."""
+
+    name: str
+    model: Model
+    tokenizer: Tokenizer
+    card: Card
+
+
+def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
+    """Load a checkpoint folder or a Hub id.
+
+    A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
+    without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        card = read_card(folder, needed=not as_base)
+    elif hub.looks_like_hub_id(str(source)):
+        folder = hub.fetch(str(source))
+        card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS))
+    else:
+        raise CheckpointError("no_checkpoint", path=str(source))
+    if card and card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
+        raise CheckpointError("damaged_checkpoint", name=folder.name)
+    tokenizer = load_tokenizer(folder)
+    return Checkpoint(display_name(source), load_model(folder, tokenizer), tokenizer, card or Card())
+
+
+def display_name(source: str | os.PathLike) -> str:
+    """A folder's own name, a Hub id as it is: what a card may say of where a model comes from."""
+    return Path(source).name if Path(source).is_dir() else str(source)
+
+
+def read_card(folder: Path, needed: bool = True) -> Card | None:
+    """The card of a checkpoint folder, whose files must all be there. Raises CheckpointError.
+
+    None where there is no kochat.json and it is not `needed`; then a .bin will do for weights too.
+    """
+    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    if not needed and CARD_FILE in missing:
+        missing.remove(CARD_FILE)
+        if (folder / "pytorch_model.bin").is_file() and "model.safetensors" in missing:
+            missing.remove("model.safetensors")
+    if missing:
+        raise CheckpointError("incomplete_checkpoint", name=folder.name, missing=", ".join(missing))
+    if not (folder / CARD_FILE).is_file():
+        return None
+    try:
+        values = json.loads((folder / CARD_FILE).read_text("utf-8"))
+        known = {f.name for f in fields(Card)}
+        return Card(**{name: value for name, value in values.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+
+
+def folder_of(name: str) -> Path:
+    """Where a new checkpoint of this name goes. Raises CheckpointError for an unsafe name."""
+    return home() / "checkpoints" / safe_name(name)
+
+
+def safe_name(name: str) -> str:
+    """`name` if it can be a folder anywhere: letters of any script, digits, - and _."""
+    name = name.strip()
+    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name):
+        raise CheckpointError("unsafe_name", name=name, longest=LONGEST_NAME)
+    return name
+
+
+def check_free(output: str | os.PathLike) -> None:
+    """Raise CheckpointError where a new checkpoint cannot be called `output`."""
+    if not str(output).strip():
+        raise CheckpointError("unsafe_name", name="", longest=LONGEST_NAME)
+    if Path(output).exists():
+        raise CheckpointError("name_taken", name=Path(output).name)
+
+
+def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
+    """Complete checkpoints by name: the shipped ones first, then what was trained, newest first.
+
+    `for_chat` leaves out bases that were not trained to answer.
+    """
+    shipped = sorted(_complete(SHIPPED_CHECKPOINTS, for_chat), key=lambda path: path.name != "kochat-mini")
+    own = _complete(home() / "checkpoints", for_chat)
+    own.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    found: dict[str, Path] = {}
+    for path in shipped[:1] + own + shipped[1:]:
+        found.setdefault(path.name, path)
+    return found
+
+
+def _complete(parent: Path, for_chat: bool) -> list[Path]:
+    paths = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        if path.name.startswith(".") or not all((path / name).is_file() for name in NEEDED_FILES):
+            continue
+        if not for_chat or read_card(path).labels:
+            paths.append(path)
+    return paths
+
+
+def save(output: str | os.PathLike, model: Model, tokenizer: Tokenizer, card: Card, dtype: str = "float32") -> Path:
+    """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
+
+    `dtype` is that of the saved weights. Raises CheckpointError when the name is taken or the disk is
+    full; nothing half-written stays.
+    """
+    output = Path(output)
+    check_free(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        _write(part, output.name, model, tokenizer, card, dtype)
+        for file in part.iterdir():
+            _sync(file)
+        part.chmod(0o755)
+        part.rename(output)
+        _sync(output.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise CheckpointError("disk_full") from error
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return output
+
+
+def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Card, dtype: str) -> None:
+    save_model(model, folder, dtype)
+    tokenizer.save_pretrained(folder)
+    # transformers indents it, which doubles its size.
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    card.weights_sha256 = _sha256(folder / "model.safetensors")
+    _write_card(folder, name, card)
+
+
+def _write_card(folder: Path, name: str, card: Card) -> None:
+    text = json.dumps(asdict(card), ensure_ascii=False, indent=2)
+    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(name, card), encoding="utf-8")
+
+
+def record(folder: Path, metrics: dict[str, Any]) -> None:
+    """Add figures to the card of a checkpoint. Raises CheckpointError."""
+    card = read_card(folder)
+    card.metrics.update(metrics)
+    _write_card(folder, folder.name, card)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def model_card(name: str, card: Card) -> str:
+    """The README.md of a checkpoint."""
+    return f"# {name}\n"

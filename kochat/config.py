@@ -1,0 +1,152 @@
+"""`TrainingConfig`: every setting of a fine-tuning, once; and where writable things live.
+
+Knows no data, no model and no library.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHIPPED_CHECKPOINTS = PROJECT / "checkpoints"
+DEFAULT_CHECKPOINT = SHIPPED_CHECKPOINTS / "kochat-mini"
+KOGPT2 = "skt/kogpt2-base-v2"
+
+# What the notebook fine-tunes KoGPT2 with. A base of ours brings its own in its kochat.json.
+NOTEBOOK_DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 3e-5, "max_length": 40}
+
+SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
+
+
+def home() -> Path:
+    """Where checkpoints, runs and downloads are written: KOCHAT_HOME, or the project folder."""
+    return Path(os.environ.get("KOCHAT_HOME") or PROJECT)
+
+
+def _setting(default: Any, sentence: str) -> Any:
+    return field(default=default, metadata={"help": sentence})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The settings of one fine-tuning, checked when made (SettingsError).
+
+    A setting that is None takes the base's own default, else the notebook's (`with_defaults`).
+    """
+
+    data: str = _setting("", "A CSV file, a URL, or ChatbotData, emotions or jobs.")
+    base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
+    output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
+    rows: int | None = _setting(None, "Use only the first rows, as the notebook does with 300.")
+    validation_share: float = _setting(0.05, "Share of the questions kept out of training; 0 for none.")
+    epochs: int | None = _setting(None, "Passes over the pairs.")
+    batch_size: int | None = _setting(None, "Pairs a step, for each process.")
+    learning_rate: float | None = _setting(None, "The highest rate of the schedule.")
+    max_length: int | None = _setting(None, "The longest example in tokens; longer ones are cut.")
+    strip_punctuation: bool | None = _setting(None, "Replace ? . ! , by a space, as the notebook does.")
+    schedule: str = _setting("cosine", "How the rate falls after warm-up: cosine, linear or constant.")
+    warmup_share: float = _setting(0.06, "Share of the steps in which the rate rises from 0.")
+    weight_decay: float = _setting(0.01, "AdamW's decay.")
+    max_grad_norm: float = _setting(1.0, "Gradients are clipped to this norm.")
+    dropout: float | None = _setting(None, "Dropout while training; without it the base's own.")
+    label_loss: float = _setting(0.2, "Weight of predicting the label from the question; an answer token counts 1.")
+    question_loss: float = _setting(0.0, "Weight of predicting the question itself.")
+    label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
+    seed: int = _setting(0, "Of the split, the order and the dropout.")
+    precision: str = _setting("auto", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
+    save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
+    sample_questions: tuple[str, ...] = _setting(SAMPLE_QUESTIONS, "Answered after every epoch.")
+
+    def __post_init__(self):
+        object.__setattr__(self, "sample_questions", tuple(self.sample_questions))
+        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, seed=0)
+        _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout")
+        _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
+        _positive(self, 1.0, "learning_rate")
+        _positive(self, 1e6, "max_grad_norm")
+        _one_of(self, schedule=("cosine", "linear", "constant"))
+        _one_of(self, precision=("auto", "float32", "bfloat16"))
+        _one_of(self, save_dtype=("float32", "float16", "bfloat16"))
+
+    def with_defaults(self, base_defaults: dict[str, Any]) -> TrainingConfig:
+        """A copy in which every None that the base, else the notebook, has a default for is filled."""
+        defaults = {**NOTEBOOK_DEFAULTS, "strip_punctuation": False, **base_defaults}
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return replace(self, **missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON can hold them; `from_dict` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """Settings from `to_dict`; unknown names are refused (SettingsError)."""
+        known = {one.name for one in fields(cls)}
+        for name in values:
+            if name not in known:
+                _refuse(name, values[name], "left out", "없는 것")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """The settings of a pre-training; the defaults made the base of kochat-mini."""
+
+    text: str = _setting("", "A file with a line a text, .xz or plain.")
+    output: str = _setting("", "The folder of the new base; it must not exist yet.")
+    pairs: str | None = _setting(None, "Pairs whose training part the tokenizer learns from too.")
+    vocabulary: int = _setting(6000, "Tokens.")
+    layers: int = _setting(6, "Transformer blocks.")
+    width: int = _setting(224, "Numbers a token is made of.")
+    heads: int = _setting(7, "Attention heads; they share the width.")
+    positions: int = _setting(192, "The longest input in tokens.")
+    block: int = _setting(128, "Tokens of an example.")
+    batch_size: int = _setting(16, "Blocks a step.")
+    passes: int = _setting(1, "Passes over the text.")
+    learning_rate: float = _setting(1.5e-3, "The highest rate of the schedule.")
+    lines: int | None = _setting(None, "Use only the first lines.")
+    seed: int = _setting(0, "Of the order of the lines and the first weights.")
+
+    def __post_init__(self):
+        _at_least(self, vocabulary=300, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
+        _at_least(self, lines=1, seed=0)
+        _positive(self, 1.0, "learning_rate")
+
+
+def _refuse(name: str, value: object, allowed: str, allowed_ko: str):
+    raise SettingsError("bad_setting", field=name, value=value, allowed=allowed, allowed_ko=allowed_ko)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _at_least(config: TrainingConfig, **lowest: int):
+    for name, low in lowest.items():
+        value = getattr(config, name)
+        if value is not None and not (isinstance(value, int) and _is_number(value) and value >= low):
+            _refuse(name, value, f"a whole number from {low}", f"{low} 이상의 정수")
+
+
+def _between(config: TrainingConfig, low: float, high: float, *names: str):
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (_is_number(value) and low <= value <= high):
+            _refuse(name, value, f"from {low} to {high}", f"{low}에서 {high} 사이의")
+
+
+def _positive(config: TrainingConfig, high: float, name: str):
+    value = getattr(config, name)
+    if value is not None and not (_is_number(value) and 0 < value <= high):
+        _refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
+
+
+def _one_of(config: TrainingConfig, **choices: tuple[str, ...]):
+    for name, allowed in choices.items():
+        if (value := getattr(config, name)) not in allowed:
+            _refuse(name, value, "one of " + ", ".join(allowed), ", ".join(allowed) + " 중 하나인")

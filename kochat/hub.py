@@ -1,0 +1,53 @@
+"""Download a model repository from the Hugging Face Hub; nothing is loaded here.
+
+Knows huggingface_hub and its failures; every one comes out as a HubError with a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+from .errors import HubError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WANTED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "kochat.json",
+)
+TIMEOUT = 8.0  # seconds in which the Hub has to answer
+
+
+def looks_like_hub_id(source: str) -> bool:
+    """Whether `source` can be owner/name on the Hub."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) is not None and not source.startswith("checkpoints/")
+
+
+def fetch(repo: str, revision: str = "main") -> Path:
+    """The folder of a Hub model in the local cache, downloaded where needed.
+
+    Where the Hub is out of reach, a copy from before is used. Raises HubError.
+    """
+    try:
+        info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
+        names = {file.rfilename for file in info.siblings or []}
+        # One file of weights is enough, and safetensors cannot hold code.
+        weights = next((name for name in WEIGHTS if name in names), WEIGHTS[0])
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, weights]))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise HubError("hub_no_model", name=repo) from error
+    except (OSError, httpx2.HTTPError) as error:
+        try:
+            kept = snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, *WEIGHTS], local_files_only=True)
+        except LocalEntryNotFoundError:
+            raise HubError("hub_unreachable", name=repo) from error
+        return Path(kept)

@@ -1,0 +1,240 @@
+"""Models and tokenizers: load them, make small new ones, and the loss.
+
+Knows transformers and torch; no data file and no training loop. A folder or a Hub id goes in; errors
+of files and network come out as CheckpointError or HubError.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tokenizers
+import torch
+from safetensors import SafetensorError
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import nn
+from torch.nn import functional
+from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from .batches import Batch
+from .errors import CheckpointError
+from .prompt import CHAT_TEMPLATE, EOS, IGNORE, LABEL_MARK, MASK, PAD, SPECIALS, SYSTEM, UNK, USER, Part
+
+Model = GPT2LMHeadModel
+Tokenizer = PreTrainedTokenizerFast
+
+# The names of the special tokens, for whatever folder the tokenizer comes from (notebook, cell 19).
+SPECIAL_TOKENS = {
+    "bos_token": EOS,
+    "eos_token": EOS,
+    "unk_token": UNK,
+    "pad_token": PAD,
+    "mask_token": MASK,
+    "extra_special_tokens": [USER, LABEL_MARK, SYSTEM],
+}
+
+
+def make_tokenizer(texts: Iterable[str], vocabulary: int, alphabet: int = 1500) -> PreTrainedTokenizerFast:
+    """Train a BPE tokenizer of `vocabulary` tokens in the manner of KoGPT2's (▁ for a space).
+
+    The `alphabet` most frequent characters have tokens of their own; all others, emoji too, are
+    written as their UTF-8 bytes, so nothing is unknown.
+    """
+    tokenizer = tokenizers.Tokenizer(models.BPE(unk_token=UNK, byte_fallback=True, fuse_unk=True))
+    # macOS sends Korean as separate letters (NFD); the model knows syllables.
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"[^\S\n]+"), " "), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always"), decoders.Fuse()]
+    )
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[*SPECIALS, *byte_tokens],
+        limit_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    # The trainer marks the bytes as special; someone who types <0x41> must not get an A.
+    description = json.loads(tokenizer.to_str())
+    description["added_tokens"] = [t for t in description["added_tokens"] if t["content"] in SPECIALS]
+    return _fast_tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
+
+
+def _fast_tokenizer(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS)
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, layers: int, width: int, heads: int, positions: int, seed: int = 0
+) -> GPT2LMHeadModel:
+    """A randomly filled GPT-2 for this tokenizer; `positions` is its longest input in tokens."""
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=positions,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return GPT2LMHeadModel(config)
+
+
+class Loss(NamedTuple):
+    """What a batch gives: the number to minimise, and what is reported."""
+
+    objective: torch.Tensor  # scalar, with the weighted parts
+    answer: torch.Tensor  # scalar: summed negative log-likelihood of the answers, nats
+    tokens: torch.Tensor  # scalar: how many answer tokens, </s> counted
+
+
+def loss(model: nn.Module, batch: Batch, label_loss: float = 0.0, question_loss: float = 0.0) -> Loss:
+    """The mean negative log-likelihood of the answer tokens and their </s>, as `objective`.
+
+    Label and question tokens join it with their weights, per answer token. Unlike the notebook's
+    (cell 39) it has no constant for masked positions and no <pad> target after </s>; the gradient is
+    the same but for the count that it divides by.
+    """
+    hidden = model.transformer(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    weight_of_part = hidden.new_tensor([0.0, question_loss, label_loss, 1.0], dtype=torch.float32)
+    parts, targets = batch["parts"][:, 1:], batch["input_ids"][:, 1:]
+    is_answer = batch["labels"][:, 1:] != IGNORE
+    weights = weight_of_part[parts]
+    learned = weights > 0  # logits only where there is loss: most of the work is in the vocabulary
+    logits = model.lm_head(hidden[:, :-1][learned])
+    losses = functional.cross_entropy(logits.float(), targets[learned], reduction="none")
+    tokens = is_answer.sum()
+    objective = (losses * weights[learned]).sum() / tokens.clamp(min=1)
+    return Loss(objective, losses.detach()[is_answer[learned]].sum(), tokens)
+
+
+SCORED_AT_ONCE = 64  # sequences
+
+
+@torch.inference_mode()
+def log_likelihoods(model: nn.Module, counted: Sequence[tuple[list[int], int]], pad_id: int) -> list[float]:
+    """For each (token ids, n): log P(the last n tokens | those before), in nats."""
+    scores = [0.0] * len(counted)
+    by_length = sorted(range(len(counted)), key=lambda i: len(counted[i][0]))
+    for start in range(0, len(by_length), SCORED_AT_ONCE):
+        chosen = by_length[start : start + SCORED_AT_ONCE]
+        rows = [counted[i] for i in chosen]
+        longest = max(len(ids) for ids, _ in rows)
+        ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in rows], device=model.device)
+        length = torch.tensor([[len(ids)] for ids, _ in rows], device=model.device)
+        scored = torch.tensor([[n] for _, n in rows], device=model.device)
+        place = torch.arange(longest, device=model.device)[None]
+        mask = place < length
+        # The token at place i is predicted at place i - 1.
+        predicted = ((place >= length - scored) & mask)[:, 1:]
+        hidden = model.transformer(ids, attention_mask=mask.long()).last_hidden_state[:, :-1]
+        logits = model.lm_head(hidden[predicted]).float()
+        tokens = -functional.cross_entropy(logits, ids[:, 1:][predicted], reduction="none")
+        row_of = predicted.nonzero()[:, 0]
+        sums = torch.zeros(len(rows), dtype=torch.float64, device=model.device).index_add(0, row_of, tokens.double())
+        for i, total in zip(chosen, sums.tolist(), strict=True):
+            scores[i] = total
+    return scores
+
+
+@torch.inference_mode()
+def next_token_probabilities(model: nn.Module, prompt: list[int], reply: list[int]) -> torch.Tensor:
+    """P(token | prompt and the reply so far) at each token of `reply`: shape (len(reply), vocabulary)."""
+    ids = torch.tensor([prompt + reply[:-1]], device=model.device)
+    hidden = model.transformer(ids).last_hidden_state[0, len(prompt) - 1 :]
+    return model.lm_head(hidden).float().softmax(-1)
+
+
+class LossModule(nn.Module):
+    """`loss` as a module, so that accelerate can wrap its forward (precision, several processes)."""
+
+    def __init__(self, model: GPT2LMHeadModel, label_loss: float = 0.0, question_loss: float = 0.0):
+        super().__init__()
+        self.model, self.label_loss, self.question_loss = model, label_loss, question_loss
+
+    def forward(self, batch: Batch) -> Loss:
+        """See `loss`."""
+        return loss(self.model, batch, self.label_loss, self.question_loss)
+
+
+def set_dropout(model: GPT2LMHeadModel, share: float) -> None:
+    """Make every dropout of the model leave out `share` of its inputs while training."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+    model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = share
+
+
+# What transformers, torch, safetensors and tokenizers raise for files that are damaged.
+UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder, with our special tokens (notebook, cell 19).
+
+    KoGPT2's config names GPT2Tokenizer, which cannot read Korean; its tokenizer.json is right. A
+    GPT-2 of others gets the tokens it lacks. Raises CheckpointError.
+    """
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(
+            folder, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS
+        )
+    except UNREADABLE as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+    # A file may hold them without the flag that makes them special.
+    tokenizer.backend_tokenizer.add_special_tokens(
+        [tokenizers.AddedToken(token, special=True, normalized=False) for token in SPECIALS]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+    """The GPT-2 of a folder in float32, its vocabulary grown to the tokenizer's. Raises CheckpointError.
+
+    Strict: transformers fills weights that are missing at random; here the folder is refused.
+    """
+    try:
+        found = AutoConfig.from_pretrained(folder).model_type
+        if found != "gpt2":
+            raise CheckpointError("not_a_gpt2", name=folder.name, found=found)
+        model, info = GPT2LMHeadModel.from_pretrained(
+            folder, dtype=torch.float32, weights_only=True, output_loading_info=True
+        )
+    except UNREADABLE as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+    # Old checkpoints hold masks that are computed today.
+    extra = [k for k in info["unexpected_keys"] if not k.endswith((".attn.bias", ".attn.masked_bias"))]
+    finite = all(tensor.isfinite().all() for tensor in model.parameters())
+    if extra or info["missing_keys"] or info["mismatched_keys"] or info["error_msgs"] or not finite:
+        raise CheckpointError("damaged_checkpoint", name=folder.name)
+    if len(tokenizer) > model.config.vocab_size:
+        model.resize_token_embeddings(len(tokenizer))
+    for config in (model.config, model.generation_config):
+        config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def save_model(model: GPT2LMHeadModel, folder: Path, dtype: str) -> None:
+    """Write config.json and model.safetensors with weights of `dtype`; the model itself stays as it is."""
+    weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=weights)
+
+
+assert len(Part) == 4, "loss() has a weight for each part"

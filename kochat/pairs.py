@@ -1,0 +1,139 @@
+"""Pairs: a file, a URL or the name of a known dataset becomes a table of Q, A and label.
+
+Knows pandas and files; no token and no model. Every refusal is a DataError with a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+
+from .config import home
+from .errors import DataError
+
+COLUMNS = ["Q", "A", "label"]
+CHATBOT_DATA_URL = "https://raw.githubusercontent.com/songys/Chatbot_data/master/ChatbotData.csv"
+SAMPLES = Path(__file__).parent / "samples"
+DATASETS = {
+    "ChatbotData": CHATBOT_DATA_URL,
+    "emotions": str(SAMPLES / "emotions.csv"),
+    "jobs": str(SAMPLES / "jobs.csv"),
+}
+DOWNLOAD_TIMEOUT = 20  # seconds without a byte
+ROWS_NAMED = 8  # bad rows that one sentence lists
+
+
+def read_pairs(source: str | os.PathLike, rows: int | None = None, cache: Path | None = None) -> pd.DataFrame:
+    """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
+
+    `source` is a CSV file (UTF-8 with or without BOM, or CP949), a URL of one, or a name in DATASETS;
+    `rows` keeps only the first ones (notebook, cell 8); a download is kept in `cache`
+    (default: `cache/` under KOCHAT_HOME). Raises DataError.
+    """
+    source = DATASETS.get(str(source), str(source))
+    path = download(source, cache or home() / "cache") if is_url(source) else Path(source)
+    if not path.is_file():
+        raise DataError("no_file", path=source)
+    return _checked(_read_table(path), path.name)[:rows]
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` is to be downloaded."""
+    return source.startswith(("http://", "https://"))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    data = path.read_bytes()
+    for encoding in ("utf-8-sig", "cp949"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        break
+    else:
+        raise DataError("not_csv", name=path.name)
+    if "\0" in text:
+        raise DataError("not_csv", name=path.name)
+    if not text.strip():
+        raise DataError("no_rows", name=path.name)
+    with tempfile.SpooledTemporaryFile(mode="w+", encoding="utf-8", newline="") as decoded:
+        decoded.write(text)
+        decoded.seek(0)
+        try:
+            return pd.read_csv(decoded, dtype=str, keep_default_na=False, skip_blank_lines=False)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise DataError("not_csv", name=path.name) from error
+
+
+def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        found = ", ".join(table.columns[:6])
+        raise DataError("no_column", name=name, missing=", ".join(missing), found=found)
+    table = table[COLUMNS].map(str.strip)
+    # A line with nothing in it is not a row; spreadsheets leave such lines at the end.
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise DataError("no_rows", name=name)
+    empty = table.index[(table == "").any(axis=1)]
+    if len(empty):
+        # As a spreadsheet counts: the header is row 1.
+        listed = ", ".join(str(i + 2) for i in empty[:ROWS_NAMED]) + (" …" if len(empty) > ROWS_NAMED else "")
+        raise DataError("empty_cells", name=name, count=len(empty), rows=listed)
+    return table.reset_index(drop=True)
+
+
+def download(url: str, cache: Path) -> Path:
+    """The file at `url`, kept in `cache`; a second call needs no network.
+
+    It comes into the cache only when it arrived whole and reads as pairs. Raises DataError.
+    """
+    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + url.rstrip("/").rsplit("/", 1)[-1]
+    target = cache / name
+    if target.is_file():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        part = Path(folder) / name
+        try:
+            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as response, part.open("wb") as file:
+                shutil.copyfileobj(response, file)
+                expected = response.headers.get("Content-Length")
+        except (urllib.error.URLError, OSError) as error:
+            raise DataError("no_download", url=url, reason=getattr(error, "reason", error)) from error
+        if expected is not None and part.stat().st_size != int(expected):
+            raise DataError("damaged_download", url=url)
+        _checked(_read_table(part), name)
+        part.replace(target)
+    return target
+
+
+def split_by_question(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and validation pairs; no question is in both.
+
+    `share` of the distinct questions, drawn with `seed`, are kept for validation.
+    """
+    questions = sorted(table["Q"].unique())
+    held_out = set(random.Random(seed).sample(questions, round(share * len(questions))))
+    is_validation = table["Q"].isin(held_out)
+    return table[~is_validation], table[is_validation]
+
+
+def describe(source: str, table: pd.DataFrame) -> dict:
+    """What a checkpoint remembers of its data: public name or file name, rows, sha256 of the pairs."""
+    name = source if source in DATASETS or is_url(source) else Path(source).name
+    return {"source": name, "rows": len(table), "sha256": fingerprint(table)}
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """sha256 of the pairs, the same for the same pairs in any file format."""
+    return hashlib.sha256(table[COLUMNS].to_csv(index=False, lineterminator="\n").encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""The prompt: the only place that knows how a pair becomes token ids.
+
+    <usr> question <unused1> label <sys> answer </s>
+
+Each piece of text is encoded on its own by a copy of the tokenizer that knows no special tokens, and
+the structural ids are put between the pieces, so whoever types `<sys>` or `</s>` types text, never
+structure. Knows a tokenizer, no model and no tensor. Source: the notebook's ChatbotDataset, with the
+label moved from generation only into training too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import tokenizers
+
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+USER, SYSTEM, LABEL_MARK = "<usr>", "<sys>", "<unused1>"
+EOS, PAD, UNK, MASK = "</s>", "<pad>", "<unk>", "<unused0>"
+SPECIALS = (PAD, EOS, USER, LABEL_MARK, SYSTEM, UNK, MASK)
+
+IGNORE = -100  # what torch's cross entropy leaves out
+
+CHAT_TEMPLATE = (
+    # The bot has no memory, so only the last turn of the user becomes the prompt.
+    "{%- set question = (messages | selectattr('role', 'equalto', 'user') | list | last)['content'] -%}"
+    "{{- '<usr>' + question + '<unused1>' + (label or '') + '<sys>' -}}"
+    "{%- if messages[-1]['role'] == 'assistant' -%}{{- messages[-1]['content'] + '</s>' -}}{%- endif -%}"
+)
+
+
+class Part(IntEnum):
+    """What a token of an example is."""
+
+    STRUCTURE = 0
+    QUESTION = 1
+    LABEL = 2  # the label's tokens and the <sys> that ends them
+    ANSWER = 3  # the answer's tokens and their </s>
+
+
+@dataclass(frozen=True)
+class Example:
+    """One encoded pair; the three lists have one entry a token.
+
+    `labels` is -100 everywhere but on the answer and its </s>. `cut` says that tokens were left out.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    parts: list[int]
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Encodes prompts and examples for one checkpoint.
+
+    `max_length` is the longest example in tokens; `strip_punctuation` replaces ? . ! , by a space in
+    question and answer, as the notebook does.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    max_length: int
+    strip_punctuation: bool = False
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a piece of text; never one of the structural ids."""
+        if self.strip_punctuation:
+            text = re.sub(r"[?.!,]", " ", text)
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
+        # Half a surrogate pair (a broken emoji from a browser) cannot be encoded.
+        clean = text.strip().encode("utf-8", "replace").decode()
+        return self._text_tokenizer.encode(clean, add_special_tokens=False).ids if clean else []
+
+    @cached_property
+    def _text_tokenizer(self) -> tokenizers.Tokenizer:
+        # Not `split_special_tokens=True` a call: that switches the shared tokenizer, so that another
+        # thread's text may turn into structure, and it leaves tokens alone that are not flagged special.
+        description = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        added = description["added_tokens"]
+        description["added_tokens"] = [t for t in added if not re.fullmatch(r"</?\w+>", t["content"])]
+        description["post_processor"] = description["truncation"] = description["padding"] = None
+        return tokenizers.Tokenizer.from_str(json.dumps(description))
+
+    def _id(self, token: str) -> int:
+        return self.tokenizer.convert_tokens_to_ids(token)
+
+    def _label_ids(self, label: str) -> list[int]:
+        # A label is a name, not prose: its punctuation stays.
+        return self._encode(label)
+
+    def _cut(self, question: list[int], label: list[int], label_text: str | None) -> list[int]:
+        """The notebook's rule: a question that leaves no room keeps its last max_length // 2 tokens."""
+        structure = len(label) + 3  # <usr>, <unused1>, <sys>
+        if structure + 2 > self.max_length:
+            raise DataError("label_too_long", label=label_text, max_length=self.max_length)
+        if len(question) + structure < self.max_length:
+            return question
+        return question[-min(self.max_length // 2, self.max_length - structure - 1) :]
+
+    def _head(self, question: str, label: str | None) -> tuple[list[int], list[int], bool]:
+        """Ids and parts up to and with <sys>, and whether the question was cut."""
+        label_ids = [] if label is None else self._label_ids(label)
+        whole = self.text_ids(question)
+        kept = self._cut(whole, label_ids, label)
+        ids = [self._id(USER), *kept, self._id(LABEL_MARK), *label_ids, self._id(SYSTEM)]
+        label_part = Part.STRUCTURE if label is None else Part.LABEL
+        parts = [Part.STRUCTURE] + [Part.QUESTION] * len(kept) + [Part.STRUCTURE]
+        parts += [label_part] * (len(label_ids) + 1)
+        return ids, parts, len(kept) < len(whole)
+
+    def encode_prompt(self, question: str, label: str | None) -> list[int]:
+        """Ids that the reply continues; `label=None` is the prompt without a label."""
+        return self._head(question, label)[0]
+
+    def encode_label_choice(self, question: str, label: str) -> tuple[list[int], int]:
+        """Ids up to and with <sys>, and how many of the last ones tell this label from the others."""
+        ids, parts, _ = self._head(question, label)
+        return ids, parts.count(Part.LABEL)
+
+    def encode_example(self, question: str, answer: str, label: str | None) -> Example:
+        """One pair as an Example of at most max_length tokens.
+
+        Raises DataError where the label alone leaves no room.
+        """
+        ids, parts, cut = self._head(question, label)
+        whole = [*self.text_ids(answer), self._id(EOS)]
+        kept = whole[: self.max_length - len(ids)]
+        return Example(
+            input_ids=ids + kept,
+            labels=[IGNORE] * len(ids) + kept,
+            parts=[int(part) for part in parts] + [int(Part.ANSWER)] * len(kept),
+            cut=cut or len(kept) < len(whole),
+        )

@@ -1,0 +1,177 @@
+"""A local stand-in for the Hugging Face Hub: it serves folders as model repositories to the real client.
+
+    with HubServer({"skt/kogpt2-base-v2": folder}) as server:
+        subprocess.run([sys.executable, ...], env=server.environment(tmp_path))
+
+The client reads HF_ENDPOINT when it is imported, so the code under test runs in a process of its own.
+Read-only: there is no way to push.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+DATE = "2021-05-01T00:00:00.000Z"
+
+
+class HubServer:
+    """Serve `repos` (repository id to folder) on a free port of 127.0.0.1 until the `with` block ends.
+
+    Attributes to change at any time:
+        broken: drop each connection without an answer.
+        status: answer each request with this status (say 503).
+        delay: wait so many seconds before each answer.
+        cut_after: send only the first so many bytes of each file, then drop the connection.
+        short: with `cut_after`, claim that these bytes are all there is, as some proxies do.
+    """
+
+    def __init__(self, repos: dict[str, str | Path]):
+        self.repos = {name: Path(folder) for name, folder in repos.items()}
+        self.requests: list[str] = []  # "GET /path?query" in the order of arrival
+        self.broken = False
+        self.status: int | None = None
+        self.delay = 0.0
+        self.cut_after: int | None = None
+        self.short = False
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.hub = self  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def environment(self, home: str | Path, **more: str) -> dict[str, str]:
+        """This process's environment, with the Hub at this server, an empty cache in `home`, and online."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+        here = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
+        return kept | here | more
+
+    def files(self, repo: str) -> dict[str, bytes]:
+        """The files of a repository by path."""
+        folder = self.repos[repo]
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+    def commit(self, repo: str) -> str:
+        """The commit hash of a repository: it changes when its files do."""
+        digest = hashlib.sha1(repo.encode())
+        for path, content in self.files(repo).items():
+            digest.update(path.encode() + b"\0" + content)
+        return digest.hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+    def do_GET(self) -> None:
+        hub: HubServer = self.server.hub  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        hub.requests.append(f"{self.command} {self.path}")
+        time.sleep(hub.delay)
+        if hub.broken:
+            self.close_connection = True
+        elif hub.status is not None:
+            self._answer(hub.status, b"")
+        else:
+            self._route(hub, body)
+
+    do_HEAD = do_POST = do_GET
+
+    def _route(self, hub: HubServer, body: bytes) -> None:
+        path = urlsplit(self.path).path
+        match = re.fullmatch(r"(?:/api/models)?/([^/]+/[^/]+)(?:/([a-z-]+)(?:/(.*))?)?", path)
+        if match is None or match[1] not in hub.repos:  # the Hub tells strangers 401, private or not there alike
+            return self._fail(401, "RepoNotFound", "Invalid username or password.")
+        repo, verb, rest = match[1], match[2] or "revision", match[3] or "main"
+        revision, _, inner = rest.partition("/")
+        commit, revision = hub.commit(repo), unquote(revision)
+        if verb in ("resolve", "revision", "tree", "paths-info", "commits") and revision not in ("main", commit):
+            return self._fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        files = hub.files(repo)
+        if not path.startswith("/api/"):
+            if verb != "resolve" or unquote(inner) not in files:
+                return self._fail(404, "EntryNotFound", "Entry not found", commit)
+            return self._file(hub, files[unquote(inner)], commit)
+        listing = [_entry(name, content) for name, content in files.items()]
+        if verb == "revision":
+            siblings = [{"rfilename": entry["path"], "size": entry["size"]} for entry in listing]
+            self._json({"_id": "1", "id": repo, "modelId": repo, "sha": commit, "private": False, "gated": False,
+                        "disabled": False, "tags": ["pytorch", "gpt2"], "downloads": 0, "likes": 0,
+                        "lastModified": DATE, "createdAt": DATE, "siblings": siblings})  # fmt: skip
+        elif verb == "tree":
+            folder = unquote(inner)
+            inside = [entry for entry in listing if not folder or str(entry["path"]).startswith(folder + "/")]
+            self._json(inside) if inside else self._fail(404, "EntryNotFound", "Entry not found", commit)
+        elif verb == "paths-info":
+            json_sent = self.headers.get("Content-Type", "").startswith("application/json")
+            wanted = (json.loads(body) if json_sent else parse_qs(body.decode())).get("paths", [])
+            self._json([entry for entry in listing if entry["path"] in wanted])
+        elif verb == "commits":
+            self._json([{"id": commit, "title": "first", "message": "", "date": DATE, "authors": []}])
+        elif verb == "discussions":
+            self._json({"discussions": [], "count": 0, "start": 0})
+        elif verb == "refs":
+            self._json({"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}],
+                        "tags": [], "converts": []})  # fmt: skip
+        else:
+            self._fail(404, "EntryNotFound", "Entry not found")
+
+    def _file(self, hub: HubServer, content: bytes, commit: str) -> None:
+        """Send a file, or the range of it that the client asks for, or what `cut_after` leaves of that."""
+        start, status = 0, 200
+        headers = {"ETag": f'"{_blob(content)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            start, status = int(asked[1]), 206
+            end = min(int(asked[2] or len(content)), len(content) - 1)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+            content = content[: end + 1]
+        length = len(content) - start
+        if hub.cut_after is not None and self.command == "GET" and hub.cut_after < len(content):
+            content = content[: hub.cut_after]
+            self.close_connection = True
+            length = len(content[start:]) if hub.short else length
+        self._answer(status, content[start:], headers, length)
+
+    def _json(self, value: object) -> None:
+        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _fail(self, status: int, code: str, message: str, commit: str | None = None) -> None:
+        headers = {"X-Error-Code": code, "X-Error-Message": message} | ({"X-Repo-Commit": commit} if commit else {})
+        self._answer(status, json.dumps({"error": message}).encode(), headers)
+
+    def _answer(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _blob(content: bytes) -> str:
+    """The git object id of a file, which is the ETag of a small file on the Hub."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _entry(path: str, content: bytes) -> dict[str, object]:
+    return {"type": "file", "path": path, "size": len(content), "oid": _blob(content)}
