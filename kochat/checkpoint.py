@@ -13,39 +13,20 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from . import hub
+from .cards import Card, model_card
 from .config import SHIPPED_CHECKPOINTS, home
 from .errors import CheckpointError
 from .labels import CHATBOT_DATA_LABELS
 from .model import Model, Tokenizer, load_model, load_tokenizer, save_model
 
-FORMAT_VERSION = 1
 CARD_FILE = "kochat.json"
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
 LONGEST_NAME = 60
-
-
-@dataclass
-class Card:
-    """What kochat.json holds: how to talk to the checkpoint, and where it comes from."""
-
-    labels: list[str] = field(default_factory=list)  # none: a base that was not trained to answer
-    max_length: int = 40
-    strip_punctuation: bool = False
-    strength: float = 0.0  # of the label at decoding, unless asked otherwise
-    base: str | None = None
-    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256
-    config: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    defaults: dict[str, Any] = field(default_factory=dict)  # settings for whoever fine-tunes it further
-    weights_sha256: str = ""  # of model.safetensors, checked when loaded
-    format_version: int = FORMAT_VERSION
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 @dataclass
@@ -209,8 +190,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def model_card(name: str, card: Card) -> str:
-    """The README.md of a checkpoint."""
-    return f"# {name}\n"

@@ -93,6 +93,27 @@ class TrainingConfig:
         return cls(**values)
 
 
+def command(name: str, config: Any) -> str:
+    """The command line that makes `config` again, with files by their names only."""
+    words = [f"python -m kochat {name}"]
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if value is None or value == one.default or one.name == "sample_questions":
+            continue
+        option = "--" + one.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(option if value else "--no-" + option[2:])
+        else:
+            words.append(f"{option} {_without_folder(one.name, value)}")
+    return " ".join(words)
+
+
+def _without_folder(name: str, value: Any) -> str:
+    if name == "output" or (name == "base" and Path(value).is_dir()):
+        return f"checkpoints/{Path(value).name}"
+    return Path(value).name if name in ("data", "text", "pairs") and "://" not in value else str(value)
+
+
 @dataclass(frozen=True)
 class PretrainingConfig:
     """The settings of a pre-training; the defaults made the base of kochat-mini."""

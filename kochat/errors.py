@@ -12,6 +12,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no file {path}. Check the name and try again.",
         "{path} 파일이 없어요. 이름을 확인하고 다시 시도해 주세요.",
     ),
+    "no_upload": (
+        "No file was chosen. Upload a CSV file first.",
+        "파일을 고르지 않았어요. 먼저 CSV 파일을 올려 주세요.",
+    ),
     "not_csv": (
         "{name} could not be read as a CSV file. Save it as CSV (with commas) and try again.",
         "{name} 파일을 CSV로 읽을 수 없어요. 쉼표로 나눈 CSV로 저장해서 다시 올려 주세요.",

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from . import pairs
+from .cards import Card
 from .chatbot import Chatbot
-from .checkpoint import Card
 from .errors import DataError, ReplyError
 
 REPLIES_AT_ONCE = 64

@@ -117,6 +117,14 @@ def download(url: str, cache: Path) -> Path:
     return target
 
 
+def keep(data: bytes, name: str, folder: Path) -> Path:
+    """An uploaded file, kept in `folder` under its own name; the same bytes are kept once."""
+    kept = folder / hashlib.sha256(data).hexdigest()[:12] / Path(name).name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(data)
+    return kept
+
+
 def split_by_question(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and validation pairs; no question is in both.
 
@@ -126,12 +134,6 @@ def split_by_question(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.
     held_out = set(random.Random(seed).sample(questions, round(share * len(questions))))
     is_validation = table["Q"].isin(held_out)
     return table[~is_validation], table[is_validation]
-
-
-def describe(source: str, table: pd.DataFrame) -> dict:
-    """What a checkpoint remembers of its data: public name or file name, rows, sha256 of the pairs."""
-    name = source if source in DATASETS or is_url(source) else Path(source).name
-    return {"source": name, "rows": len(table), "sha256": fingerprint(table)}
 
 
 def fingerprint(table: pd.DataFrame) -> str:

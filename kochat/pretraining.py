@@ -11,14 +11,14 @@ import re
 import time
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from accelerate.utils import set_seed
 
 from . import checkpoint, pairs
 from .batches import block, epoch_order, pad
-from .config import PretrainingConfig, TrainingConfig
+from .cards import Card, source_name
+from .config import PretrainingConfig, TrainingConfig, command
 from .errors import DataError
 from .model import make_model, make_tokenizer
 from .training import Finished, Step, Trainer, mean_loss
@@ -89,11 +89,12 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
         for done, batch in enumerate(order, start=(number - 1) * an_epoch + 1):
             result = trainer.step(pad([block(stream, starts[i], config.block) for i in batch], tokenizer.pad_token_id))
             yield Step(done, steps, mean_loss([result]), time.monotonic() - start)
-    card = checkpoint.Card(
+    card = Card(
         max_length=MAX_LENGTH,
-        data={"source": Path(config.text).name},
-        config={**asdict(config), "text": Path(config.text).name, "output": Path(config.output).name},
+        data={"source": source_name(config.text)},
         defaults=DEFAULTS,
+        sources=[source_name(config.text)],
+        recipe=[command("pretrain", config)],
     )
     checkpoint.save(config.output, model, tokenizer, card)
     yield Finished(config.output, stopped=False, seconds=time.monotonic() - start)

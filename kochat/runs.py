@@ -46,6 +46,11 @@ class Run:
         return self.path.name
 
     @property
+    def checkpoint_name(self) -> str:
+        """The name of the checkpoint that it makes."""
+        return Path(self.config.output).name
+
+    @property
     def config(self) -> TrainingConfig:
         """The settings that it was started with."""
         return TrainingConfig.from_dict(json.loads((self.path / "config.json").read_text("utf-8")))
@@ -57,6 +62,11 @@ class Run:
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in lines[:-1] if line]
+
+    def journal_size(self) -> int:
+        """Bytes of the journal, which only grows: the same size is the same journal."""
+        journal = self.path / "events.jsonl"
+        return journal.stat().st_size if journal.exists() else 0
 
     def state(self) -> str:
         """running, finished, stopped, failed, or interrupted: ended without a last word."""
@@ -142,10 +152,15 @@ def _starting() -> FileLock:
     return FileLock(runs_folder() / ".starting")
 
 
-def _create(config: TrainingConfig, owner: psutil.Process | None) -> Run:
+def check_idle() -> None:
+    """Raise RunError while a run is being trained."""
     running = active()
     if running:
         raise RunError("run_active", name=running.name, progress=running.progress())
+
+
+def _create(config: TrainingConfig, owner: psutil.Process | None) -> Run:
+    check_idle()
     checkpoint.check_free(config.output)
     name = Path(config.output).name
     taken = {run.name for run in list_runs()}

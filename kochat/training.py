@@ -14,12 +14,14 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from transformers import GPT2LMHeadModel, get_scheduler
 
 from . import checkpoint, pairs
 from .batches import Batch, epoch_order, pad
-from .config import TrainingConfig
+from .cards import Card, source_name
+from .config import TrainingConfig, command
 from .errors import DataError, SettingsError
 from .generation import generate
 from .labels import in_order
@@ -86,6 +88,8 @@ class Trainer:
 
     def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int):
         precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
+        # accelerate keeps its precision for the whole process; a second training may want another.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=precision)
         if config.dropout is not None:
             set_dropout(model, config.dropout)
@@ -250,14 +254,21 @@ class _Run:
         return time.monotonic() - self.start
 
 
-def _card(config: TrainingConfig, base: checkpoint.Checkpoint, table) -> checkpoint.Card:
-    return checkpoint.Card(
+def _card(config: TrainingConfig, base: checkpoint.Checkpoint, table) -> Card:
+    return Card(
         labels=in_order(table["label"]),
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
         strength=base.card.strength,
-        base=checkpoint.display_name(config.base),
-        data=pairs.describe(config.data, table),
-        config={**config.to_dict(), "output": Path(config.output).name},
+        base=base.name,
+        data={"source": source_name(config.data), "rows": len(table), "sha256": pairs.fingerprint(table)},
+        config={
+            **config.to_dict(),
+            "data": source_name(config.data),
+            "base": base.name,
+            "output": Path(config.output).name,
+        },
         defaults=base.card.defaults,
+        sources=[*(base.card.sources or [base.name]), source_name(config.data)],
+        recipe=[*base.card.recipe, command("train", config)],
     )

@@ -1,0 +1,128 @@
+"""The card of a checkpoint: what kochat.json holds, and its README.md made from that.
+
+Knows names, licences and figures; no file and no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+
+# What is known of public data and models: by the first part of a file's name, or by Hub id.
+PUBLIC_SOURCES = {
+    "ChatbotData": "[songys/Chatbot_data](https://github.com/songys/Chatbot_data) (MIT, Youngsook Song 2018)",
+    "nsmc_reviews": (
+        "[e9t/nsmc](https://github.com/e9t/nsmc) (CC0): the texts of the reviews in its folder `raw`, one a line"
+    ),
+    "emotions": "kochat's sample `emotions` (MIT)",
+    "jobs": "kochat's sample `jobs` (MIT)",
+    "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
+}
+FREE = {"ChatbotData", "nsmc_reviews", "emotions", "jobs"}
+
+
+@dataclass
+class Card:
+    """How to talk to a checkpoint, and where it comes from."""
+
+    labels: list[str] = field(default_factory=list)  # none: a base that was not trained to answer
+    max_length: int = 40
+    strip_punctuation: bool = False
+    strength: float = 0.0  # of the label at decoding, unless asked otherwise
+    base: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)  # settings for whoever fine-tunes it further
+    sources: list[str] = field(default_factory=list)  # all data and models that it was made of, first to last
+    recipe: list[str] = field(default_factory=list)  # the commands that made it, first to last
+    weights_sha256: str = ""  # of model.safetensors, checked when loaded
+    format_version: int = FORMAT_VERSION
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def source_name(source: str) -> str:
+    """What a card calls a file, a URL or a Hub id: never where it lay on somebody's disk."""
+    if source in PUBLIC_SOURCES:
+        return source
+    return Path(source).name.split(".")[0] if Path(source).suffix else Path(source).name
+
+
+def model_card(name: str, card: Card) -> str:
+    """The README.md of a checkpoint, as the Hub shows it."""
+    parts = [_front_matter(card), f"# {name}", _about(card)]
+    if card.labels:
+        parts.append(_how_to_talk(name, card))
+    if card.metrics:
+        parts.append(_figures(card))
+    parts += [_recipe(card), _sources(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(card: Card) -> str:
+    licence = (
+        "mit" if set(card.sources) <= FREE else "cc-by-nc-sa-4.0" if "skt/kogpt2-base-v2" in card.sources else "other"
+    )
+    return (
+        f"---\nlanguage: ko\nlicense: {licence}\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+        "tags: [kochat, gpt2, korean, chatbot]\n---"
+    )
+
+
+def _about(card: Card) -> str:
+    if not card.labels:
+        return "A small Korean GPT-2, trained on plain text by kochat. It does not answer yet: fine-tune it on pairs."
+    return (
+        "A Korean chatbot (GPT-2) made with kochat: it answers one question at a time, conditioned on a label. "
+        f"Its labels are {', '.join(f'`{label}`' for label in card.labels)}."
+        + (" 0 is everyday, 1 breakup and negative, 2 love and positive." if card.labels == ["0", "1", "2"] else "")
+        + " It remembers no earlier turn, and what it says is not advice."
+    )
+
+
+def _how_to_talk(name: str, card: Card) -> str:
+    return (
+        "```python\nimport kochat\n"
+        f'bot = kochat.load("checkpoints/{name}")\n'
+        f'bot.reply("12시 땡!", label="{card.labels[0]}")\n```\n\n'
+        "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`."
+    )
+
+
+FIGURE_NAMES = {
+    "questions": "questions",
+    "nll_per_char": "negative log-likelihood per character of the answer",
+    "perplexity_per_token": "perplexity per token of the answer",
+    "exact": "replies that are the true answer word for word, under its true label",
+    "exact_auto": "the same under the label that the model reads itself",
+    "label_accuracy": "predicted label is the true one",
+    "label_changes_reply": "questions whose reply changes with the label",
+    "true_label_gain": "gain of the true label over the others, nats per character",
+}
+
+
+def _figures(card: Card) -> str:
+    lines = ["## Figures", ""]
+    last = (card.metrics.get("history") or [{}])[-1]
+    if last:
+        held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"
+        lines.append(f"Loss after {last['epoch']} epochs: training {last['loss']:.3f}{held_out} (nats per token).")
+    measured = card.metrics.get("evaluation")
+    if measured:
+        where = "validation questions, which it was not trained on" if measured["held_out"] else "the pairs given"
+        lines += ["", f"On {where}:", "", "| figure | value |", "|---|---|"]
+        lines += [f"| {shown} | {measured[key]:.4g} |" for key, shown in FIGURE_NAMES.items()]
+    return "\n".join(lines)
+
+
+def _recipe(card: Card) -> str:
+    return "## Made by\n\n```\n" + "\n".join(card.recipe) + "\n```"
+
+
+def _sources(card: Card) -> str:
+    named = [PUBLIC_SOURCES.get(source, f"`{source}` (ask its owner for the licence)") for source in card.sources]
+    return "## Made of\n\n" + "\n".join(f"- {source}" for source in dict.fromkeys(named))

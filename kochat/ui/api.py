@@ -1,0 +1,68 @@
+"""Named endpoints for gradio_client: /reply, /train, /runs, /checkpoints."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from .. import checkpoint, pairs, runs
+from ..config import DEFAULT_CHECKPOINT
+from ..errors import DataError
+from ..labels import AUTO
+from .bots import bot
+from .text import shows_errors
+from .training import make_config
+
+
+@shows_errors
+def reply(
+    question: str, label: str = AUTO, checkpoint: str = DEFAULT_CHECKPOINT.name, request: gr.Request = None
+) -> str:
+    """The reply of a checkpoint to a question, under a label or "auto"."""
+    return bot(checkpoint).reply(question, label)
+
+
+@shows_errors
+def train(
+    data: str,
+    name: str,
+    base: str = DEFAULT_CHECKPOINT.name,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    validation_share: float = 0.05,
+    rows: int | None = None,
+    request: gr.Request = None,
+) -> dict:
+    """Start a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
+    if data not in pairs.DATASETS:  # a path of the server's own disk is nobody's business
+        raise DataError("no_file", path=data)
+    settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}
+    return {"run": runs.start(make_config(data, base, name, validation_share=validation_share, **settings)).name}
+
+
+def list_runs() -> list[dict]:
+    """All runs, newest first: name, state, progress and the losses of each epoch."""
+    wanted = ("epoch", "loss", "validation_loss")
+    return [
+        {
+            "run": run.name,
+            "state": run.state(),
+            "progress": run.progress(),
+            "epochs": [{k: e[k] for k in wanted} for e in run.events() if e["type"] == "epoch"],
+        }
+        for run in runs.list_runs()
+    ]
+
+
+def list_checkpoints() -> list[dict]:
+    """All checkpoints that can be talked to, with their labels."""
+    found = checkpoint.list_checkpoints()
+    return [{"checkpoint": name, "labels": checkpoint.read_card(path).labels} for name, path in found.items()]
+
+
+def build() -> None:
+    """Register the endpoints with the page around."""
+    gr.api(reply, api_name="reply", concurrency_id="reply")
+    gr.api(train, api_name="train", concurrency_limit=1)
+    gr.api(list_runs, api_name="runs")
+    gr.api(list_checkpoints, api_name="checkpoints")

@@ -1,0 +1,161 @@
+"""The chat tab: a question, a streamed reply, under the label and the checkpoint chosen now."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import gradio as gr
+
+from .. import checkpoint
+from ..labels import AUTO, NAMES, label_name
+from .bots import bot, labels
+from .text import language_of, say, shows_errors, t
+
+EXAMPLES = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "라면 먹고 싶다", "헤어졌어", "오늘 생일이야")
+LONGEST_MESSAGE = 10_000  # characters
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass
+class ChatTab:
+    """What other tabs need of this one."""
+
+    label: gr.Dropdown
+    checkpoint: gr.Dropdown
+
+
+def message(role: str, text: str, note: str = "") -> dict:
+    """A message for gr.Chatbot that shows `text` as it is, with a small note below.
+
+    The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata.
+    """
+    shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
+    return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": {"log": text}}
+
+
+def text_of(one: dict) -> str:
+    """The raw text of a message that came back from the page."""
+    raw = (one.get("metadata") or {}).get("log")
+    return raw or html.unescape("".join(part["text"] for part in one["content"] if part["type"] == "text"))
+
+
+def until_last_question(history: list[dict]) -> list[dict]:
+    """The conversation up to and with the last question; empty where there is none."""
+    users = [i for i, one in enumerate(history) if one["role"] == "user"]
+    return history[: users[-1] + 1] if users else []
+
+
+def label_choices(names: list[str]) -> list[tuple]:
+    """Dropdown choices for labels: those that have a name in both languages are translated by the browser."""
+    return [(t(f"k_label_{name}") if name in NAMES["ko"] else name, name) for name in (AUTO, *names)]
+
+
+def checkpoint_dropdown(chosen: str | None) -> gr.Dropdown:
+    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first."""
+    names = list(checkpoint.list_checkpoints())
+    if chosen in names:
+        return gr.Dropdown(choices=names)
+    return gr.Dropdown(choices=names, value=names[0] if names else None)
+
+
+def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
+    """The label dropdown for a checkpoint; a label that it does not know becomes automatic."""
+    known = labels(name)
+    return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known else AUTO)
+
+
+def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, name: str) -> str:
+    """What stands small under a reply: its label, how sure 자동 was, its checkpoint."""
+    shown = label_name(label, language)
+    if chosen == AUTO:
+        shown = f"{label_name(AUTO, language)} → {shown} {read[label]:.0%}"
+    return f"{shown} · {name}"
+
+
+@shows_errors
+def answer(history: list[dict], label: str, name: str, request: gr.Request):
+    """Stream the reply to the last question into the conversation."""
+    if not history or history[-1]["role"] != "user":
+        yield gr.skip()
+        return
+    question, chatbot, said = text_of(history[-1]), bot(name), ""
+    read = chatbot.predict_label(question) if label == AUTO else None
+    used = max(read, key=read.get) if read else label
+    for piece in chatbot.stream(question, used):
+        said += piece
+        yield [*history, message("assistant", said)]
+    language = language_of(request)
+    note = note_for(language, label, read, used, name)
+    yield [*history, message("assistant", said or say(language, "k_silent"), note)]
+
+
+def asked(text: str, history: list[dict]):
+    """Put the question into the conversation; nothing happens for an empty one."""
+    if not text.strip():
+        return gr.skip(), gr.skip()
+    return gr.Textbox(value="", submit_btn=False, stop_btn=True), [*history, message("user", text[:LONGEST_MESSAGE])]
+
+
+def again(history: list[dict]):
+    """Take the last reply back and ask its question again."""
+    return gr.Textbox(submit_btn=False, stop_btn=True), until_last_question(history)
+
+
+def undone(history: list[dict]):
+    """Take the last question back into the text box, and its reply away."""
+    kept = until_last_question(history)
+    return (text_of(kept[-1]), kept[:-1]) if kept else (gr.skip(), gr.skip())
+
+
+def build() -> ChatTab:
+    """The components and events of the tab."""
+    names = list(checkpoint.list_checkpoints())
+    first = names[0] if names else None
+    with gr.Row(equal_height=True):
+        label = gr.Dropdown(
+            label_choices(labels(first)), value=AUTO, label=t("k_label"), info=t("k_label_info"),
+            interactive=True, filterable=False, min_width=150, elem_id="label",
+        )  # fmt: skip
+        chosen = gr.Dropdown(
+            names, value=first, label=t("k_checkpoint"), info=t("k_checkpoint_info"),
+            interactive=True, filterable=False, min_width=150, elem_id="checkpoint",
+        )  # fmt: skip
+    conversation = gr.Chatbot(
+        elem_id="chat", show_label=False, height="50dvh", layout="bubble", placeholder=t("k_hello"),
+        examples=[{"text": text} for text in EXAMPLES], render_markdown=False, sanitize_html=True, latex_delimiters=[],
+        buttons=[], feedback_options=None, group_consecutive_messages=False,
+    )  # fmt: skip
+    box = gr.Textbox(
+        placeholder=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
+        max_lines=4, max_length=LONGEST_MESSAGE, elem_id="question",
+    )  # fmt: skip
+    with gr.Row(elem_id="chat-buttons"):
+        retry = gr.Button(t("k_retry"), size="sm", min_width=80, elem_id="retry")
+        undo = gr.Button(t("k_undo"), size="sm", min_width=80, elem_id="undo")
+        clear = gr.Button(t("k_clear"), size="sm", min_width=80, elem_id="clear")
+    gr.Markdown(t("k_no_memory"), elem_classes="quiet")
+
+    at_once = {"queue": False, **PRIVATE}
+    reply = {"fn": answer, "inputs": [conversation, label, chosen], "outputs": [conversation]}
+    reply |= {"concurrency_id": "reply", "concurrency_limit": 8, **PRIVATE}
+
+    def example(event: gr.SelectData):
+        return event.value["text"]
+
+    starts = [
+        box.submit(asked, [box, conversation], [box, conversation], **at_once),
+        retry.click(again, conversation, [box, conversation], **at_once),
+        conversation.example_select(example, None, box, **at_once).then(
+            asked, [box, conversation], [box, conversation], **at_once
+        ),
+    ]
+    replies = [start.then(**reply) for start in starts]
+    idle = {"fn": lambda: gr.Textbox(submit_btn=True, stop_btn=False), "inputs": None, "outputs": box, **at_once}
+    for one in replies:
+        one.then(**idle)
+    box.stop(cancels=replies, **idle)
+    undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**idle)
+    clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**idle)
+    chosen.change(label_dropdown, [chosen, label], label, **at_once)
+    return ChatTab(label, chosen)

@@ -1,0 +1,77 @@
+"""The page: its tabs, its look, how it is launched."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from .. import checkpoint
+from . import api, chat, training
+from .bots import bot
+from .text import TEXTS, i18n, t
+
+# System fonts only: nothing is asked of another host, and Korean looks as it does elsewhere on the device.
+KOREAN = ("Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "Noto Sans CJK KR", "NanumGothic")
+THEME = gr.themes.Default(
+    primary_hue="blue",
+    font=["system-ui", *KOREAN, "sans-serif"],
+    font_mono=["ui-monospace", "D2Coding", "Consolas", "monospace"],
+)
+# gradio does not translate the title of the browser's tab.
+TITLE_JS = "() => {{ document.title = navigator.language.startsWith('ko') ? {ko} : {en}; }}".format(
+    **{language: json.dumps(texts["k_title"], ensure_ascii=False) for language, texts in TEXTS.items()}
+)
+log = logging.getLogger(__name__)
+
+
+def build() -> gr.Blocks:
+    """The whole page."""
+    # Uploads are copied where they are needed, so gradio's own copies go after a day.
+    with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown(t("k_heading"), elem_id="heading")
+        with gr.Tabs() as tabs:
+            with gr.Tab(t("k_chat_tab"), id="chat"):
+                chat_tab = chat.build()
+            with gr.Tab(t("k_training_tab"), id="training"):
+                training_tab = training.build(chat_tab, tabs)
+        training.watch(page, chat_tab, training_tab)
+        api.build()
+    return page.queue(max_size=64, default_concurrency_limit=8)
+
+
+def launch(**options) -> None:
+    """Open the page, and load the first checkpoint while the visitor looks at it.
+
+    `options` are gradio's own (server_name, server_port, inbrowser, …).
+    """
+    page = build()
+    threading.Thread(target=_warm_up, daemon=True).start()
+    page.launch(
+        theme=THEME,
+        css=(Path(__file__).parent / "style.css").read_text("utf-8"),
+        js=TITLE_JS,
+        i18n=i18n,
+        footer_links=[],
+        run_history=False,
+        pwa=False,
+        ssr_mode=False,
+        share=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        show_error=True,
+        max_file_size="50mb",
+        **options,
+    )
+
+
+def _warm_up() -> None:
+    names = list(checkpoint.list_checkpoints())
+    try:
+        if names:
+            bot(names[0]).reply("안녕")
+    except Exception:
+        log.exception("%s could not be loaded ahead; the chat will say why", names[0])

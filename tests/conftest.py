@@ -1,0 +1,81 @@
+"""Fixtures: an isolated home, a tiny tokenizer and model (2 layers, width 8), pairs to train on.
+
+Real data come from the folder in KOCHAT_TEST_DATA; where it is missing, the shipped sample stands in.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import pandas as pd
+import pytest
+import torch
+
+from kochat import checkpoint, pairs
+from kochat.cards import Card
+from kochat.model import make_model, make_tokenizer
+
+PROJECT = Path(__file__).resolve().parent.parent
+MINI = PROJECT / "checkpoints" / "kochat-mini"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """Nothing a test writes lands in the project."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("KOCHAT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sample() -> pd.DataFrame:
+    """The shipped pairs, the same questions under labels 0, 1 and 2."""
+    return pairs.read_pairs("emotions")
+
+
+@pytest.fixture(scope="session")
+def chatbot_data() -> Path:
+    """ChatbotData.csv where the test data are, else the shipped sample."""
+    folder = Path(os.environ.get("KOCHAT_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    real = folder / "ChatbotData.csv"
+    return real if real.is_file() else Path(pairs.DATASETS["emotions"])
+
+
+@pytest.fixture(scope="session")
+def tokenizer(sample):
+    """A tokenizer of 600 tokens, trained on the sample, bytes for everything else."""
+    return make_tokenizer([*sample["Q"], *sample["A"]], vocabulary=600, alphabet=200)
+
+
+@pytest.fixture
+def model(tokenizer):
+    """A fresh model of 2 layers and width 8, for 96 positions."""
+    return make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=0)
+
+
+@pytest.fixture
+def tiny_base(tmp_path, model, tokenizer) -> Path:
+    """A complete base on disk that was not trained to answer."""
+    defaults = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-2, "max_length": 64}
+    return checkpoint.save(tmp_path / "tiny-base", model, tokenizer, Card(max_length=64, defaults=defaults))
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path, model, tokenizer) -> Path:
+    """A complete checkpoint on disk with the labels 0, 1 and 2; untrained, so it talks nonsense."""
+    return checkpoint.save(tmp_path / "tiny", model, tokenizer, Card(labels=["0", "1", "2"], max_length=64))
+
+
+@pytest.fixture
+def bot(tiny_checkpoint):
+    """A Chatbot over the tiny checkpoint."""
+    from kochat.chatbot import load
+
+    return load(tiny_checkpoint)

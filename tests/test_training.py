@@ -1,0 +1,141 @@
+"""Training: a tiny run from rows to a checkpoint, its events, what is refused before the first step."""
+
+import math
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from kochat import checkpoint, pairs
+from kochat.config import TrainingConfig
+from kochat.errors import CheckpointError, DataError, SettingsError
+from kochat.model import loss
+from kochat.training import Epoch, Finished, Started, Step, choose_precision, fine_tune, to_dict
+
+
+def config(base, tmp_path, **settings):
+    settings = {"data": "emotions", "rows": 60, "precision": "float32", "epochs": 2, **settings}
+    return TrainingConfig(base=str(base), output=str(tmp_path / "trained"), **settings)
+
+
+def test_a_run_yields_its_events_in_order_and_leaves_a_checkpoint(tiny_base, tmp_path):
+    events = list(fine_tune(config(tiny_base, tmp_path, validation_share=0.1)))
+    # 60 rows are 20 questions, 2 of them for validation: 54 pairs, 7 steps of 8 pairs an epoch.
+    assert [type(event) for event in events] == [Started, *[Step] * 7, Epoch, *[Step] * 7, Epoch, Finished]
+    started = events[0]
+    assert (started.pairs, started.validation_pairs, started.steps, started.epochs) == (54, 6, 14, 2)
+    assert started.labels == ["0", "1", "2"]
+    assert [(e.step, e.steps) for e in events if isinstance(e, Step)] == [(i, 14) for i in range(1, 15)]
+    epochs = [e for e in events if isinstance(e, Epoch)]
+    assert [(e.epoch, e.epochs) for e in epochs] == [(1, 2), (2, 2)]
+    assert epochs[1].loss < epochs[0].loss < math.log(600) + 0.5
+    assert epochs[1].validation_loss < epochs[0].validation_loss
+    assert {(s["question"], s["label"]) for s in epochs[0].samples} >= {("안녕", "0"), ("안녕", "2")}
+    assert events[-1] == Finished(str(tmp_path / "trained"), False, events[-1].seconds)
+
+    loaded = checkpoint.load(tmp_path / "trained")
+    assert loaded.card.labels == ["0", "1", "2"]
+    assert loaded.card.base == "tiny-base"
+    assert loaded.card.data["source"] == "emotions"
+    assert [h["epoch"] for h in loaded.card.metrics["history"]] == [1, 2]
+    plain = GPT2LMHeadModel.from_pretrained(tmp_path / "trained")
+    assert torch.equal(plain.transformer.wte.weight, loaded.model.transformer.wte.weight)
+
+
+def test_the_same_settings_give_the_same_weights_and_losses(tiny_base, tmp_path):
+    def run(name, seed):
+        made = config(tiny_base, tmp_path / name, dropout=0.2, seed=seed)
+        losses = [e.loss for e in fine_tune(made) if isinstance(e, Step)]
+        return losses, checkpoint.load(made.output).model.state_dict()
+
+    (losses, weights), (losses_again, weights_again) = run("one", 1), run("two", 1)
+    assert losses == losses_again
+    assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
+    assert run("three", 2)[0] != losses
+
+
+def test_the_base_brings_its_own_defaults_and_a_base_without_card_the_notebooks(tiny_base, tmp_path):
+    events = list(fine_tune(config(tiny_base, tmp_path / "a", epochs=None, validation_share=0)))
+    assert events[0].epochs == 2
+    card = checkpoint.read_card(tmp_path / "a" / "trained")
+    assert (card.config["learning_rate"], card.config["batch_size"], card.max_length) == (1e-2, 8, 64)
+    assert events[-2].validation_loss is None
+
+    (tiny_base / "kochat.json").unlink()
+    started = next(fine_tune(config(tiny_base, tmp_path / "b", epochs=None)))
+    assert started.epochs == 10
+    assert started.steps == 10 * math.ceil(57 / 32)
+
+
+def test_stopping_ends_before_the_next_step_and_keeps_what_was_learned(tiny_base, tmp_path):
+    events = []
+    for event in fine_tune(config(tiny_base, tmp_path), should_stop=lambda: len(events) >= 4):
+        events.append(event)
+    assert [type(event) for event in events] == [Started, Step, Step, Step, Finished]
+    assert events[-1].stopped
+    assert checkpoint.load(tmp_path / "trained").card.metrics["stopped"]
+
+
+@pytest.mark.parametrize("stop_at", ["started", "epoch"])
+def test_whoever_stops_listening_leaves_no_half_checkpoint(tiny_base, tmp_path, stop_at):
+    run = fine_tune(config(tiny_base, tmp_path))
+    while to_dict(next(run))["type"] != stop_at:
+        pass
+    run.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "tiny-base"]
+
+
+def test_what_cannot_work_is_refused_before_the_first_step(tiny_base, tmp_path):
+    with pytest.raises(DataError, match="No pair is left"):
+        next(fine_tune(config(tiny_base, tmp_path, rows=1, validation_share=0.9)))
+    with pytest.raises(SettingsError, match="97 tokens is more than this model can take"):
+        next(fine_tune(config(tiny_base, tmp_path, max_length=97)))
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        next(fine_tune(config(tmp_path / "nowhere", tmp_path)))
+    (tmp_path / "trained").mkdir()
+    with pytest.raises(CheckpointError, match="already something named “trained”"):
+        next(fine_tune(config(tiny_base, tmp_path)))
+
+
+def test_bfloat16_learns_as_float32_does(tiny_base, tmp_path):
+    def last_loss(precision):
+        made = config(tiny_base, tmp_path / precision, precision=precision, epochs=4)
+        return [e.loss for e in fine_tune(made) if isinstance(e, Epoch)][-1]
+
+    assert last_loss("bfloat16") == pytest.approx(last_loss("float32"), rel=0.02)
+    assert choose_precision("auto") in ("float32", "bfloat16")
+
+
+def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
+    # The same question under two labels: only the label tells the answers apart.
+    table = tmp_path / "two.csv"
+    table.write_text("Q,A,label\n안녕,좋아요,0\n안녕,싫어요,1\n", "utf-8")
+    made = TrainingConfig(
+        data=str(table), base=str(tiny_base), output=str(tmp_path / "two"), epochs=60, validation_share=0,
+        label_dropout=0, precision="float32",
+    )  # fmt: skip
+    losses = [e.loss for e in fine_tune(made) if isinstance(e, Epoch)]
+    assert losses[-1] < 0.1
+    from kochat.chatbot import load
+
+    bot = load(tmp_path / "two")
+    assert (bot.reply("안녕", "0"), bot.reply("안녕", "1")) == ("좋아요", "싫어요")
+
+
+def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
+    # A learning rate next to nothing leaves the weights as they are, so the loss can be computed afterwards.
+    made = config(tiny_base, tmp_path, epochs=1, learning_rate=1e-12, label_dropout=0, validation_share=0.1)
+    epoch = next(e for e in fine_tune(made) if isinstance(e, Epoch))
+    from kochat.batches import pad
+    from kochat.prompt import Prompt
+
+    base = checkpoint.load(tiny_base, as_base=True)
+    prompt = Prompt(base.tokenizer, 64)
+    for part, reported in zip(
+        pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.1, 0),
+        (epoch.loss, epoch.validation_loss),
+        strict=True,
+    ):
+        rows = part.itertuples(index=False, name=None)
+        result = loss(base.model.eval(), pad([prompt.encode_example(*row) for row in rows], 0))
+        assert (result.answer / result.tokens).item() == pytest.approx(reported, rel=1e-5)
