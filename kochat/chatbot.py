@@ -74,7 +74,7 @@ class Chatbot:
         known = [
             (q, max(read[q], key=read[q].get) if label == AUTO else self._resolved(q, label)) for q, label in asked
         ]
-        return generate(self.model, self.tokenizer, **self._decoding(known, strength)) if known else []
+        return generate(self.model, self.tokenizer, **self._decoding(known, strength))
 
     def predict_label(self, question: str) -> dict[str, float]:
         """The probability of each label, given the question alone."""

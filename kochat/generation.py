@@ -71,6 +71,8 @@ def generate(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[int]], **options
 ) -> list[str]:
     """Whole replies to `prompts`, decoded together; `options` as in `greedy_steps`."""
+    if not prompts:
+        return []
     replies: list[list[int]] = [[] for _ in prompts]
     steps = greedy_steps(model, prompts, eos_id=tokenizer.eos_token_id, pad_id=tokenizer.pad_token_id, **options)
     for tokens in steps:
