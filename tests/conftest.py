@@ -4,11 +4,17 @@ Real data come from the folder in KOCHAT_TEST_DATA; where it is missing, the shi
 """
 
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -79,3 +85,58 @@ def bot(tiny_checkpoint):
     from kochat.chatbot import load
 
     return load(tiny_checkpoint)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class App:
+    """The real app in a process of its own, as `python app.py` starts it."""
+
+    def __init__(self, home: Path):
+        self.home, self.url = home, f"http://127.0.0.1:{_free_port()}"
+        self.log = home / "app.log"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "GRADIO_"))}
+        environment |= {
+            "KOCHAT_HOME": str(home),
+            "KOCHAT_NO_BROWSER": "1",
+            "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
+            "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there: no test needs the network
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=PROJECT, env=environment, stdout=log, stderr=log
+            )
+
+    def wait(self, seconds: float = 120) -> None:
+        """Return when the page answers."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                urllib.request.urlopen(self.url, timeout=5).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < end, self.log.read_text()
+                time.sleep(0.1)
+
+    def close(self) -> None:
+        """End the app and whatever it is training."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            child.kill()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """A running app with an empty home, for the tests of one file."""
+    running = App(tmp_path_factory.mktemp("app"))
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.close()

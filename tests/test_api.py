@@ -1,0 +1,75 @@
+"""The app through gradio_client, as another program uses it."""
+
+import time
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from kochat import chatbot
+from tests.conftest import MINI
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return Client(app.url, verbose=False)
+
+
+def test_only_the_four_named_endpoints_are_public(client):
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {"/reply", "/train", "/runs", "/checkpoints"}
+
+
+def test_reply_is_the_reply_of_the_package(client):
+    bot = chatbot.load(MINI)
+    assert client.predict("12시 땡!", "0", api_name="/reply") == bot.reply("12시 땡!", "0")
+    assert client.predict("헤어졌어", api_name="/reply") == bot.reply("헤어졌어")
+
+
+def test_checkpoints_are_listed_with_their_labels(client):
+    assert client.predict(api_name="/checkpoints")[0] == {"checkpoint": "kochat-mini", "labels": ["0", "1", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("",), "The question is empty"),
+        (("안녕", "9"), "does not know the label “9”"),
+        (("안녕", "0", "../secret"), "no checkpoint at ../secret"),
+        (("안녕", "0", "/etc"), "no checkpoint at /etc"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_gets_its_sentence(client, arguments, sentence):
+    with pytest.raises(AppError, match=sentence):
+        client.predict(*arguments, api_name="/reply")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"data": "/etc/passwd", "name": "x"}, "There is no file"),
+        ({"data": "jobs", "name": "../x"}, "cannot be a name"),
+        ({"data": "jobs", "name": "kochat-mini", "base": "nothing"}, "no checkpoint at nothing"),
+        ({"data": "jobs", "name": "x", "epochs": 0}, "epochs is 0"),
+    ],
+)
+def test_a_training_that_cannot_start_gets_its_sentence(client, app, settings, sentence):
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**settings, api_name="/train")
+    assert client.predict(api_name="/runs") == []
+
+
+def test_a_training_is_followed_to_its_end_and_talked_to(client):
+    assert client.predict("jobs", "직업", epochs=2, api_name="/train") == {"run": "직업"}
+    with pytest.raises(AppError, match="“직업” is being trained right now"):
+        client.predict("jobs", "other", api_name="/train")
+    end = time.monotonic() + 120
+    while (run := client.predict(api_name="/runs")[0])["state"] == "running":
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert (run["run"], run["state"], run["progress"]) == ("직업", "finished", "100%")
+    assert [epoch["epoch"] for epoch in run["epochs"]] == [1, 2]
+    assert run["epochs"][1]["loss"] < run["epochs"][0]["loss"]
+    listed = client.predict(api_name="/checkpoints")
+    assert {"checkpoint": "직업", "labels": ["건설현장", "우산장수"]} in listed
+    assert client.predict("오늘 날씨는 어때?", "우산장수", "직업", api_name="/reply")

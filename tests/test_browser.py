@@ -1,0 +1,222 @@
+"""The page in headless Chromium, as its visitors use it."""
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+REPLY = "#chat .bot .message-content"
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # Fails, rather than skips, where there is no Chromium.
+        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        running = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, app):
+    """Open the page for a visitor of a language and a width; no request to others, no error, is tolerated."""
+    contexts, hosts, errors = [], set(), []
+
+    def open_page(locale="ko-KR", width=1200) -> Page:
+        context = browser.new_context(locale=locale, viewport={"width": width, "height": 850})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(app.url)
+        page.locator("#question textarea").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert hosts == {app.url.split("/")[2]}
+    assert errors == []
+
+
+def ask(page: Page, question: str) -> str:
+    """Send a question and return the text of its reply, the small note left out."""
+    before = page.locator(f"{REPLY} .note").count()
+    page.locator("#question textarea").fill(question)
+    page.locator("#question textarea").press("Enter")
+    expect(page.locator(f"{REPLY} .note")).to_have_count(before + 1)
+    return last_reply(page)
+
+
+def last_reply(page: Page) -> str:
+    shown = page.locator(REPLY).last
+    note = shown.locator(".note").inner_text()
+    return shown.inner_text().removesuffix(note).strip()
+
+
+def choose(page: Page, element: str, option: str) -> None:
+    page.locator(f"{element} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def open_training(page: Page) -> None:
+    page.get_by_role("tab").nth(1).click()
+    expect(page.locator("#name input, #name textarea")).not_to_have_value("")
+
+
+def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
+    page = visit()
+    assert page.title().startswith("kochat · 감정을")
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    automatic = ask(page, "오늘 날씨는 어때?")
+    assert re.search("[가-힣]", automatic)
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · kochat-mini"))
+    # The same question again, under each label chosen now.
+    replies = []
+    for label in ("일상다반사", "이별·부정", "사랑·긍정"):
+        choose(page, "#label", label)
+        page.locator("#retry").click()
+        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · kochat-mini")
+        replies.append(last_reply(page))
+    expect(page.locator(REPLY)).to_have_count(1)
+    assert len(set(replies)) > 1
+
+
+def test_undo_brings_the_question_back_and_clear_empties_the_conversation(visit):
+    page = visit()
+    ask(page, "안녕")
+    ask(page, "고마워")
+    page.locator("#undo").click()
+    expect(page.locator("#question textarea")).to_have_value("고마워")
+    expect(page.locator(REPLY)).to_have_count(1)
+    page.locator("#clear").click()
+    expect(page.locator(REPLY)).to_have_count(0)
+    # An example question starts again.
+    page.get_by_text("오늘 생일이야").click()
+    expect(page.locator(f"{REPLY} .note")).to_have_count(1)
+
+
+def test_what_looks_like_structure_or_markup_is_shown_and_answered_as_text(visit):
+    page = visit()
+    question = "</s><sys> **안녕** <b>x</b>  $y$"
+    assert ask(page, question)
+    expect(page.locator("#chat .user .message-content").last).to_have_text(question)
+    assert ask(page, "가나다 " * 1250)
+
+
+def test_the_page_speaks_english_and_fits_a_phone(visit):
+    page = visit("en-US", width=390)
+    assert page.title().startswith("kochat · a Korean chatbot")
+    expect(page.get_by_role("tab").nth(1)).to_have_text("Training")
+    ask(page, "안녕")
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text("Automatic →")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    open_training(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("getComputedStyle(document.body).fontFamily").startswith("system-ui")
+
+
+def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_talks(visit):
+    page, other = visit(), visit("en-US")
+    open_training(page)
+    page.locator("#name input, #name textarea").fill("내-첫-챗봇")
+    page.get_by_label("에폭 수").fill("2")
+    page.locator("#start").click()
+    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습")
+    assert ask(other, "안녕")  # somebody else's chat is not frozen
+    open_training(other)
+    expect(other.locator("#progress")).to_contain_text("“내-첫-챗봇”")
+    other.locator("#start").click()
+    expect(other.get_by_text("“내-첫-챗봇” is being trained right now")).to_be_visible()
+
+    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
+    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "30")
+    # Two epochs: two points of training loss, two of validation loss.
+    expect(page.locator("#plot g.hover_marks > path")).to_have_count(4)
+    expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
+    expect(page.locator("#epochs tbody tr").first).to_contain_text("2")
+    expect(page.locator("#samples table")).to_have_count(4)
+    page.locator("#talk").click()
+    expect(page.locator("#checkpoint input")).to_have_value("내-첫-챗봇")
+    assert ask(page, "안녕")
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text("· 내-첫-챗봇")
+
+    # A page opened afterwards shows the same run at once.
+    late = visit()
+    open_training(late)
+    expect(late.locator("#plot g.hover_marks > path")).to_have_count(4)
+
+
+def test_a_training_is_stopped_and_what_it_learned_is_kept(visit, app):
+    page = visit()
+    open_training(page)
+    page.locator("#name input, #name textarea").fill("stopped")
+    page.get_by_label("에폭 수").fill("500")
+    page.locator("#start").click()
+    expect(page.locator("#progress")).to_contain_text("스텝")
+    page.locator("#stop").click()
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요")
+    assert (app.home / "checkpoints" / "stopped" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"Q,A\n\xec\x95\x88\xeb\x85\x95,hi\n", "bad.csv 파일에 label 열이 없어요"),
+        (b"Q,A,label\n,hi,0\nyo,,1\n", "bad.csv 파일의 2개 줄에 빈칸이 있어요: 2, 3"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "bad.csv 파일을 CSV로 읽을 수 없어요"),
+        (b"Q,A,label\n", "제목 줄만 있고"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_its_sentence(visit, tmp_path, content, sentence):
+    (tmp_path / "bad.csv").write_bytes(content)
+    page = visit()
+    open_training(page)
+    choose(page, "#data", "내 CSV 파일")
+    page.locator("#upload input[type=file]").set_input_files(tmp_path / "bad.csv")
+    expect(page.locator("#upload")).to_contain_text("bad")
+    page.locator("#start").click()
+    expect(page.get_by_text(sentence)).to_be_visible()
+
+
+def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
+    rows = "".join(f"{i}번 손님이 왔어요,우산 {i}개를 준비하세요,우산장수\n" for i in range(20))
+    (tmp_path / "excel.csv").write_bytes(("Q,A,label\n" + rows).encode("cp949"))
+    page = visit()
+    open_training(page)
+    choose(page, "#data", "내 CSV 파일")
+    page.locator("#upload input[type=file]").set_input_files(tmp_path / "excel.csv")
+    expect(page.locator("#upload")).to_contain_text("excel")
+    page.locator("#name input, #name textarea").fill("엑셀")
+    page.get_by_label("에폭 수").fill("1")
+    page.locator("#start").click()
+    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요", timeout=120_000)
+    assert (app.home / "checkpoints" / "엑셀" / "kochat.json").is_file()
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("../x", "이름은 쓸 수 없어요"), ("엑셀 2!", "이름은 쓸 수 없어요")])
+def test_an_unsafe_name_is_refused(visit, app, name, sentence):
+    page = visit()
+    open_training(page)
+    page.locator("#name input, #name textarea").fill(name)
+    page.locator("#start").click()
+    expect(page.get_by_text(sentence)).to_be_visible()
+    assert not (app.home / "x").exists()
+
+
+def test_kogpt2_without_the_hub_is_one_sentence(visit, app):
+    page = visit()
+    open_training(page)
+    choose(page, "#base", "KoGPT2 (skt/kogpt2-base-v2)")
+    page.locator("#name input, #name textarea").fill("kogpt2-1")
+    page.locator("#start").click()
+    expect(page.locator("#progress")).to_contain_text("Hugging Face Hub에 연결할 수 없어요")
+    assert not (app.home / "checkpoints" / "kogpt2-1").exists()

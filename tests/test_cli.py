@@ -1,0 +1,102 @@
+"""The command line as its user meets it: one sentence out, one sentence of complaint, the exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from kochat import cli, runs
+from kochat.config import PretrainingConfig, TrainingConfig, command
+from kochat.errors import KochatError
+
+
+def invoke(*words, stdin=None):
+    return CliRunner().invoke(cli.app, [str(word) for word in words], input=stdin)
+
+
+def test_reply_prints_one_line(tiny_checkpoint, bot):
+    result = invoke("reply", "12시 땡!", "--label", "0", "--checkpoint", tiny_checkpoint)
+    assert result.exit_code == 0
+    assert result.stdout == bot.reply("12시 땡!", "0") + "\n"
+
+
+def test_chat_answers_until_quit(tiny_checkpoint, bot):
+    result = invoke("chat", "--checkpoint", tiny_checkpoint, "--label", "1", stdin="안녕\n\n고마워\nquit\n안 들려\n")
+    assert result.exit_code == 0
+    said = [bot.reply(question, "1") for question in ("안녕", "고마워")]
+    assert result.stdout == "".join(f"user > Chatbot > {reply}\n" for reply in said[:1]) + (
+        f"user > user > Chatbot > {said[1]}\nuser > "
+    )
+    assert invoke("chat", "--checkpoint", tiny_checkpoint, stdin="").exit_code == 0
+
+
+def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
+    output = tmp_path / "trained"
+    result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("57 pairs, 3 for validation, 0 cut; 0.0 M parameters, cpu")
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert f"{output} is ready" in lines[3]
+    assert [run.state() for run in runs.list_runs()] == ["finished"]
+    assert "trained" in invoke("runs", "list").stdout
+
+    figures = json.loads(invoke("eval", "--data", "emotions", "--rows", 6, "--checkpoint", output, "--json").stdout)
+    assert figures["questions"] == 6
+    assert figures["nll_per_char"] > 0
+
+
+def test_every_setting_is_an_option_with_its_own_sentence():
+    shown = " ".join(invoke("train", "--help").stdout.replace("│", " ").split())
+    for option in ("--learning-rate", "--label-dropout", "--validation-share", "--no-strip-punctuation"):
+        assert option in shown or option[:16] in shown
+    assert "Dropout while training" in shown
+
+
+def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp_path, monkeypatch):
+    given = TrainingConfig(
+        data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True
+    )
+    monkeypatch.setattr(cli.runs, "create", lambda config: taken.append(config))
+    monkeypatch.setattr(cli.runs, "execute", lambda run, on_event: None)
+    taken: list = []
+    assert invoke(*command("train", given).split()[3:]).exit_code == 0
+    assert taken[0].epochs == 1
+    assert taken[0].strip_punctuation is True
+    assert command("pretrain", PretrainingConfig(text="a/b.txt", output="c/d", passes=2)) == (
+        "python -m kochat pretrain --text b.txt --output checkpoints/d --passes 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["reply", "안녕", "--checkpoint", "checkpoints/nowhere"], "There is no checkpoint at"),
+        (["train", "--data", "nowhere.csv", "--output", "x", "--base", "y"], "There is no file nowhere.csv"),
+        (["train", "--data", "emotions", "--output", "x", "--epochs", "0"], "epochs is 0, but must be"),
+        (["runs", "stop", "nothing"], "There is no run named"),
+    ],
+)
+def test_what_goes_wrong_is_one_error_of_ours(words, sentence):
+    result = invoke(*words)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, KochatError)
+    assert sentence in str(result.exception)
+
+
+def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp_path):
+    def run(language):
+        return subprocess.run(
+            [sys.executable, "-m", "kochat", "train", "--data", "nowhere.csv", "--output", str(tmp_path / "x")],
+            env={**os.environ, "LC_ALL": language, "PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
+        )  # fmt: skip
+
+    english, korean = run("C.UTF-8"), run("ko_KR.UTF-8")
+    assert english.returncode == korean.returncode == 1
+    assert english.stderr == "There is no file nowhere.csv. Check the name and try again.\n"
+    assert korean.stderr == "nowhere.csv 파일이 없어요. 이름을 확인하고 다시 시도해 주세요.\n"
+    assert english.stdout == ""
+    assert not (tmp_path / "x").exists()

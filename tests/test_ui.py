@@ -1,0 +1,132 @@
+"""The page's own small functions: texts in both languages, messages to the letter, a journal made visible."""
+
+import re
+
+import gradio as gr
+import pytest
+
+from kochat.errors import DataError
+from kochat.ui import chat, progress, text, training
+
+STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2}
+
+
+def step(number, seconds):
+    return {"type": "step", "step": number, "steps": 20, "loss": 1.0, "seconds": seconds}
+
+
+def epoch(number, loss, validation_loss):
+    samples = [{"question": "안녕 <b>", "label": label, "reply": f"답 {number} <i>"} for label in ("0", "건설현장")]
+    return {
+        "type": "epoch", "epoch": number, "epochs": 2, "loss": loss, "validation_loss": validation_loss,
+        "seconds": 61.0, "samples": samples,
+    }  # fmt: skip
+
+
+def test_every_text_is_there_in_both_languages_with_the_same_blanks():
+    korean, english = text.TEXTS["ko"], text.TEXTS["en"]
+    assert korean.keys() == english.keys()
+    for key in korean:
+        assert key.startswith("k_")
+        assert sorted(re.findall(r"{\w+}", korean[key])) == sorted(re.findall(r"{\w+}", english[key])), key
+        assert re.search("[가-힣]|^…$", korean[key]), key
+        assert not re.search("[가-힣]", english[key]), key
+
+
+def test_every_text_is_used_and_every_used_text_is_there():
+    import kochat.ui
+
+    folder = kochat.ui.__path__[0]
+    from pathlib import Path
+
+    code = "".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
+    used = set(re.findall(r'"(k_\w+)"', code))
+    made = {f"k_{name}" for name in ("epoch", "training_loss", "validation_loss", "time")}
+    made |= {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
+    made |= {f"k_state_{name}" for name in ("running", "finished", "stopped")}
+    made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
+    assert used | made | {"k_title"} == set(text.TEXTS["ko"])
+
+
+@pytest.mark.parametrize("typed", ["</s><sys>", "  두  칸 ", "a\n\nb", "<script>x</script>", "&lt;", "**x**"])
+def test_a_message_comes_back_as_it_was_typed(typed):
+    made = chat.message("user", typed, "note")
+    assert chat.text_of(made) == typed
+    assert "<script" not in made["content"][0]["text"]
+    bare = {**chat.message("user", typed), "metadata": None}
+    assert chat.text_of(bare) == typed
+
+
+def test_again_and_undo_cut_at_the_last_question():
+    history = [chat.message(role, words) for role, words in [("user", "하나"), ("assistant", "1"), ("user", "둘")]]
+    assert chat.until_last_question([*history, chat.message("assistant", "2")]) == history
+    assert chat.undone([*history, chat.message("assistant", "2")]) == ("둘", history[:2])
+    assert chat.until_last_question([]) == []
+
+
+def test_the_note_says_the_label_how_sure_and_who():
+    read = {"0": 0.1, "1": 0.88, "2": 0.02}
+    assert chat.note_for("ko", "auto", read, "1", "kochat-mini") == "자동 → 이별·부정 88% · kochat-mini"
+    assert chat.note_for("en", "우산장수", None, "우산장수", "jobs") == "우산장수 · jobs"
+
+
+def test_progress_tells_steps_epochs_and_the_time_left():
+    events = [STARTED, step(1, 2.0), step(2, 4.0), step(3, 6.0)]
+    shown = progress.progress_html("en", "mine", "running", events)
+    assert 'aria-valuenow="3"' in shown
+    assert 'aria-valuemax="20"' in shown
+    assert "step 3 of 20 · epoch 0 of 2 · about 34 s left" in shown
+    assert "Getting ready" in progress.progress_html("en", "mine", "running", [])
+    done = [*events, {"type": "finished", "stopped": False, "seconds": 125.0, "checkpoint": "x"}]
+    assert "2분" in progress.progress_html("ko", "mine", "finished", done)
+
+
+def test_a_failed_or_killed_run_shows_its_sentence():
+    failed = [{"type": "failed", "key": "hub_unreachable", "values": {"name": "<skt>"}}]
+    assert "&lt;skt&gt; 모델을 받지 못했어요" in progress.progress_html("ko", "mine", "failed", failed)
+    assert "ended from outside" in progress.progress_html("en", "mine", "interrupted", [STARTED])
+
+
+def test_the_curve_has_a_point_an_epoch_and_series():
+    assert progress.curve("ko", [STARTED]) is None
+    frame = progress.curve("ko", [epoch(1, 2.0, 2.5), epoch(2, 1.0, None)])
+    assert frame.values.tolist() == [["1", 2.0, "학습 손실"], ["1", 2.5, "검증 손실"], ["2", 1.0, "학습 손실"]]
+    many = progress.curve("en", [epoch(number, 1.0, None) for number in range(1, 32)])
+    assert many["epoch"].tolist()[-1] == 31
+
+
+def test_table_and_samples_show_the_newest_epoch_first_and_escape_what_people_wrote():
+    events = [epoch(1, 2.0, 2.5), epoch(2, 1.0, None)]
+    assert progress.epochs_table("en", events)["data"] == [[2, "1.000", "–", "1 min"], [1, "2.000", "2.500", "1 min"]]
+    shown = progress.samples_html("ko", events)
+    assert shown.index("답 2") < shown.index("답 1")
+    assert "안녕 &lt;b&gt;" in shown
+    assert "<i>" not in shown
+    assert "일상다반사" in shown
+    assert "건설현장" in shown
+
+
+def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():
+    @text.shows_errors
+    def fails(error, request=None):
+        raise error
+
+    @text.shows_errors
+    def fails_later(error):
+        yield 1
+        raise error
+
+    with pytest.raises(gr.Error, match="There is no file &lt;x&gt;"):
+        fails(DataError("no_file", path="<x>"))
+    later = fails_later(DataError("no_file", path="x"))
+    assert next(later) == 1
+    with pytest.raises(gr.Error):
+        next(later)
+    with pytest.raises(ZeroDivisionError):
+        fails(ZeroDivisionError())
+
+
+def test_a_name_is_offered_that_is_free(home):
+    assert training.free_name("ko") == "내-챗봇-1"
+    (home / "checkpoints" / "my-bot-1").mkdir(parents=True)
+    assert training.free_name("en") == "my-bot-2"
