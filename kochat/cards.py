@@ -5,6 +5,8 @@ Knows names, licences and figures; no file and no model.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +51,7 @@ def source_name(source: str) -> str:
     """What a card calls a file, a URL or a Hub id: never where it lay on somebody's disk."""
     if source in PUBLIC_SOURCES:
         return source
-    return Path(source).name.split(".")[0] if Path(source).suffix else Path(source).name
+    return re.sub(r"(\.(csv|txt|xz|gz))+$", "", Path(source).name, flags=re.IGNORECASE)
 
 
 def model_card(name: str, card: Card) -> str:
@@ -88,7 +90,7 @@ def _how_to_talk(name: str, card: Card) -> str:
     return (
         "```python\nimport kochat\n"
         f'bot = kochat.load("checkpoints/{name}")\n'
-        f'bot.reply("12시 땡!", label="{card.labels[0]}")\n```\n\n'
+        f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
         "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`."
     )
 

@@ -6,6 +6,7 @@ Knows the folder and the Hub; loads strictly, writes whole or not at all. The mo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -47,21 +48,23 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     """
     folder = Path(source)
     if folder.is_dir():
-        card = read_card(folder, needed=not as_base)
-    elif hub.looks_like_hub_id(str(source)):
-        folder = hub.fetch(str(source))
-        card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS))
-    else:
+        return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card())
+    if not hub.looks_like_hub_id(str(source)):
         raise CheckpointError("no_checkpoint", path=str(source))
-    if card and card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
-        raise CheckpointError("damaged_checkpoint", name=folder.name)
+    folder = hub.fetch(str(source))
+    try:
+        card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS))
+        return _load(folder, str(source), card)
+    except CheckpointError as error:
+        # The folder's own name is the hash of a commit.
+        raise CheckpointError(error.key, **{**error.values, "name": source}) from error
+
+
+def _load(folder: Path, name: str, card: Card) -> Checkpoint:
+    if card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
+        raise CheckpointError("damaged_checkpoint", name=name)
     tokenizer = load_tokenizer(folder)
-    return Checkpoint(display_name(source), load_model(folder, tokenizer), tokenizer, card or Card())
-
-
-def display_name(source: str | os.PathLike) -> str:
-    """A folder's own name, a Hub id as it is: what a card may say of where a model comes from."""
-    return Path(source).name if Path(source).is_dir() else str(source)
+    return Checkpoint(name, load_model(folder, tokenizer), tokenizer, card)
 
 
 def read_card(folder: Path, needed: bool = True) -> Card | None:
@@ -126,8 +129,10 @@ def _complete(parent: Path, for_chat: bool) -> list[Path]:
     for path in parent.iterdir() if parent.is_dir() else ():
         if path.name.startswith(".") or not all((path / name).is_file() for name in NEEDED_FILES):
             continue
-        if not for_chat or read_card(path).labels:
-            paths.append(path)
+        # One that is damaged must not hide the others.
+        with contextlib.suppress(CheckpointError):
+            if read_card(path).labels or not for_chat:
+                paths.append(path)
     return paths
 
 
@@ -148,8 +153,9 @@ def save(output: str | os.PathLike, model: Model, tokenizer: Tokenizer, card: Ca
         part.chmod(0o755)
         part.rename(output)
         _sync(output.parent)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        # safetensors and tokenizers have exceptions of their own, and tell the reason in words only.
+        if getattr(error, "errno", None) == errno.ENOSPC or f"(os error {errno.ENOSPC})" in str(error):
             raise CheckpointError("disk_full") from error
         raise
     finally:

@@ -20,6 +20,7 @@ from . import runs
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from .errors import KochatError
 from .labels import AUTO
+from .model import quiet
 
 app = typer.Typer(
     help="Talk to a Korean chatbot and fine-tune it.",
@@ -50,17 +51,10 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
-def _quiet_transformers() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
 def _load(checkpoint: str):
     from .chatbot import load
 
-    _quiet_transformers()
+    quiet()
     return load(checkpoint)
 
 
@@ -126,15 +120,26 @@ def _with_options(settings: type) -> Callable:
 @_with_options(TrainingConfig)
 def train(run: Annotated[str, typer.Option(help="Train a run that the page has made.", hidden=True)] = "", **settings):
     """Fine-tune a base on pairs and write a checkpoint."""
-    _quiet_transformers()
+    quiet()
     if run:
         runs.lower_priority()
         made = runs.find(run)
-    elif settings["data"] and settings["output"]:
-        made = runs.create(TrainingConfig(**settings))
-    else:
+    elif not (settings["data"] and settings["output"]):
         raise typer.BadParameter("--data and --output are needed.")
+    elif os.environ.get("RANK", "0") != "0":
+        _help_training(TrainingConfig(**settings))
+        return
+    else:
+        made = runs.create(TrainingConfig(**settings))
     runs.execute(made, on_event=_print_event)
+
+
+def _help_training(config: TrainingConfig) -> None:
+    """Be one of the other processes of `accelerate launch`; the first one keeps the journal."""
+    from .training import fine_tune
+
+    for _ in fine_tune(config):
+        pass
 
 
 def _print_event(event: dict) -> None:
@@ -184,7 +189,7 @@ def pretrain(**settings):
     """Make a small base: a tokenizer and a model trained on plain Korean lines."""
     from .pretraining import Step, pretrain
 
-    _quiet_transformers()
+    quiet()
     recent: list[float] = []
     for event in pretrain(PretrainingConfig(**settings)):
         if isinstance(event, Step):

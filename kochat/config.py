@@ -6,6 +6,7 @@ Knows no data, no model and no library.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ KOGPT2 = "skt/kogpt2-base-v2"
 # What the notebook fine-tunes KoGPT2 with. A base of ours brings its own in its kochat.json.
 NOTEBOOK_DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 3e-5, "max_length": 40}
 
+HIGHEST_SEED = 2**32 - 1  # that numpy takes
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 
 
@@ -67,6 +69,7 @@ class TrainingConfig:
         _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, seed=0)
         _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
+        _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
         _positive(self, 1e6, "max_grad_norm")
         _one_of(self, schedule=("cosine", "linear", "constant"))
@@ -76,7 +79,8 @@ class TrainingConfig:
     def with_defaults(self, base_defaults: dict[str, Any]) -> TrainingConfig:
         """A copy in which every None that the base, else the notebook, has a default for is filled."""
         defaults = {**NOTEBOOK_DEFAULTS, "strip_punctuation": False, **base_defaults}
-        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        # A base made by a later kochat may have defaults for settings that are not known here.
+        missing = {name: value for name, value in defaults.items() if getattr(self, name, False) is None}
         return replace(self, **missing)
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def command(name: str, config: Any) -> str:
         if isinstance(value, bool):
             words.append(option if value else "--no-" + option[2:])
         else:
-            words.append(f"{option} {_without_folder(one.name, value)}")
+            words.append(f"{option} {shlex.quote(_without_folder(one.name, value))}")
     return " ".join(words)
 
 
@@ -136,6 +140,7 @@ class PretrainingConfig:
     def __post_init__(self):
         _at_least(self, vocabulary=300, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
         _at_least(self, lines=1, seed=0)
+        _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
 
 

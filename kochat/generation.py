@@ -29,35 +29,37 @@ def greedy_steps(
 ) -> Iterator[list[int | None]]:
     """The next token of every prompt, step by step; None for those that have ended.
 
-    Ends when all have ended with `eos_id` (which is not yielded), after `max_tokens`, or where the
-    model has no position left. With `unlabelled`, the same prompts without their label, the label is
+    A prompt ends with `eos_id` (which is not yielded), after `max_tokens`, or where the model has no
+    position left for it. With `unlabelled`, the same prompts without their label, the label is
     strengthened: log p(token | label) + strength * (log p(token | label) - log p(token | no label)).
     """
     rows = [list(prompt) for prompt in prompts]
     strong = strength > 0 and unlabelled is not None
     if strong:
         rows += [list(prompt) for prompt in unlabelled]
-    longest = max(map(len, rows))
+    longest, positions_in_all = max(map(len, rows)), model.config.n_positions
+    # As many tokens for each as it would get alone, however long the others are.
+    room = [positions_in_all - max(map(len, rows[i :: len(prompts)])) for i in range(len(prompts))]
     device = model.device
     ids = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows], device=device)
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     alive = [True] * len(prompts)
-    for _ in range(min(max_tokens, model.config.n_positions - longest)):
+    for step in range(min(max_tokens, max(room))):
         hidden = model.transformer(
             ids, past_key_values=cache, attention_mask=mask, position_ids=positions, use_cache=True
         ).last_hidden_state
         logits = model.lm_head(hidden[:, -1]).float()
         chosen = (_strengthen(logits, strength) if strong else logits).argmax(-1)
         tokens = chosen.tolist()
-        alive = [was and token != eos_id for was, token in zip(alive, tokens, strict=True)]
+        alive = [was and step < left and t != eos_id for was, left, t in zip(alive, room, tokens, strict=True)]
         if not any(alive):
             return
         yield [token if is_alive else None for token, is_alive in zip(tokens, alive, strict=True)]
         ids = (chosen.repeat(2) if strong else chosen)[:, None]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        positions = positions[:, -1:] + 1
+        positions = (positions[:, -1:] + 1).clamp(max=positions_in_all - 1)
 
 
 def _strengthen(logits: torch.Tensor, strength: float) -> torch.Tensor:
@@ -85,13 +87,13 @@ def generate(
 def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> Iterator[str]:
     """The text of a stream of token ids, piece by piece as soon as each is certain.
 
-    Never half a syllable (a character whose bytes are several tokens waits for the last), never a
-    space lost between pieces, none at the ends. The join is the reply.
+    Never half a syllable (a character whose bytes are several tokens waits for the last, and is left
+    out where that does not come), never a space lost between pieces, none at the ends. The join is
+    the reply.
     """
     structural = set(tokenizer.all_special_ids)
     ids: list[int] = []
     shown = ""
-    text = ""
     for token in tokens:
         # Not `skip_special_tokens`: in KoGPT2's file emoticons may be flagged special too.
         if token in structural:
@@ -102,6 +104,3 @@ def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> It
         if len(certain) > len(shown):
             yield certain[len(shown) :]
             shown = certain
-    rest = text.rstrip()[len(shown) :]
-    if rest:
-        yield rest

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from .errors import HubError
 
@@ -43,7 +48,7 @@ def fetch(repo: str, revision: str = "main") -> Path:
         # One file of weights is enough, and safetensors cannot hold code.
         weights = next((name for name in WEIGHTS if name in names), WEIGHTS[0])
         return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, weights]))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise HubError("hub_no_model", name=repo) from error
     except (OSError, httpx2.HTTPError) as error:
         try:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tokenizers
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from .batches import Batch
 from .errors import CheckpointError
@@ -53,11 +56,14 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, alphabet: int = 1500) 
     tokenizer.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always"), decoders.Fuse()]
     )
+    texts = list(texts)
+    letters = _frequent_characters(map(tokenizer.normalizer.normalize_str, texts), alphabet)
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[*SPECIALS, *byte_tokens],
-        limit_alphabet=alphabet,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -65,6 +71,18 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, alphabet: int = 1500) 
     description = json.loads(tokenizer.to_str())
     description["added_tokens"] = [t for t in description["added_tokens"] if t["content"] in SPECIALS]
     return _fast_tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
+
+
+def _frequent_characters(texts: Iterable[str], count: int) -> list[str]:
+    """▁ and the most frequent characters, `count` in all.
+
+    The trainer would choose by itself, but among equally frequent ones by chance.
+    """
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(text)
+    del seen[" "], seen["▁"]
+    return ["▁", *sorted(seen, key=lambda c: (-seen[c], c))[: count - 1]]
 
 
 def _fast_tokenizer(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
@@ -172,6 +190,12 @@ class LossModule(nn.Module):
         return loss(self.model, batch, self.label_loss, self.question_loss)
 
 
+def quiet() -> None:
+    """No progress bars and no warnings of transformers: the page and the command line have their own."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def set_dropout(model: GPT2LMHeadModel, share: float) -> None:
     """Make every dropout of the model leave out `share` of its inputs while training."""
     for module in model.modules():
@@ -181,7 +205,10 @@ def set_dropout(model: GPT2LMHeadModel, share: float) -> None:
 
 
 # What transformers, torch, safetensors and tokenizers raise for files that are damaged.
-UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
+UNREADABLE = (
+    OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError,
+    pickle.UnpicklingError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

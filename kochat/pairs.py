@@ -6,11 +6,12 @@ Knows pandas and files; no token and no model. Every refusal is a DataError with
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import random
 import shutil
 import tempfile
-import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -68,9 +69,13 @@ def _read_table(path: Path) -> pd.DataFrame:
         decoded.write(text)
         decoded.seek(0)
         try:
-            return pd.read_csv(decoded, dtype=str, keep_default_na=False, skip_blank_lines=False)
+            table = pd.read_csv(decoded, dtype=str, keep_default_na=False, skip_blank_lines=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise DataError("not_csv", name=path.name) from error
+    # Where the first row has more cells than the header, pandas takes its first cells for row names.
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DataError("not_csv", name=path.name)
+    return table
 
 
 def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -97,7 +102,8 @@ def download(url: str, cache: Path) -> Path:
 
     It comes into the cache only when it arrived whole and reads as pairs. Raises DataError.
     """
-    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + url.rstrip("/").rsplit("/", 1)[-1]
+    last_part = url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + last_part[-60:]
     target = cache / name
     if target.is_file():
         return target
@@ -105,10 +111,12 @@ def download(url: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         part = Path(folder) / name
         try:
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as response, part.open("wb") as file:
+            # Korean and spaces as browsers send them; what is quoted already stays.
+            quoted = urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+            with urllib.request.urlopen(quoted, timeout=DOWNLOAD_TIMEOUT) as response, part.open("wb") as file:
                 shutil.copyfileobj(response, file)
                 expected = response.headers.get("Content-Length")
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise DataError("no_download", url=url, reason=getattr(error, "reason", error)) from error
         if expected is not None and part.stat().st_size != int(expected):
             raise DataError("damaged_download", url=url)
@@ -119,7 +127,7 @@ def download(url: str, cache: Path) -> Path:
 
 def keep(data: bytes, name: str, folder: Path) -> Path:
     """An uploaded file, kept in `folder` under its own name; the same bytes are kept once."""
-    kept = folder / hashlib.sha256(data).hexdigest()[:12] / Path(name).name
+    kept = folder / hashlib.sha256(data).hexdigest()[:12] / (Path(name).name.strip(". ") or "file")
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_bytes(data)
     return kept

@@ -124,6 +124,12 @@ class Trainer:
             results = [self.module(self._on_device(batch)) for batch in batches]
         return mean_loss(results)
 
+    def agree(self, stop: bool) -> bool:
+        """Whether any of the processes wants to stop; then all have to, or the others would wait forever."""
+        if stop:
+            self.accelerator.set_trigger()
+        return self.accelerator.check_trigger()
+
     def share(self, batches: list) -> list:
         """The batches that this process trains: every n-th, the same number for each."""
         n = self.accelerator.num_processes
@@ -206,7 +212,7 @@ class _Run:
         for epoch in range(1, config.epochs + 1):
             results = []
             for batch in trainer.share(self._epoch_batches(epoch)):
-                if stopped := should_stop():
+                if stopped := trainer.agree(should_stop()):
                     break
                 results.append(trainer.step(pad(batch, self.pad_id)))
                 step = (epoch - 1) * an_epoch + len(results)

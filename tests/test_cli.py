@@ -100,3 +100,19 @@ def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp
     assert korean.stderr == "nowhere.csv 파일이 없어요. 이름을 확인하고 다시 시도해 주세요.\n"
     assert english.stdout == ""
     assert not (tmp_path / "x").exists()
+
+
+def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
+    words = ["train", "--data", "emotions", "--rows", "60", "--base", str(tiny_base), "--epochs", "2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "kochat"]
+    done = subprocess.run(
+        [*launch, *words, "--output", str(tmp_path / "both"), "--precision", "float32"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # 57 pairs are 8 batches of 8: each process takes 4 of them an epoch.
+    run = runs.list_runs()[0]
+    assert run.events()[0]["steps"] == 8
+    assert run.state() == "finished"
+    assert done.stdout.count("is ready") == 1
+    assert (tmp_path / "both" / "model.safetensors").is_file()
