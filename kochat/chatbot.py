@@ -99,13 +99,18 @@ class Chatbot:
         return log_likelihoods(self.model, counted, self.tokenizer.pad_token_id)
 
     def explain(self, question: str, label: str = AUTO, runners_up: int = 5) -> list[ExplainedStep]:
-        """The steps of the greedy reply, its </s> included, as the checkpoint decodes without strength."""
+        """The steps of the greedy reply, its </s> included, as the checkpoint decodes without strength.
+
+        A reply that is cut at its longest has no </s>.
+        """
         prompt = self.prompt.encode_prompt(self._checked(question), self._resolved(question, label))
         steps = greedy_steps(self.model, [prompt], **self._ids())
-        reply = [tokens[0] for tokens in steps] + [self.tokenizer.eos_token_id]
-        rows = next_token_probabilities(self.model, prompt, reply)
+        reply, end = [tokens[0] for tokens in steps], self.tokenizer.eos_token_id
+        rows = next_token_probabilities(self.model, prompt, [*reply, end])
+        if rows[-1].argmax() == end:
+            reply.append(end)
         explained = []
-        for token, row in zip(reply, rows, strict=True):
+        for token, row in zip(reply, rows, strict=False):
             best = row.topk(min(runners_up + 1, len(row)))
             others = [(i, p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True) if i != token]
             named = [(self._token_text(i), p) for i, p in others[:runners_up]]
@@ -113,7 +118,7 @@ class Chatbot:
         return explained
 
     def _checked(self, question: str) -> str:
-        question = question[-LONGEST_QUESTION:].strip()
+        question = question.strip()[-LONGEST_QUESTION:]
         if not question:
             raise ReplyError("empty_question")
         return question

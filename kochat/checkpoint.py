@@ -46,8 +46,8 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
     without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
     """
-    folder = Path(source)
-    if folder.is_dir():
+    folder = Path(os.path.abspath(source))  # "." has no name of its own
+    if str(source) and folder.is_dir():
         return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card())
     if not hub.looks_like_hub_id(str(source)):
         raise CheckpointError("no_checkpoint", path=str(source))

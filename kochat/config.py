@@ -65,6 +65,7 @@ class TrainingConfig:
     sample_questions: tuple[str, ...] = _setting(SAMPLE_QUESTIONS, "Answered after every epoch.")
 
     def __post_init__(self):
+        _not_empty(self)
         object.__setattr__(self, "sample_questions", tuple(self.sample_questions))
         _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, seed=0)
         _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout")
@@ -138,6 +139,7 @@ class PretrainingConfig:
     seed: int = _setting(0, "Of the order of the lines and the first weights.")
 
     def __post_init__(self):
+        _not_empty(self)
         _at_least(self, vocabulary=300, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
         _at_least(self, lines=1, seed=0)
         _between(self, 0, HIGHEST_SEED, "seed")
@@ -146,6 +148,12 @@ class PretrainingConfig:
 
 def _refuse(name: str, value: object, allowed: str, allowed_ko: str):
     raise SettingsError("bad_setting", field=name, value=value, allowed=allowed, allowed_ko=allowed_ko)
+
+
+def _not_empty(config: TrainingConfig):
+    for one in fields(config):
+        if one.default is not None and getattr(config, one.name) is None:
+            _refuse(one.name, None, "given", "비어 있지 않은")
 
 
 def _is_number(value: object) -> bool:

@@ -66,18 +66,18 @@ def test_the_prompt_and_the_example_of_our_own_tokenizer_have_exactly_these_ids(
     assert not example.cut
 
 
-# Each x is a token of its own here, after one ▁: n - 1 x make n tokens, and the label 0 two.
+# Every x or y is a token of its own here, after one ▁; the label 0 is two tokens, an answer ends in </s>.
 @pytest.mark.parametrize(
     ("max_length", "question", "kept_question", "answer", "kept_answer", "cut"),
     [
-        (40, 20, 20, 14, 14, False),  # exactly 40 with </s>
-        (40, 20, 20, 15, 15, True),  # only </s> finds no room
-        (40, 34, 34, 1, 1, True),  # room for one token after the question
-        (40, 35, 20, 14, 14, True),  # no room: the last 20 tokens stay
-        (40, 35, 20, 15, 15, True),
+        (40, 20, 20, 15, 15, False),  # exactly 40
+        (40, 20, 20, 16, 15, True),  # only </s> finds no room
+        (40, 34, 34, 3, 1, True),  # room for one token after the question
+        (40, 35, 20, 15, 15, True),  # no room: the last 20 tokens stay
+        (40, 35, 20, 16, 15, True),
         (40, 500, 20, 500, 15, True),
         (41, 500, 20, 500, 16, True),
-        (8, 2, 2, 1, 1, True),
+        (8, 2, 2, 3, 1, True),
         (8, 3, 2, 5, 1, True),  # half of 8 would leave no room for an answer
         (9, 500, 3, 500, 1, True),
         (10, 500, 4, 500, 1, True),
@@ -89,16 +89,15 @@ def test_a_question_without_room_keeps_its_end_then_the_answer_is_cut(
     kogpt2, max_length, question, kept_question, answer, kept_answer, cut
 ):
     space, x, y, zero = kogpt2.convert_tokens_to_ids(["▁", "x", "y", "0"])
-    ids_q, ids_a = [space] + [x] * (question - 1), [space] + [y] * (answer - 1) + [1]
-    expected = [2, *ids_q[-kept_question:], 10, space, zero, 4]
+    question_ids, answer_ids = [space] + [x] * (question - 1), [space] + [y] * (answer - 2) + [1]
+    head, kept = [2, *question_ids[-kept_question:], 10, space, zero, 4], answer_ids[:kept_answer]
     prompt = Prompt(kogpt2, max_length)
-    example = prompt.encode_example("x" * (question - 1), "y" * (answer - 1), "0")
-    kept = ids_a if not cut else ids_a[:kept_answer]
-    assert example.input_ids == expected + kept
-    assert example.labels == [-100] * len(expected) + kept
+    example = prompt.encode_example("x" * (question - 1), "y" * (answer - 2), "0")
+    assert example.input_ids == head + kept
+    assert example.labels == [-100] * len(head) + kept
     assert len(example.input_ids) <= max_length
     assert example.cut == cut
-    assert prompt.encode_prompt("x" * (question - 1), "0") == expected
+    assert prompt.encode_prompt("x" * (question - 1), "0") == head
 
 
 def test_a_label_that_leaves_no_room_is_refused(kogpt2):
@@ -140,7 +139,7 @@ def test_nobody_can_type_structure(every_tokenizer):
         assert len(example.input_ids) == len(example.labels) == len(example.parts) <= 64
         structure = [i for i in example.input_ids if i in never]
         assert structure in ([user, mark, system, eos], [user, mark, system])
-        assert (structure[-1] == eos) >= (not example.cut)
+        assert example.cut or structure[-1] == eos
 
     holds()
 

@@ -1,0 +1,139 @@
+"""The figures of a checkpoint, computed again by hand on six pairs, and which pairs are held out."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from kochat import chatbot, checkpoint, pairs
+from kochat.config import TrainingConfig
+from kochat.errors import DataError, ReplyError
+from kochat.evaluation import evaluate, held_out
+from kochat.model import make_model
+from kochat.training import Epoch, fine_tune
+
+ROWS = [
+    ("안녕", "안녕하세요.", "0"),
+    ("안녕", "울어도 돼요.", "1"),
+    ("안녕", "보고 싶었어요.", "2"),
+    ("고마워", "저도요.", "0"),
+    ("헤어졌어", "많이 힘들죠.", "1"),
+    ("좋아해", "축하해요!", "2"),
+]
+TABLE = pd.DataFrame(ROWS, columns=["Q", "A", "label"])
+
+
+def train(folder, tokenizer, data, **settings):
+    """Fine-tune a small model made for it; the folder of the checkpoint and the events."""
+    model = make_model(tokenizer, layers=2, width=64, heads=2, positions=64, seed=0)
+    base = checkpoint.save(folder / "base", model, tokenizer, checkpoint.Card())
+    settings = {
+        "batch_size": 6, "learning_rate": 5e-3, "max_length": 60, "schedule": "constant", "precision": "float32",
+        "sample_questions": (), **settings,
+    }  # fmt: skip
+    output = str(folder / "trained")
+    return output, list(fine_tune(TrainingConfig(data=str(data), base=str(base), output=output, **settings)))
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory, tokenizer):
+    """A bot that knows the answers of ROWS by heart, but not the order of their labels."""
+    folder = tmp_path_factory.mktemp("learned")
+    TABLE.to_csv(folder / "six.csv", index=False)
+    output, _ = train(folder, tokenizer, folder / "six.csv", epochs=50, validation_share=0, label_dropout=0)
+    return chatbot.load(output)
+
+
+@torch.inference_mode()
+def log_probability(bot, question, answer, label):
+    example = bot.prompt.encode_example(question, answer, label)
+    ids, start = example.input_ids, example.labels.count(-100)
+    rows = bot.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return sum(rows[i - 1, ids[i]].item() for i in range(start, len(ids)))
+
+
+def check_by_hand(bot, rows, figures):
+    labels = ["0", "1", "2"]
+    true = [log_probability(bot, *row) for row in rows]
+    others = [sum(log_probability(bot, q, a, other) for other in labels if other != label) / 2 for q, a, label in rows]
+    characters = sum(len(a) + 1 for _, a, _ in rows)
+    assert figures.nll_per_char == pytest.approx(-sum(true) / characters, rel=1e-5)
+    tokens = sum(len(bot.prompt.text_ids(a)) + 1 for _, a, _ in rows)
+    assert figures.perplexity_per_token == pytest.approx(math.exp(-sum(true) / tokens), rel=1e-5)
+    assert figures.true_label_gain == pytest.approx((sum(true) - sum(others)) / characters, rel=1e-5)
+
+    n = len(rows)
+    assert figures.questions == n
+    assert figures.exact == sum(bot.reply(q, label) == a for q, a, label in rows) / n
+    assert figures.exact_auto == sum(bot.reply(q) == a for q, a, _ in rows) / n
+    read = [bot.predict_label(q) for q, _, _ in rows]
+    assert figures.label_accuracy == sum(max(p, key=p.get) == row[2] for p, row in zip(read, rows, strict=True)) / n
+    differ = [len({bot.reply(q, label) for label in labels}) > 1 for q, _, _ in rows]
+    assert figures.label_changes_reply == sum(differ) / n
+    assert set(figures.to_dict()) == {
+        "questions", "nll_per_char", "perplexity_per_token", "exact", "exact_auto", "label_accuracy",
+        "label_changes_reply", "true_label_gain",
+    }  # fmt: skip
+
+
+def test_the_figures_of_pairs_known_by_heart(bot):
+    figures = evaluate(bot, TABLE)
+    check_by_hand(bot, ROWS, figures)
+    assert figures.exact == 1
+    assert figures.nll_per_char < 0.1
+    assert figures.perplexity_per_token < 1.1
+    # One 안녕 of three is read right, and the three questions that have one label.
+    assert (figures.label_accuracy, figures.exact_auto) == (4 / 6, 4 / 6)
+    assert figures.label_changes_reply >= 3 / 6
+    assert figures.true_label_gain > 0.05
+
+
+def test_the_figures_of_pairs_never_seen(bot):
+    unseen = [("고마워", "울어도 돼요.", "2"), ("안녕", "안녕하세요.", "0"), ("뭐해?", "기다려요.", "1")]
+    figures = evaluate(bot, pd.DataFrame(unseen, columns=["Q", "A", "label"], index=[7, 3, 9]))
+    check_by_hand(bot, unseen, figures)
+    assert figures.exact == 1 / 3
+    assert figures.nll_per_char > 0.5
+
+
+def test_strength_changes_replies_and_no_likelihood(bot):
+    plain, strong = evaluate(bot, TABLE, strength=0), evaluate(bot, TABLE, strength=50)
+    assert plain == evaluate(bot, TABLE)
+    assert (strong.nll_per_char, strong.label_accuracy) == (plain.nll_per_char, plain.label_accuracy)
+    replies = bot.replies([(q, label) for q, _, label in ROWS], 50)
+    assert strong.exact == sum(said == a for said, (_, a, _) in zip(replies, ROWS, strict=True)) / 6
+
+
+def test_more_pairs_than_are_answered_at_once_give_the_same_figures(bot):
+    once, often = evaluate(bot, TABLE).to_dict(), evaluate(bot, pd.concat([TABLE] * 12)).to_dict()
+    assert often == pytest.approx({**once, "questions": 72}, rel=1e-5)
+
+
+def test_what_cannot_be_evaluated_is_refused(bot):
+    with pytest.raises(ReplyError, match=r"does not know the label “건설현장”\. It knows: 0, 1, 2"):
+        evaluate(bot, pd.DataFrame([*ROWS, ("안녕", "네", "건설현장")], columns=["Q", "A", "label"]))
+    with pytest.raises(DataError, match="There is no pair to evaluate on"):
+        evaluate(bot, TABLE[:0])
+
+
+def test_held_out_are_exactly_the_validation_pairs(tmp_path, tokenizer):
+    output, events = train(tmp_path, tokenizer, "emotions", epochs=1, rows=90, seed=3, validation_share=0.2)
+    card = checkpoint.read_card(tmp_path / "trained")
+    table = held_out(card, "emotions")
+    training, validation = pairs.split_by_question(pairs.read_pairs("emotions", rows=90), 0.2, 3)
+    assert table.equals(validation)
+    assert len(table) == events[0].validation_pairs == 18
+    assert set(table["Q"]).isdisjoint(training["Q"])
+    # The loss that training reported on them is the one measured now.
+    [reported] = [event.validation_loss for event in events if isinstance(event, Epoch)]
+    assert evaluate(chatbot.load(output), table).perplexity_per_token == pytest.approx(math.exp(reported), rel=1e-4)
+
+    # The same pairs in another file are the same data; any other pairs are not.
+    copy = tmp_path / "copy.csv"
+    pairs.read_pairs("emotions").to_csv(copy, index=False, encoding="cp949")
+    assert held_out(card, str(copy)).equals(validation)
+    copy.write_text(copy.read_text("cp949").replace("안녕하세요", "안녕하세용", 1), "utf-8")
+    for other in (copy, "jobs"):
+        with pytest.raises(DataError, match="does not hold the pairs that this checkpoint was trained with"):
+            held_out(card, str(other))

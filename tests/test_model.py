@@ -1,0 +1,247 @@
+"""Models: the loss against Hugging Face's and the notebook's, likelihoods, tokenizers."""
+
+import math
+import unicodedata
+
+import pytest
+import torch
+from kogpt2_like import write_kogpt2_like
+from torch import nn
+
+from kochat.batches import pad
+from kochat.model import (
+    load_tokenizer,
+    log_likelihoods,
+    loss,
+    make_model,
+    make_tokenizer,
+    next_token_probabilities,
+    set_dropout,
+)
+from kochat.prompt import CHAT_TEMPLATE, Part, Prompt
+
+# No punctuation, so that the notebook has nothing to replace.
+PAIRS = [("안녕", "좋은 아침이에요"), ("지금 저녁이야 바보야", "늦지 않았어요"), ("고마워", "저도 감사합니다")]
+
+
+@pytest.fixture
+def model(tokenizer):
+    """As conftest's, with weights so large that the distributions are far from even."""
+    made = make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=0)
+    return fill(made, 0.4, seed=1).eval()
+
+
+def fill(model, scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.normal_(0, scale, generator=generator)
+    return model
+
+
+@pytest.fixture
+def batch(tokenizer):
+    prompt = Prompt(tokenizer, 96)
+    labels = ["0", "1", None]
+    examples = [prompt.encode_example(q, a, label) for (q, a), label in zip(PAIRS, labels, strict=True)]
+    assert len({len(example.input_ids) for example in examples}) > 1  # there is padding
+    return pad(examples, tokenizer.pad_token_id)
+
+
+def test_the_loss_is_hugging_faces_own(model, batch):
+    ours = loss(model, batch)
+    theirs = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss
+    assert ours.objective.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert ours.tokens.item() == (batch["labels"] != -100).sum().item()
+    assert ours.answer.item() == pytest.approx(theirs.item() * ours.tokens.item(), rel=1e-6)
+    assert not ours.answer.requires_grad
+
+
+# The notebook's training, in our words. Its item (cell 20): the ids of `<usr> Q <unused1> <sys> A </s>`, a mask
+# that is 1 from <sys> on, and as label of each position the token after it. Position i of the label is thus the
+# target of the logits at i: the first answer token at <sys>, and one <pad> at </s>.
+LENGTH = 40
+
+
+def notebook_item(tokenizer, question, answer):
+    asked = tokenizer.convert_tokens_to_ids(tokenizer.tokenize("<usr>" + question + "<unused1>"))
+    said = tokenizer.convert_tokens_to_ids(tokenizer.tokenize("<sys>" + answer + "</s>"))
+    free = LENGTH - len(asked) - len(said)
+    label = [tokenizer.mask_token_id] * len(asked) + said[1:]
+    return (
+        asked + said + [tokenizer.pad_token_id] * free,
+        [0] * len(asked) + [1] * len(said) + [0] * free,
+        label + [tokenizer.pad_token_id] * (LENGTH - len(label)),
+    )
+
+
+def notebook_losses(logits, mask, label):
+    """Cell 39: the masked positions' logits are all -1e18, so that each costs ln(vocabulary)."""
+    masked = torch.where(mask[..., None] == 1, logits, torch.full_like(logits, -1e18))
+    return nn.CrossEntropyLoss(reduction="none")(masked.transpose(2, 1), label)
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """KoGPT2's twin in float64, the notebook's tensors of PAIRS, and ours of the same pairs."""
+    tokenizer = load_tokenizer(write_kogpt2_like(tmp_path / "kogpt2"))
+    model = fill(make_model(tokenizer, layers=2, width=8, heads=2, positions=64, seed=0), 0.4, seed=2).double()
+    items = [notebook_item(tokenizer, q, a) for q, a in PAIRS]
+    ids, mask, label = (torch.tensor(rows) for rows in zip(*items, strict=True))
+    prompt = Prompt(tokenizer, LENGTH)
+    # The notebook trains without the label.
+    ours = pad([prompt.encode_example(q, a, None) for q, a in PAIRS], tokenizer.pad_token_id)
+    width = ours["input_ids"].shape[1]
+    assert torch.equal(ours["input_ids"], ids[:, :width])
+    return model.eval(), ids, mask, label, ours
+
+
+def test_the_notebooks_loss_is_ours_plus_a_constant_and_a_pad_target(notebook):
+    model, ids, mask, label, batch = notebook
+    with torch.no_grad():
+        logits = model(ids).logits
+        value = notebook_losses(logits, mask, label).sum() / mask.sum()
+        ours = loss(model, batch)
+        last = mask.cumsum(1).argmax(1)  # where </s> stands
+        pad_target = -logits.log_softmax(-1)[range(len(PAIRS)), last, 3].sum()
+    vocabulary, masked = logits.shape[-1], (mask == 0).sum()
+    assert mask.sum() == ours.tokens + len(PAIRS)
+    constant = math.log(vocabulary) * masked
+    assert value.item() == pytest.approx(((ours.answer + constant + pad_target) / mask.sum()).item(), rel=1e-6)
+    # The constant is most of what the notebook reports.
+    assert constant > 3 * ours.answer
+
+
+def test_the_notebooks_gradient_without_its_pad_target_is_ours_times_a_known_factor(notebook):
+    model, ids, mask, label, batch = notebook
+    ours = loss(model, batch)
+    our_gradients = torch.autograd.grad(ours.objective, list(model.parameters()))
+    losses = notebook_losses(model(ids).logits, mask, label)
+    is_pad_target = (mask == 1) & (label == 3)
+    assert is_pad_target.sum() == len(PAIRS)
+    without = losses.masked_fill(is_pad_target, 0).sum() / mask.sum()
+    their_gradients = torch.autograd.grad(without, list(model.parameters()))
+    factor = ours.tokens / mask.sum()
+    for (name, _), mine, theirs in zip(model.named_parameters(), our_gradients, their_gradients, strict=True):
+        scale = theirs.abs().max()
+        assert scale > 0, name
+        # Our cross entropy is computed in float32.
+        torch.testing.assert_close(theirs, mine * factor, rtol=1e-4, atol=1e-6 * scale.item())
+
+
+def test_label_and_question_tokens_join_the_objective_with_their_weights(model, batch):
+    with torch.no_grad():
+        plain = loss(model, batch)
+        result = loss(model, batch, label_loss=0.2, question_loss=0.05)
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.log_softmax(-1)
+    by_hand = 0.0
+    for row, (ids, parts) in enumerate(zip(batch["input_ids"].tolist(), batch["parts"].tolist(), strict=True)):
+        for i in range(1, len(ids)):
+            weight = {Part.STRUCTURE: 0, Part.QUESTION: 0.05, Part.LABEL: 0.2, Part.ANSWER: 1}[parts[i]]
+            by_hand -= weight * logits[row, i - 1, ids[i]].item()
+    assert result.objective.item() == pytest.approx(by_hand / result.tokens.item(), rel=1e-5)
+    assert result.objective > plain.objective
+    assert result.answer.item() == pytest.approx(plain.answer.item(), rel=1e-6)
+    assert result.tokens == plain.tokens
+
+
+def test_a_batch_without_answers_has_no_loss(model, batch):
+    nothing = {**batch, "labels": torch.full_like(batch["labels"], -100), "parts": torch.zeros_like(batch["parts"])}
+    assert [value.item() for value in loss(model, nothing)] == [0, 0, 0]
+
+
+def test_log_likelihoods_are_those_of_a_plain_loop(model, tokenizer):
+    prompt = Prompt(tokenizer, 96)
+    texts = ["안녕", "오늘 날씨는 어때?", "🦜", "배가 고파서 밥을 먹고 싶어"]
+    whole = [prompt.encode_example(text, text[::-1], "0").input_ids for text in texts]
+    counted = [(ids, n) for ids in whole for n in (0, 1, 3, len(ids) - 1)] * 5  # more than are scored at once
+    by_hand = []
+    for ids, n in counted[: len(counted) // 5]:
+        with torch.no_grad():
+            rows = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        by_hand.append(sum(rows[i - 1, ids[i]].item() for i in range(len(ids) - n, len(ids))))
+    assert log_likelihoods(model, counted, tokenizer.pad_token_id) == pytest.approx(by_hand * 5, rel=1e-5)
+    assert log_likelihoods(model, [], tokenizer.pad_token_id) == []
+
+
+def test_next_token_probabilities_are_distributions_that_agree_with_the_likelihood(model, tokenizer):
+    example = Prompt(tokenizer, 96).encode_example("안녕", "좋은 아침이에요", "0")
+    start = example.labels.count(-100)
+    prompt, reply = example.input_ids[:start], example.input_ids[start:]
+    rows = next_token_probabilities(model, prompt, reply)
+    assert rows.shape == (len(reply), len(tokenizer))
+    assert rows.sum(-1).tolist() == pytest.approx([1] * len(reply), abs=1e-5)
+    total = sum(math.log(row[token]) for row, token in zip(rows, reply, strict=True))
+    [likelihood] = log_likelihoods(model, [(example.input_ids, len(reply))], tokenizer.pad_token_id)
+    assert total == pytest.approx(likelihood, rel=1e-5)
+
+
+@pytest.mark.parametrize("text", ["안녕", "뷁 쀍", "🦜👩‍👩‍👧 ok", "龘靐", "a\tb", "ﷺ", "e\u0301é", "<0x41>", "\0"])
+def test_nothing_is_unknown_to_a_tokenizer_of_ours(tokenizer, text):
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text).replace("\t", " ")
+
+
+def test_separate_letters_are_read_as_syllables_and_a_typed_byte_token_as_text(tokenizer):
+    text = "오늘 날씨는 어때?"
+    apart = unicodedata.normalize("NFD", text)
+    assert len(apart) > len(text)
+    assert tokenizer(apart).input_ids == tokenizer(text).input_ids
+    byte = tokenizer.convert_tokens_to_ids("<0x41>")
+    assert byte == 7 + 0x41
+    assert byte not in tokenizer("<0x41>").input_ids
+
+
+def test_the_same_texts_make_the_same_tokenizer_of_the_size_asked_for(tokenizer, sample):
+    again = make_tokenizer([*sample["Q"], *sample["A"]], vocabulary=600, alphabet=200)
+    assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    assert len(tokenizer) == 600
+    ids = tokenizer.convert_tokens_to_ids(["<pad>", "</s>", "<usr>", "<unused1>", "<sys>", "<unk>", "<unused0>"])
+    assert ids == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_most_frequent_characters_have_tokens_of_their_own():
+    tokenizer = make_tokenizer(["나 다", "하 나 하", "가 하"], vocabulary=300, alphabet=3)
+    # 하 three times, 나 twice, 가 and 다 once; ▁ counts as one of the three.
+    assert [len(tokenizer.tokenize(letter)) for letter in "하나가다"] == [1, 1, 4, 4]
+
+
+def test_the_seed_makes_the_model(tokenizer):
+    def weights(seed):
+        made = make_model(tokenizer, layers=1, width=8, heads=2, positions=16, seed=seed)
+        assert (made.config.eos_token_id, made.config.pad_token_id, made.config.vocab_size) == (1, 0, 600)
+        return torch.cat([parameter.flatten() for parameter in made.parameters()])
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_dropout_is_set_everywhere_and_acts_only_in_training(model, batch):
+    def losses():
+        return {loss(model, batch).objective.item() for _ in range(3)}
+
+    model.train()
+    assert len(losses()) == 1  # a model of ours has none
+    set_dropout(model, 0.3)
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.3}
+    assert (model.config.resid_pdrop, model.config.embd_pdrop, model.config.attn_pdrop) == (0.3, 0.3, 0.3)
+    assert len(losses()) == 3
+    model.eval()
+    assert len(losses()) == 1
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_kogpt2s_tokenizer_has_the_notebooks_ids(tmp_path, flagged):
+    tokenizer = load_tokenizer(write_kogpt2_like(tmp_path / "kogpt2", flagged))
+    assert len(tokenizer) == 512  # nothing was added
+    names = ["</s>", "<usr>", "<pad>", "<sys>", "<unk>", "<unused0>", "<unused1>"]
+    assert tokenizer.convert_tokens_to_ids(names) == [1, 2, 3, 4, 5, 9, 10]
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 1, 3)
+    assert (tokenizer.unk_token_id, tokenizer.mask_token_id) == (5, 9)
+    assert tokenizer.chat_template == CHAT_TEMPLATE
+    # Notebook, cell 11: spaces are ▁, emoticons are whole.
+    assert tokenizer.tokenize("안녕하세요. 😤:)l^o")[-3:] == ["😤", ":)", "l^o"]
+    whole = tokenizer("<usr>안녕<unused1><sys></s>")
+    assert [i for i in whole.input_ids if i < 109] == [2, 10, 4, 1]
+    assert tokenizer.decode(whole.input_ids, skip_special_tokens=True) == "안녕"

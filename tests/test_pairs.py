@@ -1,0 +1,346 @@
+"""Pairs: every form of file that people have, what is refused and how, the split, downloads."""
+
+import io
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from kochat import pairs
+from kochat.errors import DataError
+from kochat.pairs import fingerprint, keep, read_pairs, split_by_question
+
+TEXT = "Q,A,label\n12시 땡!,하루가 또 가네요.,0\n고백할까?,용기를 내 보세요!,2\n"
+ROWS = [["12시 땡!", "하루가 또 가네요.", "0"], ["고백할까?", "용기를 내 보세요!", "2"]]
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write pairs.csv, text as UTF-8 or bytes as they are, and give its path."""
+
+    def write(content):
+        path = tmp_path / "pairs.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def rows_of(path, **options):
+    return read_pairs(path, **options).values.tolist()
+
+
+def refusal(path) -> DataError:
+    with pytest.raises(DataError) as caught:
+        read_pairs(path)
+    return caught.value
+
+
+def xlsx() -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame(ROWS, columns=pairs.COLUMNS).to_excel(buffer, index=False)
+    return buffer.getvalue()
+
+
+# What can be read.
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_every_encoding_and_line_end_gives_the_same_pairs(file, encoding, newline):
+    table = read_pairs(file(TEXT.replace("\n", newline).encode(encoding)))
+    assert table.values.tolist() == ROWS
+    assert list(table.columns) == ["Q", "A", "label"]
+    assert list(table.index) == [0, 1]
+
+
+def test_quoted_cells_keep_their_commas_quotes_and_newlines(file):
+    text = 'Q,A,label\r\n"첫 줄\r\n둘째 줄","그래, ""좋아""",0\r\n"끝","a\nb",1\r\n'
+    assert rows_of(file(text)) == [["첫 줄\r\n둘째 줄", '그래, "좋아"', "0"], ["끝", "a\nb", "1"]]
+
+
+def test_outer_spaces_go_and_words_for_nothing_stay_text(file):
+    text = "Q,A,label\n nan ,NA,0\nnull, None ,1.0\nNULL,N/A,007\n"
+    assert rows_of(file(text)) == [["nan", "NA", "0"], ["null", "None", "1.0"], ["NULL", "N/A", "007"]]
+
+
+def test_more_columns_in_any_order_are_left_aside(file):
+    assert rows_of(file("no, label ,A,Q,memo\n1,0,네,안녕,\n2,1,응,잘 가,x\n")) == [
+        ["안녕", "네", "0"],
+        ["잘 가", "응", "1"],
+    ]
+
+
+def test_blank_lines_are_no_rows(file):
+    assert rows_of(file("Q,A,label\n\n안녕,네,0\n\n , ,\n,,\n잘 가,응,1\n\n\n")) == [
+        ["안녕", "네", "0"],
+        ["잘 가", "응", "1"],
+    ]
+
+
+def test_rows_keeps_the_first_ones(file):
+    path = file(TEXT)
+    assert rows_of(path, rows=1) == ROWS[:1]
+    assert rows_of(path, rows=99) == rows_of(path, rows=None) == ROWS
+
+
+def test_a_known_dataset_is_read_by_its_name_and_a_path_may_be_a_path(file):
+    assert rows_of("jobs", rows=1)[0][2] == "건설현장"
+    assert rows_of(str(file(TEXT))) == rows_of(file(TEXT)) == ROWS
+
+
+def test_chatbot_data_has_its_three_labels(chatbot_data):
+    table = read_pairs(chatbot_data)
+    assert set(table["label"]) == {"0", "1", "2"}
+    assert (table != "").all(axis=None)
+
+
+# pandas does not quote a lone \r, which is a line end to whoever reads it; what has \0 is not taken for text.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1).filter(str.strip)
+korean = st.text(st.characters(codec="cp949", exclude_characters="\0\r"), min_size=1).filter(str.strip)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=4))
+def test_what_pandas_writes_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("written") / "pairs.csv"
+    pd.DataFrame(rows, columns=pairs.COLUMNS).to_csv(path, index=False, encoding="utf-8")
+    assert rows_of(path) == [[cell.strip() for cell in row] for row in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(korean, korean, korean), min_size=1, max_size=4))
+def test_what_pandas_writes_as_cp949_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("written") / "pairs.csv"
+    pd.DataFrame(rows, columns=pairs.COLUMNS).to_csv(path, index=False, encoding="cp949")
+    try:
+        as_utf8 = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        as_utf8 = None
+    # A few syllables (창 is the bytes of â) cannot be told from UTF-8 where nothing else is in the file.
+    assume(as_utf8 is None or as_utf8 == path.read_bytes().decode("cp949"))
+    assert rows_of(path) == [[cell.strip() for cell in row] for row in rows]
+
+
+# What is refused.
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert str(refusal(tmp_path / "none.csv")) == f"There is no file {tmp_path}/none.csv. Check the name and try again."
+    assert refusal(tmp_path).key == "no_file"
+    assert refusal("").key == "no_file"
+
+
+def test_a_missing_column_is_named_with_those_that_are_there(file):
+    error = refusal(file("Q,answer,label\n안녕,네,0\n"))
+    assert str(error) == ("pairs.csv has no column A. It needs the columns Q, A and label; it has Q, answer, label.")
+    assert refusal(file("질문;답;라벨\n안녕;네;0\n")).values["missing"] == "Q, A, label"
+
+
+@pytest.mark.parametrize("content", ["", "\n\n \n", b"\xef\xbb\xbf", "Q,A,label", "Q,A,label\r\n", "Q,A,label\n,,\n\n"])
+def test_a_file_without_rows_is_refused(file, content):
+    assert refusal(file(content)).key == "no_rows"
+
+
+def test_empty_cells_are_named_by_the_row_numbers_of_a_spreadsheet(file):
+    # Row 1 is the header, row 2 has a newline in a cell, rows 4 and 7 lack a cell, row 5 is blank.
+    error = refusal(file('Q,A,label\n"a\nb",c,0\nd,e,1\nf, ,1\n\ng,h,2\ni,j\n'))
+    assert str(error) == ("pairs.csv has empty cells in 2 of its rows: 4, 7. Fill them in or delete those rows.")
+
+
+def test_many_rows_with_empty_cells_are_counted_and_the_first_eight_named(file):
+    error = refusal(file("Q,A,label\n" + "a,,0\n" * 20))
+    assert (error.values["count"], error.values["rows"]) == (20, "2, 3, 4, 5, 6, 7, 8, 9 …")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01",
+        xlsx(),
+        TEXT.encode("utf-16"),
+        bytes(range(1, 256)),
+        'Q,A,label\na,"b,0\nc,d,1\n',
+    ],
+    ids=["png", "xlsx", "utf-16", "bytes", "open quote"],
+)
+def test_what_is_no_csv_is_refused(file, content):
+    assert refusal(file(content)).key == "not_csv"
+
+
+@pytest.mark.parametrize("row", ["a,b, c,0", "a,b,0,", "a,b,c,d,e,0"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_row_with_more_cells_than_the_header_is_refused_and_never_shifted(file, row, place):
+    rows = ["c,d,1", "e,f,2"]
+    rows.insert(place, row)
+    assert refusal(file("Q,A,label\n" + "\n".join(rows))).key == "not_csv"
+    assert refusal(file(f"Q,A,label\n{row}\n")).key == "not_csv"
+
+
+# Split and fingerprint.
+
+
+def test_no_question_is_on_both_sides_and_the_share_is_of_questions(sample):
+    training, validation = split_by_question(sample, 0.1, seed=0)
+    questions = sample["Q"].nunique()
+    assert validation["Q"].nunique() == round(0.1 * questions)
+    assert not set(training["Q"]) & set(validation["Q"])
+    assert len(training) + len(validation) == len(sample)
+    assert set(training.index) | set(validation.index) == set(sample.index)
+
+
+def test_the_split_follows_from_the_seed_and_not_from_the_order_of_rows(sample):
+    first = split_by_question(sample, 0.1, seed=0)[1]
+    assert first.equals(split_by_question(sample, 0.1, seed=0)[1])
+    assert set(first["Q"]) == set(split_by_question(sample[::-1], 0.1, seed=0)[1]["Q"])
+    assert set(first["Q"]) != set(split_by_question(sample, 0.1, seed=1)[1]["Q"])
+
+
+def test_a_share_of_nothing_keeps_everything_for_training(sample):
+    training, validation = split_by_question(sample, 0, seed=0)
+    assert training.equals(sample)
+    assert validation.empty
+
+
+def test_the_fingerprint_is_of_the_pairs_and_not_of_the_file(file):
+    plain = fingerprint(read_pairs(file(TEXT)))
+    assert plain == fingerprint(read_pairs(file(TEXT.replace("\n", "\r\n").encode("cp949"))))
+    assert plain == fingerprint(read_pairs(file(TEXT.replace("12시", " 12시").encode("utf-8-sig"))))
+    assert plain != fingerprint(read_pairs(file(TEXT.replace("12", "11"))))
+    assert plain != fingerprint(read_pairs(file(TEXT), rows=1))
+    assert len(plain) == 64
+
+
+# Downloads.
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine: `pages` are (body, headers) by path, `asked` the paths in order."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            if self.path not in self.server.pages:
+                self.send_error(404)
+                return
+            body, headers = self.server.pages[self.path]
+            self.send_response(200)
+            for name, value in ({"Content-Length": len(body)} | headers).items():
+                if value is not None:
+                    self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+
+        def log_message(self, *args):
+            pass
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.pages, made.asked = {}, []
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def cached(home) -> list[str]:
+    return [path.name for path in (home / "cache").rglob("*")]
+
+
+def test_a_download_is_kept_and_the_second_time_nothing_is_asked(server, home):
+    server.pages["/a/ChatbotData.csv"] = TEXT.encode(), {}
+    for _ in range(2):
+        assert rows_of(f"{server.url}/a/ChatbotData.csv") == ROWS
+    assert server.asked == ["/a/ChatbotData.csv"]
+    assert len(cached(home)) == 1
+    assert cached(home)[0].endswith("-ChatbotData.csv")
+
+
+def test_two_addresses_with_the_same_file_name_are_two_files(server):
+    server.pages["/a/x.csv"] = TEXT.encode(), {}
+    server.pages["/b/x.csv?raw=1"] = TEXT.replace("12시", "1시").encode(), {}
+    assert rows_of(f"{server.url}/a/x.csv")[0][0] == "12시 땡!"
+    assert rows_of(f"{server.url}/b/x.csv?raw=1")[0][0] == "1시 땡!"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Length": 10_000}, {"Content-Length": None, "Transfer-Encoding": "chunked"}],
+    ids=["too short", "broken chunks"],
+)
+def test_a_download_that_breaks_off_is_refused_and_not_kept(server, home, headers):
+    url = f"{server.url}/x.csv"
+    body = b"1000\r\n" + TEXT.encode() if "Transfer-Encoding" in headers else TEXT.encode()
+    server.pages["/x.csv"] = body, headers
+    assert refusal(url).key in ("damaged_download", "no_download")
+    assert cached(home) == []
+    server.pages["/x.csv"] = TEXT.encode(), {}
+    assert rows_of(url) == ROWS
+
+
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html><html><body>Sign in, please</body></html>", b"", xlsx()])
+def test_a_page_that_is_served_instead_is_refused_and_not_kept(server, home, body):
+    server.pages["/x.csv"] = body, {"Content-Type": "text/html"}
+    assert refusal(f"{server.url}/x.csv").key in ("no_column", "no_rows", "not_csv")
+    assert cached(home) == []
+
+
+@pytest.mark.parametrize("path", ["/나의 질문.csv", "/%EB%82%98%EC%9D%98%20%EC%A7%88%EB%AC%B8.csv"])
+def test_an_address_in_korean_is_asked_for_as_a_browser_does(server, path):
+    server.pages["/%EB%82%98%EC%9D%98%20%EC%A7%88%EB%AC%B8.csv"] = TEXT.encode(), {}
+    assert rows_of(server.url + path) == ROWS
+
+
+def test_a_long_address_is_kept_under_a_name_that_fits(server):
+    server.pages["/" + "x" * 300 + ".csv?" + "y" * 300] = TEXT.encode(), {}
+    assert rows_of(server.url + "/" + "x" * 300 + ".csv?" + "y" * 300) == ROWS
+
+
+def test_what_is_out_of_reach_is_named_with_the_reason(server, home):
+    error = refusal(f"{server.url}/none.csv")
+    assert (error.key, error.values["reason"]) == ("no_download", "Not Found")
+    server.shutdown()
+    server.server_close()
+    error = refusal(f"{server.url}/x.csv")
+    assert error.key == "no_download"
+    assert "refused" in str(error)
+    for url in ("http://", "http://[", "http://127.0.0.1:port/x.csv", "https://한글.invalid/x.csv"):
+        assert refusal(url).key == "no_download", url
+    assert cached(home) == []
+
+
+# Uploads.
+
+
+@pytest.mark.parametrize(
+    ("name", "kept_as"),
+    [
+        ("나의 질문.csv", "나의 질문.csv"),
+        ("../../x.csv", "x.csv"),
+        ("/etc/passwd", "passwd"),
+        ("..\\..\\x.csv", "\\..\\x.csv"),
+        ("..", "file"),
+        ("", "file"),
+        ("/", "file"),
+        (".hidden.csv", "hidden.csv"),
+    ],
+)
+def test_an_upload_stays_in_its_folder_whatever_it_is_called(tmp_path, name, kept_as):
+    path = keep(TEXT.encode(), name, tmp_path / "uploads")
+    assert path.name == kept_as
+    assert path.resolve().parent.parent == (tmp_path / "uploads").resolve()
+    assert rows_of(path) == ROWS
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+def test_the_same_upload_is_kept_once_and_another_beside_it(tmp_path):
+    assert keep(b"a", "x.csv", tmp_path) == keep(b"a", "x.csv", tmp_path)
+    assert keep(b"b", "x.csv", tmp_path) != keep(b"a", "x.csv", tmp_path)
+    assert len(list(tmp_path.glob("*/x.csv"))) == 2

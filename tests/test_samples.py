@@ -1,0 +1,45 @@
+"""The shipped samples: enough pairs, every question under every label, no answer twice or taken from elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from kochat import pairs
+
+SAMPLES = {"emotions": (300, ["0", "1", "2"]), "jobs": (60, ["건설현장", "우산장수"])}
+
+
+@pytest.fixture(params=SAMPLES)
+def shipped(request):
+    """Name and pairs of a sample."""
+    return request.param, pairs.read_pairs(request.param)
+
+
+def test_every_question_stands_once_under_each_label(shipped):
+    name, table = shipped
+    least, labels = SAMPLES[name]
+    assert len(table) >= least
+    assert set(table.groupby("Q")["label"].agg(lambda group: tuple(sorted(group)))) == {tuple(labels)}
+
+
+def test_no_answer_is_there_twice(shipped):
+    assert shipped[1]["A"].is_unique
+
+
+def test_no_answer_is_taken_from_chatbot_data(shipped, chatbot_data):
+    if chatbot_data.name == "ChatbotData.csv":  # else the sample stands in for it
+        assert not set(shipped[1]["A"]) & set(pairs.read_pairs(chatbot_data)["A"])
+
+
+def test_samples_fit_an_example_of_the_default_length(shipped, tokenizer):
+    from kochat.prompt import Prompt
+
+    rows = shipped[1].itertuples(index=False, name=None)
+    assert not any(Prompt(tokenizer, 96).encode_example(*row).cut for row in rows)
+
+
+def test_samples_are_plain_utf8_without_odd_characters(shipped):
+    text = Path(pairs.DATASETS[shipped[0]]).read_bytes().decode()
+    assert "\r" not in text
+    assert "\ufeff" not in text
+    assert "\ufffd" not in text
