@@ -115,7 +115,7 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
-        return result
+        return result._replace(objective=result.objective.detach())  # else the graph would stay in memory
 
     def evaluate(self, batches: Sequence[Batch]) -> float:
         """Mean negative log-likelihood of an answer token over all batches, nats."""

@@ -1,0 +1,87 @@
+"""kochat-mini as it is shipped: its size, its figures on questions that it was not trained on, what it learns."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2LMHeadModel
+
+from kochat import checkpoint, evaluation, pairs
+from kochat.chatbot import load
+from kochat.config import TrainingConfig
+from kochat.training import fine_tune
+from tests.conftest import MINI, PROJECT
+
+CARD = checkpoint.read_card(MINI)
+
+
+@pytest.fixture(scope="module")
+def mini():
+    torch.set_num_threads(2)
+    yield load(MINI)
+    torch.set_num_threads(1)
+
+
+def test_it_is_at_most_10_mib_and_says_how_it_was_made():
+    assert sum(path.stat().st_size for path in MINI.iterdir()) <= 10 * 2**20
+    readme = (MINI / "README.md").read_text("utf-8")
+    for part in ("e9t/nsmc", "CC0", "songys/Chatbot_data", "MIT", "kochat pretrain", "kochat train"):
+        assert part in readme
+    assert len(CARD.recipe) == 2
+
+
+def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
+    plain = GPT2LMHeadModel.from_pretrained(MINI, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(MINI)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "12시 땡!"}], label="0", tokenize=True, return_dict=False
+    )
+    assert ids == mini.prompt.encode_prompt("12시 땡!", "0")
+    out = plain.generate(torch.tensor([ids]), max_new_tokens=40, do_sample=False)[0, len(ids) :]
+    assert tokenizer.decode(out, skip_special_tokens=True) == mini.reply("12시 땡!", "0")
+
+
+def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data):
+    real = pairs.fingerprint(pairs.read_pairs(chatbot_data)) == CARD.data["sha256"]
+    # Elsewhere the sample stands in: it was not trained on either, but asks another kind of question.
+    table = evaluation.held_out(CARD, chatbot_data) if real else pairs.read_pairs("emotions")[:150]
+    figures = evaluation.evaluate(mini, table)
+    if real:
+        for name, value in CARD.metrics["evaluation"].items():
+            if name != "held_out":
+                assert getattr(figures, name) == pytest.approx(value, abs=0.01), name
+        assert figures.nll_per_char <= 1.45
+        assert figures.exact >= 0.14
+        assert figures.label_accuracy >= 0.83
+        assert figures.true_label_gain > 0
+    assert figures.label_changes_reply >= 0.5
+    assert figures.nll_per_char < 3
+
+
+def test_one_clean_sentence_on_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "kochat", "reply", "12시 땡!", "--label", "0"],
+        cwd=PROJECT, capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    assert line == line.strip()
+    assert any("가" <= letter <= "힣" for letter in line)
+    assert not set(line) & set("▁�<>")
+
+
+def test_it_learns_100_pairs_word_for_word(mini, tmp_path, chatbot_data):
+    torch.set_num_threads(2)
+    made = TrainingConfig(
+        data=str(chatbot_data), rows=100, base=str(MINI), output=str(tmp_path / "learned"), epochs=30,
+        validation_share=0, sample_questions=(),
+    )  # fmt: skip
+    for _ in fine_tune(made):
+        pass
+    table = pairs.read_pairs(chatbot_data, rows=100)
+    replies = load(Path(made.output)).replies(list(table[["Q", "label"]].itertuples(index=False, name=None)))
+    assert (pd.Series(replies) == table["A"]).mean() >= 0.9
