@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 FORMAT_VERSION = 1
 
@@ -24,6 +25,7 @@ PUBLIC_SOURCES = {
     "jobs": "kochat's sample `jobs` (MIT)",
     "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
 }
+OWN_SAMPLES = {"emotions", "jobs"}  # somebody's emotions.csv is not ours
 FREE = {"ChatbotData", "nsmc_reviews", "emotions", "jobs"}
 
 
@@ -51,7 +53,10 @@ def source_name(source: str) -> str:
     """What a card calls a file, a URL or a Hub id: never where it lay on somebody's disk."""
     if source in PUBLIC_SOURCES:
         return source
-    return re.sub(r"(\.(csv|txt|xz|gz))+$", "", Path(source).name, flags=re.IGNORECASE)
+    # Without what follows the path of a URL: it may be a key.
+    name = Path(urlsplit(source).path if "://" in source else source).name
+    bare = re.sub(r"(\.(csv|txt|xz|gz))+$", "", name, flags=re.IGNORECASE)
+    return name if bare in OWN_SAMPLES else bare
 
 
 def model_card(name: str, card: Card) -> str:

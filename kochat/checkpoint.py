@@ -28,6 +28,7 @@ from .model import Model, Tokenizer, load_model, load_tokenizer, save_model
 CARD_FILE = "kochat.json"
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
 LONGEST_NAME = 60
+WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 
 @dataclass
@@ -97,7 +98,7 @@ def folder_of(name: str) -> Path:
 def safe_name(name: str) -> str:
     """`name` if it can be a folder anywhere: letters of any script, digits, - and _."""
     name = name.strip()
-    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name):
+    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
         raise CheckpointError("unsafe_name", name=name, longest=LONGEST_NAME)
     return name
 
@@ -108,6 +109,11 @@ def check_free(output: str | os.PathLike) -> None:
         raise CheckpointError("unsafe_name", name="", longest=LONGEST_NAME)
     if Path(output).exists():
         raise CheckpointError("name_taken", name=Path(output).name)
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=Path(output).parent).close()
+    except OSError as error:
+        raise CheckpointError("not_writable", path=str(Path(output).parent)) from error
 
 
 def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
@@ -173,9 +179,11 @@ def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Ca
 
 
 def _write_card(folder: Path, name: str, card: Card) -> None:
-    text = json.dumps(asdict(card), ensure_ascii=False, indent=2)
-    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(name, card), encoding="utf-8")
+    text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
+    for file, content in ((CARD_FILE, text), ("README.md", model_card(name, card))):
+        part = folder / f".{file}"
+        part.write_text(content, encoding="utf-8")
+        part.replace(folder / file)
 
 
 def record(folder: Path, metrics: dict[str, Any]) -> None:

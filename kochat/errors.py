@@ -28,6 +28,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{name} has no rows below its header. Add at least one question and answer.",
         "{name} 파일에 제목 줄만 있고 내용이 없어요. 질문과 답을 한 줄 이상 넣어 주세요.",
     ),
+    "reserved_label": (
+        "The label “{label}” means that the bot chooses by itself. Give it another name in the data.",
+        "“{label}” 라벨은 챗봇이 스스로 고른다는 뜻으로 쓰고 있어요. 데이터에서 다른 이름으로 바꿔 주세요.",
+    ),
     "empty_cells": (
         "{name} has empty cells in {count} of its rows: {rows}. Fill them in or delete those rows.",
         "{name} 파일의 {count}개 줄에 빈칸이 있어요: {rows}. 채우거나 그 줄을 지워 주세요.",
@@ -85,6 +89,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "name_taken": (
         "There is already something named “{name}”. Choose another name.",
         "“{name}” 이름은 이미 쓰고 있어요. 다른 이름을 골라 주세요.",
+    ),
+    "not_writable": (
+        "Nothing can be written to {path}. Choose another folder, or allow writing there.",
+        "{path} 폴더에 쓸 수 없어요. 다른 폴더를 고르거나 쓰기 권한을 확인해 주세요.",
     ),
     "no_checkpoint": (
         "There is no checkpoint at {path}. Check the name, or choose one from the list.",

@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, set_client_factory, snapshot_download
 from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils._http import default_client_factory
 
 from .errors import HubError
 
@@ -29,7 +30,7 @@ WANTED = (
     "added_tokens.json",
     "kochat.json",
 )
-TIMEOUT = 8.0  # seconds in which the Hub has to answer
+TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
 
 
 def looks_like_hub_id(source: str) -> bool:
@@ -37,11 +38,23 @@ def looks_like_hub_id(source: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) is not None and not source.startswith("checkpoints/")
 
 
+def _bounded_client() -> httpx2.Client:
+    # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
+    def bound(request: httpx2.Request) -> None:
+        limits = request.extensions["timeout"]
+        request.extensions["timeout"] = {kind: min(s or TIMEOUT, TIMEOUT) for kind, s in limits.items()}
+
+    client = default_client_factory()
+    client.event_hooks = {"request": [*client.event_hooks["request"], bound]}
+    return client
+
+
 def fetch(repo: str, revision: str = "main") -> Path:
     """The folder of a Hub model in the local cache, downloaded where needed.
 
     Where the Hub is out of reach, a copy from before is used. Raises HubError.
     """
+    set_client_factory(_bounded_client)
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
         names = {file.rfilename for file in info.siblings or []}

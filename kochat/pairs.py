@@ -19,6 +19,7 @@ import pandas as pd
 
 from .config import home
 from .errors import DataError
+from .labels import AUTO
 
 COLUMNS = ["Q", "A", "label"]
 CHATBOT_DATA_URL = "https://raw.githubusercontent.com/songys/Chatbot_data/master/ChatbotData.csv"
@@ -94,6 +95,8 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         # As a spreadsheet counts: the header is row 1.
         listed = ", ".join(str(i + 2) for i in empty[:ROWS_NAMED]) + (" …" if len(empty) > ROWS_NAMED else "")
         raise DataError("empty_cells", name=name, count=len(empty), rows=listed)
+    if (table["label"] == AUTO).any():
+        raise DataError("reserved_label", label=AUTO)
     return table.reset_index(drop=True)
 
 
