@@ -261,6 +261,8 @@ def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadMo
 def save_model(model: GPT2LMHeadModel, folder: Path, dtype: str) -> None:
     """Write config.json and model.safetensors with weights of `dtype`; the model itself stays as it is."""
     weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
+    if model.lm_head.weight is model.transformer.wte.weight:
+        del weights["lm_head.weight"]  # converted apart, the shared matrix would be written twice
     model.save_pretrained(folder, state_dict=weights)
 
 

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -58,6 +58,16 @@ def test_a_checkpoint_is_a_plain_transformers_folder(tiny_checkpoint, model, tok
     assert PreTrainedTokenizerFast.from_pretrained(tiny_checkpoint).eos_token_id == tokenizer.eos_token_id
     assert not [path for path in tiny_checkpoint.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]
     assert stat.S_IMODE(tiny_checkpoint.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(("dtype", "bytes_each"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
+def test_every_weight_is_written_once(tmp_path, model, tokenizer, dtype, bytes_each):
+    path = checkpoint.save(tmp_path / "saved", model, tokenizer, Card(labels=["0"]), dtype) / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        names = set(file.keys())
+    # The matrix of the vocabulary is the first layer and the last.
+    assert names == set(model.state_dict()) - {"lm_head.weight"}
+    assert 0 <= path.stat().st_size - bytes_each * model.num_parameters() < 4096
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
