@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -33,6 +34,16 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
         batches += [like_length[i : i + batch_size] for i in range(0, len(like_length), batch_size)]
     rng.shuffle(batches)
     return batches
+
+
+def thin(example: Example, share: float, rng: random.Random) -> Example:
+    """A copy without some of the question's tokens, each left out with probability `share`."""
+    left_out = [part == Part.QUESTION and rng.random() < share for part in example.parts]
+
+    def kept(row: list[int]) -> list[int]:
+        return [value for value, is_out in zip(row, left_out, strict=True) if not is_out]
+
+    return replace(example, input_ids=kept(example.input_ids), labels=kept(example.labels), parts=kept(example.parts))
 
 
 def pad(examples: Sequence[Example], pad_id: int) -> Batch:

@@ -19,7 +19,7 @@ from accelerate.utils import set_seed
 from transformers import GPT2LMHeadModel, get_scheduler
 
 from . import checkpoint, pairs
-from .batches import Batch, epoch_order, pad
+from .batches import Batch, epoch_order, pad, thin
 from .cards import Card, source_name
 from .config import TrainingConfig, command
 from .errors import DataError, SettingsError
@@ -198,6 +198,9 @@ class _Run:
         rng = random.Random(f"{config.seed}/{epoch}/labels")
         drop = [rng.random() < config.label_dropout for _ in self.examples]
         chosen = [(u if d else e) for e, u, d in zip(self.examples, self.unlabelled, drop, strict=True)]
+        if config.question_dropout:
+            rng = random.Random(f"{config.seed}/{epoch}/questions")
+            chosen = [thin(example, config.question_dropout, rng) for example in chosen]
         order = epoch_order(self.lengths, config.batch_size, config.seed, epoch)
         return [[chosen[i] for i in batch] for batch in order]
 

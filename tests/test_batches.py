@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from kochat.batches import block, epoch_order, pad
+from kochat.batches import block, epoch_order, pad, thin
 from kochat.prompt import Example
 
 
@@ -68,3 +68,15 @@ def test_a_block_has_loss_on_all_of_its_tokens():
     assert block(range(100, 200), start=30, length=4) == Example(
         input_ids=[130, 131, 132, 133], labels=[130, 131, 132, 133], parts=[3, 3, 3, 3], cut=False
     )
+
+
+def test_thinning_leaves_out_question_tokens_only_and_as_many_as_asked():
+    parts = [0] + [1] * 1000 + [0, 2, 2] + [3] * 5
+    example = Example(list(range(len(parts))), [-100] * 1004 + [7] * 5, parts, cut=False)
+    thinned = thin(example, 0.25, random.Random(0))
+    assert 700 < thinned.parts.count(1) < 800
+    assert [i for i, part in zip(thinned.input_ids, thinned.parts, strict=True) if part != 1] == [0, *range(1001, 1009)]
+    assert thinned.labels[-5:] == [7] * 5
+    assert len(thinned.labels) == len(thinned.parts) == len(thinned.input_ids)
+    assert thinned == thin(example, 0.25, random.Random(0))
+    assert thin(example, 0.0, random.Random(0)) == example
