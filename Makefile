@@ -9,6 +9,7 @@ app: $(VENV)/.app
 	$(BIN)/python app.py
 
 test: $(VENV)/.dev
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/python -m playwright install --only-shell chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest

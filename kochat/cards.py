@@ -120,7 +120,7 @@ def _figures(card: Card) -> str:
         lines.append(f"Loss after {last['epoch']} epochs: training {last['loss']:.3f}{held_out} (nats per token).")
     measured = card.metrics.get("evaluation")
     if measured:
-        where = "validation questions, which it was not trained on" if measured["held_out"] else "the pairs given"
+        where = "the questions that its training kept out" if measured["held_out"] else "the pairs given"
         lines += ["", f"On {where}:", "", "| figure | value |", "|---|---|"]
         lines += [f"| {shown} | {measured[key]:.4g} |" for key, shown in FIGURE_NAMES.items()]
     return "\n".join(lines)

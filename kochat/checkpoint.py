@@ -16,14 +16,17 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import hub
 from .cards import Card, model_card
 from .config import SHIPPED_CHECKPOINTS, home
 from .errors import CheckpointError
 from .labels import CHATBOT_DATA_LABELS
-from .model import Model, Tokenizer, load_model, load_tokenizer, save_model
+
+if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
+    from .model import Model
+    from .tokenizer import Tokenizer
 
 CARD_FILE = "kochat.json"
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
@@ -64,6 +67,9 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
 def _load(folder: Path, name: str, card: Card) -> Checkpoint:
     if card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
         raise CheckpointError("damaged_checkpoint", name=name)
+    from .model import load_model
+    from .tokenizer import load_tokenizer
+
     tokenizer = load_tokenizer(folder)
     return Checkpoint(name, load_model(folder, tokenizer), tokenizer, card)
 
@@ -116,6 +122,12 @@ def check_free(output: str | os.PathLike) -> None:
         raise CheckpointError("not_writable", path=str(Path(output).parent)) from error
 
 
+def names_taken() -> set[str]:
+    """Names that a new checkpoint cannot have: those of all folders beside the shipped and the own ones."""
+    parents = (SHIPPED_CHECKPOINTS, home() / "checkpoints")
+    return {path.name for parent in parents if parent.is_dir() for path in parent.iterdir()}
+
+
 def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
     """Complete checkpoints by name: the shipped ones first, then what was trained, newest first.
 
@@ -123,11 +135,25 @@ def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
     """
     shipped = sorted(_complete(SHIPPED_CHECKPOINTS, for_chat), key=lambda path: path.name != "kochat-mini")
     own = _complete(home() / "checkpoints", for_chat)
-    own.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    own.sort(key=_changed, reverse=True)
     found: dict[str, Path] = {}
     for path in shipped[:1] + own + shipped[1:]:
         found.setdefault(path.name, path)
     return found
+
+
+def explain_absence(name: str) -> NoReturn:
+    """Raise the CheckpointError that says why `name` is not in the list."""
+    is_name = re.fullmatch(r"[\w-]+", name)
+    if is_name and (home() / "checkpoints" / name).is_dir():
+        read_card(home() / "checkpoints" / name)
+    raise CheckpointError("no_checkpoint", path=name)
+
+
+def _changed(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _complete(parent: Path, for_chat: bool) -> list[Path]:
@@ -170,6 +196,8 @@ def save(output: str | os.PathLike, model: Model, tokenizer: Tokenizer, card: Ca
 
 
 def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Card, dtype: str) -> None:
+    from .model import save_model
+
     save_model(model, folder, dtype)
     tokenizer.save_pretrained(folder)
     # transformers indents it, which doubles its size.
@@ -199,7 +227,9 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

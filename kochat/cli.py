@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
@@ -18,9 +19,8 @@ import typer
 
 from . import runs
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
-from .errors import KochatError
+from .errors import KochatError, RunError
 from .labels import AUTO
-from .model import quiet
 
 app = typer.Typer(
     help="Talk to a Korean chatbot and fine-tune it.",
@@ -53,6 +53,7 @@ def main() -> None:
 
 def _load(checkpoint: str):
     from .chatbot import load
+    from .model import quiet
 
     quiet()
     return load(checkpoint)
@@ -120,6 +121,8 @@ def _with_options(settings: type) -> Callable:
 @_with_options(TrainingConfig)
 def train(run: Annotated[str, typer.Option(help="Train a run that the page has made.", hidden=True)] = "", **settings):
     """Fine-tune a base on pairs and write a checkpoint."""
+    from .model import quiet
+
     quiet()
     if run:
         runs.lower_priority()
@@ -187,7 +190,9 @@ def evaluate(
 @_with_options(PretrainingConfig)
 def pretrain(**settings):
     """Make a small base: a tokenizer and a model trained on plain Korean lines."""
-    from .pretraining import Step, pretrain
+    from .events import Step
+    from .model import quiet
+    from .pretraining import pretrain
 
     quiet()
     recent: list[float] = []
@@ -202,16 +207,23 @@ def pretrain(**settings):
             typer.echo(f"{event.checkpoint} is ready ({event.seconds:.0f} s)")
 
 
+class RunsAction(StrEnum):
+    """What `runs` can do."""
+
+    list = "list"
+    stop = "stop"
+
+
 @app.command("runs")
 def show_runs(
-    action: Annotated[str, typer.Argument(help="list or stop.")] = "list",
+    action: Annotated[RunsAction, typer.Argument()] = RunsAction.list,
     name: Annotated[str, typer.Argument(help="The run; default: the one that is running.")] = "",
 ) -> None:
     """List the runs, or stop one."""
-    if action == "stop":
+    if action is RunsAction.stop:
         chosen = runs.find(name) if name else runs.active()
         if chosen is None:
-            raise runs.RunError("no_run", name=name)
+            raise RunError("no_active_run")
         chosen.stop()
         return
     for run in runs.list_runs():

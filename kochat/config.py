@@ -10,24 +10,40 @@ import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIPPED_CHECKPOINTS = PROJECT / "checkpoints"
 DEFAULT_CHECKPOINT = SHIPPED_CHECKPOINTS / "kochat-mini"
+SPACE_DISK = Path("/data")
 KOGPT2 = "skt/kogpt2-base-v2"
 
 # What the notebook fine-tunes KoGPT2 with. A base of ours brings its own in its kochat.json.
 NOTEBOOK_DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 3e-5, "max_length": 40}
 
 HIGHEST_SEED = 2**32 - 1  # that numpy takes
+# What the page calls the settings that it asks for.
+KOREAN_NAMES = {
+    "epochs": "에폭 수",
+    "batch_size": "배치 크기",
+    "learning_rate": "학습률",
+    "validation_share": "검증 비율",
+    "rows": "사용할 행 수",
+}
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 
 
 def home() -> Path:
-    """Where checkpoints, runs and downloads are written: KOCHAT_HOME, or the project folder."""
-    return Path(os.environ.get("KOCHAT_HOME") or PROJECT)
+    """Where checkpoints, runs and downloads are written.
+
+    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder.
+    """
+    chosen = os.environ.get("KOCHAT_HOME") or (
+        SPACE_DISK if "SPACE_ID" in os.environ and SPACE_DISK.is_dir() else PROJECT
+    )
+    return Path(chosen).resolve()
 
 
 def _setting(default: Any, sentence: str) -> Any:
@@ -60,6 +76,7 @@ class TrainingConfig:
     question_loss: float = _setting(0.0, "Weight of predicting the question itself.")
     label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
+    calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
     seed: int = _setting(0, "Of the split, the order and the dropout.")
     precision: str = _setting("auto", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
     save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
@@ -117,7 +134,12 @@ def command(name: str, config: Any) -> str:
 def _without_folder(name: str, value: Any) -> str:
     if name == "output" or (name == "base" and Path(value).is_dir()):
         return f"checkpoints/{Path(value).name}"
-    return Path(value).name if name in ("data", "text", "pairs") and "://" not in value else str(value)
+    if name not in ("data", "text", "pairs"):
+        return str(value)
+    if "://" in value:  # without name, password and query: they may be a key
+        url = urlsplit(value)
+        return f"{url.scheme}://{url.hostname}{url.path}"
+    return Path(value).name
 
 
 @dataclass(frozen=True)
@@ -141,14 +163,15 @@ class PretrainingConfig:
 
     def __post_init__(self):
         _not_empty(self)
-        _at_least(self, vocabulary=300, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
+        _at_least(self, vocabulary=400, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
         _at_least(self, lines=1, seed=0)
         _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
 
 
 def _refuse(name: str, value: object, allowed: str, allowed_ko: str):
-    raise SettingsError("bad_setting", field=name, value=value, allowed=allowed, allowed_ko=allowed_ko)
+    shown = KOREAN_NAMES.get(name, name)
+    raise SettingsError("bad_setting", field=name, field_ko=shown, value=value, allowed=allowed, allowed_ko=allowed_ko)
 
 
 def _not_empty(config: TrainingConfig):

@@ -26,7 +26,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "no_rows": (
         "{name} has no rows below its header. Add at least one question and answer.",
-        "{name} 파일에 제목 줄만 있고 내용이 없어요. 질문과 답을 한 줄 이상 넣어 주세요.",
+        "{name} 파일에 제목 행만 있고 내용이 없어요. 질문과 답을 한 행 이상 넣어 주세요.",
     ),
     "reserved_label": (
         "The label “{label}” means that the bot chooses by itself. Give it another name in the data.",
@@ -34,7 +34,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "empty_cells": (
         "{name} has empty cells in {count} of its rows: {rows}. Fill them in or delete those rows.",
-        "{name} 파일의 {count}개 줄에 빈칸이 있어요: {rows}. 채우거나 그 줄을 지워 주세요.",
+        "{name} 파일의 {count}개 행에 빈칸이 있어요: {rows}. 채우거나 그 행을 지워 주세요.",
     ),
     "no_download": (
         "{url} could not be downloaded ({reason}). Check the network, or choose a file of your own.",
@@ -42,7 +42,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "damaged_download": (
         "The download from {url} arrived damaged, so it was thrown away. Try again.",
-        "{url} 주소에서 받은 파일이 온전하지 않아 버렸어요. 다시 시도해 주세요.",
+        "{url} 주소에서 받은 파일이 손상되어 지웠어요. 다시 시도해 주세요.",
     ),
     "nothing_to_evaluate": (
         "There is no pair to evaluate on.",
@@ -55,12 +55,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "nothing_to_train": (
         "No pair is left to train on: {rows} rows, of which {held_out} are kept for validation. "
         "Add rows, or keep fewer for validation.",
-        "학습할 쌍이 남지 않았어요. 전체 {rows}줄 중 {held_out}줄을 검증용으로 남겼어요. "
-        "줄을 늘리거나 검증 비율을 줄여 주세요.",
+        "학습할 쌍이 남지 않았어요. 전체 {rows}행 중 {held_out}행을 검증용으로 남겼어요. "
+        "행을 늘리거나 검증 비율을 줄여 주세요.",
     ),
     "bad_setting": (
         "{field} is {value}, but must be {allowed}.",
-        "{field} 값이 {value}인데, {allowed_ko} 값이어야 해요.",
+        "{field_ko} 값이 {value}인데, {allowed_ko} 값이어야 해요.",
     ),
     "label_too_long": (
         "The label “{label}” is too long for a length of {max_length} tokens. Use a shorter label.",
@@ -83,8 +83,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "질문이 비어 있어요. 먼저 한마디 적어 주세요.",
     ),
     "unsafe_name": (
-        "“{name}” cannot be a name. Use letters, digits, - and _ (at most {longest}).",
-        "“{name}” 이름은 쓸 수 없어요. 글자, 숫자, -, _ 로 {longest}자까지 써 주세요.",
+        "“{name}” cannot be a name. Use letters, digits, - and _, no spaces, at most {longest} characters.",
+        "“{name}” 이름은 쓸 수 없어요. 띄어쓰기 없이 글자, 숫자, -, _만 써서 {longest}자 이내로 지어 주세요.",
     ),
     "name_taken": (
         "There is already something named “{name}”. Choose another name.",
@@ -108,7 +108,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "not_a_gpt2": (
         "{name} is a {found} model, and kochat works with GPT-2. Choose a GPT-2 as base.",
-        "{name} 모델은 {found}예요. kochat은 GPT-2로 움직이니 GPT-2를 골라 주세요.",
+        "{name}은(는) {found} 모델이에요. kochat은 GPT-2 모델만 쓸 수 있어요. GPT-2 모델을 골라 주세요.",
     ),
     "hub_unreachable": (
         "{name} could not be fetched: the Hugging Face Hub is out of reach. "
@@ -124,6 +124,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "“{name}” is being trained right now ({progress}). Wait until it ends, or stop it first.",
         "지금 “{name}” 학습이 진행 중이에요 ({progress}). 끝날 때까지 기다리거나 먼저 멈춰 주세요.",
     ),
+    "no_active_run": (
+        "Nothing is being trained right now.",
+        "지금 진행 중인 학습이 없어요.",
+    ),
+    "stopped_early": (
+        "Training was stopped before its first step, so there is nothing to save.",
+        "첫 스텝을 시작하기 전에 멈춰서 저장할 것이 없어요.",
+    ),
+    "diverged": (
+        "Training went astray: the loss is not a number any more. Try a lower learning rate than {learning_rate}.",
+        "학습이 발산했어요. 손실을 더 계산할 수 없어요. 학습률을 {learning_rate}보다 낮춰 보세요.",
+    ),
     "no_run": (
         "There is no run named “{name}”.",
         "“{name}” 학습 기록이 없어요.",
@@ -134,7 +146,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "run_killed": (
         "Training was ended from outside, perhaps for want of memory. Try a smaller batch size.",
-        "학습이 바깥에서 끊겼어요. 메모리가 부족했을 수 있으니 배치 크기를 줄여 보세요.",
+        "학습이 예기치 않게 중단됐어요. 메모리가 부족했을 수 있으니 배치 크기를 줄여 보세요.",
     ),
     "disk_full": (
         "The disk is full, so the checkpoint could not be written. Free some space and train again.",

@@ -69,9 +69,10 @@ def evaluate(bot: Chatbot, table: pd.DataFrame, strength: float | None = None) -
 
 
 def held_out(card: Card, source: str) -> pd.DataFrame:
-    """The validation pairs that this checkpoint was never trained on, drawn from its own data again.
+    """The pairs that this checkpoint's own training kept out, drawn from its data again.
 
-    Raises DataError where `source` does not hold the pairs it was trained with.
+    Its base may have seen them, where it was trained on the same data. Raises DataError where `source`
+    does not hold the pairs it was trained with.
     """
     table = pairs.read_pairs(source, rows=card.config.get("rows"))
     if pairs.fingerprint(table) != card.data.get("sha256"):

@@ -87,9 +87,9 @@ def generate(
 def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> Iterator[str]:
     """The text of a stream of token ids, piece by piece as soon as each is certain.
 
-    Never half a syllable (a character whose bytes are several tokens waits for the last, and is left
-    out where that does not come), never a space lost between pieces, none at the ends. The join is
-    the reply.
+    Never half a syllable (a character whose bytes are several tokens waits for the last, and bytes
+    that make no character are left out), never a space lost between pieces, none at the ends. The
+    join is the reply.
     """
     structural = set(tokenizer.all_special_ids)
     ids: list[int] = []
@@ -99,8 +99,9 @@ def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> It
         if token in structural:
             continue
         ids.append(token)
-        text = tokenizer.decode(ids).lstrip()
-        certain = text.rstrip("\ufffd").rstrip()
+        certain = tokenizer.decode(ids).lstrip().rstrip("\ufffd").rstrip()
         if len(certain) > len(shown):
-            yield certain[len(shown) :]
+            piece = certain[len(shown) :].replace("\ufffd", "")
             shown = certain
+            if piece:
+                yield piece

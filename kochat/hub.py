@@ -5,6 +5,7 @@ Knows huggingface_hub and its failures; every one comes out as a HubError with a
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def fetch(repo: str, revision: str = "main") -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise HubError("hub_no_model", name=repo) from error
     except (OSError, httpx2.HTTPError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise HubError("disk_full") from error
         try:
             kept = snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, *WEIGHTS], local_files_only=True)
         except LocalEntryNotFoundError:

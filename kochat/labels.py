@@ -11,15 +11,21 @@ from collections.abc import Iterable
 AUTO = "auto"
 CHATBOT_DATA_LABELS = ("0", "1", "2")
 
-NAMES: dict[str, dict[str, str]] = {
-    "ko": {AUTO: "자동", "0": "일상다반사", "1": "이별·부정", "2": "사랑·긍정"},
-    "en": {AUTO: "Automatic", "0": "Everyday", "1": "Breakup, negative", "2": "Love, positive"},
+AUTO_NAMES = {"ko": "자동", "en": "Automatic"}
+NAMES = {
+    "ko": {"0": "일상다반사", "1": "이별·부정", "2": "사랑·긍정"},
+    "en": {"0": "Everyday", "1": "Breakup, negative", "2": "Love, positive"},
 }
 
 
-def label_name(label: str, language: str) -> str:
-    """The name of `label` in "ko" or "en"; a label without a name is shown as it is."""
-    return NAMES[language].get(label, label)
+def has_names(labels: Iterable[str]) -> bool:
+    """Whether these are ChatbotData's labels: somebody's own 0 and 1 may mean anything."""
+    return tuple(labels) == CHATBOT_DATA_LABELS
+
+
+def label_name(label: str, language: str, labels: Iterable[str]) -> str:
+    """The name of `label`, one of `labels`, in "ko" or "en"; a label without a name is shown as it is."""
+    return NAMES[language][label] if has_names(labels) else label
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Models and tokenizers: load them, make small new ones, and the loss.
+"""Models: load them strictly, make small new ones, and the loss.
 
 Knows transformers and torch; no data file and no training loop. A folder or a Hub id goes in; errors
 of files and network come out as CheckpointError or HubError.
@@ -6,18 +6,11 @@ of files and network come out as CheckpointError or HubError.
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import tokenizers
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -25,70 +18,10 @@ from transformers.utils import logging
 
 from .batches import Batch
 from .errors import CheckpointError
-from .prompt import CHAT_TEMPLATE, EOS, IGNORE, LABEL_MARK, MASK, PAD, SPECIALS, SYSTEM, UNK, USER, Part
+from .prompt import IGNORE, Part
+from .tokenizer import UNREADABLE
 
 Model = GPT2LMHeadModel
-Tokenizer = PreTrainedTokenizerFast
-
-# The names of the special tokens, for whatever folder the tokenizer comes from (notebook, cell 19).
-SPECIAL_TOKENS = {
-    "bos_token": EOS,
-    "eos_token": EOS,
-    "unk_token": UNK,
-    "pad_token": PAD,
-    "mask_token": MASK,
-    "extra_special_tokens": [USER, LABEL_MARK, SYSTEM],
-}
-
-
-def make_tokenizer(texts: Iterable[str], vocabulary: int, alphabet: int = 1500) -> PreTrainedTokenizerFast:
-    """Train a BPE tokenizer of `vocabulary` tokens in the manner of KoGPT2's (▁ for a space).
-
-    The `alphabet` most frequent characters have tokens of their own; all others, emoji too, are
-    written as their UTF-8 bytes, so nothing is unknown.
-    """
-    tokenizer = tokenizers.Tokenizer(models.BPE(unk_token=UNK, byte_fallback=True, fuse_unk=True))
-    # macOS sends Korean as separate letters (NFD); the model knows syllables.
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"[^\S\n]+"), " "), normalizers.Strip()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always"), decoders.Fuse()]
-    )
-    texts = list(texts)
-    letters = _frequent_characters(map(tokenizer.normalizer.normalize_str, texts), alphabet)
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[*SPECIALS, *byte_tokens],
-        initial_alphabet=letters,
-        limit_alphabet=len(letters),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    # The trainer marks the bytes as special; someone who types <0x41> must not get an A.
-    description = json.loads(tokenizer.to_str())
-    description["added_tokens"] = [t for t in description["added_tokens"] if t["content"] in SPECIALS]
-    return _fast_tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
-
-
-def _frequent_characters(texts: Iterable[str], count: int) -> list[str]:
-    """▁ and the most frequent characters, `count` in all.
-
-    The trainer would choose by itself, but among equally frequent ones by chance.
-    """
-    seen: Counter[str] = Counter()
-    for text in texts:
-        seen.update(text)
-    del seen[" "], seen["▁"]
-    return ["▁", *sorted(seen, key=lambda c: (-seen[c], c))[: count - 1]]
-
-
-def _fast_tokenizer(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS)
-    fast.chat_template = CHAT_TEMPLATE
-    return fast
 
 
 def make_model(
@@ -196,39 +129,19 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+def scale_logits(model: GPT2LMHeadModel, factor: float) -> None:
+    """Multiply all logits by `factor`, in the last normalisation: another temperature, the same ranking."""
+    with torch.no_grad():
+        model.transformer.ln_f.weight *= factor
+        model.transformer.ln_f.bias *= factor
+
+
 def set_dropout(model: GPT2LMHeadModel, share: float) -> None:
     """Make every dropout of the model leave out `share` of its inputs while training."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
     model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = share
-
-
-# What transformers, torch, safetensors and tokenizers raise for files that are damaged.
-UNREADABLE = (
-    OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError,
-    pickle.UnpicklingError, SafetensorError, StrictDataclassError,
-)  # fmt: skip
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a folder, with our special tokens (notebook, cell 19).
-
-    KoGPT2's config names GPT2Tokenizer, which cannot read Korean; its tokenizer.json is right. A
-    GPT-2 of others gets the tokens it lacks. Raises CheckpointError.
-    """
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(
-            folder, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS
-        )
-    except UNREADABLE as error:
-        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
-    # A file may hold them without the flag that makes them special.
-    tokenizer.backend_tokenizer.add_special_tokens(
-        [tokenizers.AddedToken(token, special=True, normalized=False) for token in SPECIALS]
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
 
 
 def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:

@@ -20,8 +20,10 @@ from .batches import block, epoch_order, pad
 from .cards import Card, source_name
 from .config import PretrainingConfig, TrainingConfig, command
 from .errors import DataError
-from .model import make_model, make_tokenizer
-from .training import Finished, Step, Trainer, mean_loss
+from .events import Finished, Step
+from .model import make_model
+from .tokenizer import make_tokenizer
+from .training import Trainer, mean_loss
 
 # Lines with these are left out: the bot should not learn to swear. Stems, as people write them.
 COARSE = re.compile(
@@ -73,7 +75,8 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
     lines = read_lines(Path(config.text), config.lines)
     # In the file the reviews of a film stand together; a line should not hint at the next.
     random.Random(config.seed).shuffle(lines)
-    tokenizer = make_tokenizer(_tokenizer_texts(config, lines), config.vocabulary)
+    texts = _tokenizer_texts(config, lines)
+    tokenizer = make_tokenizer(texts, config.vocabulary, alphabet=config.vocabulary // 4)
     stream = _encode(tokenizer, lines)
     starts = range(0, len(stream) - config.block + 1, config.block)
     set_seed(config.seed)

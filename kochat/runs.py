@@ -6,6 +6,7 @@ line and API read), log.txt and process.json. Knows processes and files; no mode
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -68,9 +69,12 @@ class Run:
         journal = self.path / "events.jsonl"
         return journal.stat().st_size if journal.exists() else 0
 
-    def state(self) -> str:
-        """running, finished, stopped, failed, or interrupted: ended without a last word."""
-        events = self.events()
+    def state(self, events: list[dict] | None = None) -> str:
+        """running, finished, stopped, failed, or interrupted: ended without a last word.
+
+        `events` spares reading the journal again.
+        """
+        events = self.events() if events is None else events
         last = events[-1] if events else {}
         if last.get("type") == "finished":
             return "stopped" if last["stopped"] else "finished"
@@ -86,6 +90,8 @@ class Run:
             same = abs(process.create_time() - known["created"]) < 1
             return same and process.status() != psutil.STATUS_ZOMBIE
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return False
+        except psutil.AccessDenied:  # somebody else's process, which has the number now
             return False
 
     def progress(self) -> str:
@@ -105,9 +111,12 @@ class Run:
 
 def list_runs() -> list[Run]:
     """All runs, newest first."""
-    configs = [path for path in runs_folder().glob("*/config.json")]
-    configs.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    configs = sorted(runs_folder().glob("*/config.json"), key=_changed, reverse=True)
     return [Run(path.parent) for path in configs]
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def find(name: str) -> Run:
@@ -123,19 +132,19 @@ def active() -> Run | None:
     return next((run for run in list_runs() if run.is_alive() and run.state() == "running"), None)
 
 
-def create(config: TrainingConfig, pid: int | None = None) -> Run:
-    """A new run on disk for `config`, owned by process `pid` (default: this one).
+def create(config: TrainingConfig) -> Run:
+    """A new run on disk for `config`, to be executed by this process.
 
     Raises RunError while another is running, CheckpointError for an output that is taken.
     """
     with _starting():
-        return _create(config, psutil.Process(pid))
+        return _create(config)
 
 
 def start(config: TrainingConfig) -> Run:
     """Start a run in its own process, at lower priority than the chat. Raises as `create`."""
     with _starting():
-        run = _create(config, None)
+        run = _create(config)
         command = [sys.executable, "-m", "kochat", "train", "--run", run.name]
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
         with (run.path / "log.txt").open("ab") as output:
@@ -159,7 +168,7 @@ def check_idle() -> None:
         raise RunError("run_active", name=running.name, progress=running.progress())
 
 
-def _create(config: TrainingConfig, owner: psutil.Process | None) -> Run:
+def _create(config: TrainingConfig) -> Run:
     check_idle()
     checkpoint.check_free(config.output)
     name = Path(config.output).name
@@ -167,16 +176,18 @@ def _create(config: TrainingConfig, owner: psutil.Process | None) -> Run:
     unused = next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10**6))) if n not in taken)
     run = Run(runs_folder() / unused)
     run.path.mkdir(parents=True, exist_ok=True)
+    _own(run, psutil.Process())
     text = json.dumps(config.to_dict(), ensure_ascii=False, indent=2)
-    (run.path / "config.json").write_text(text + "\n", "utf-8")
-    if owner:
-        _own(run, owner)
+    # Renamed into place last: with its config.json a run is there, whole.
+    (run.path / ".config.json").write_text(text + "\n", "utf-8")
+    (run.path / ".config.json").replace(run.path / "config.json")
     return run
 
 
 def _own(run: Run, process: psutil.Process) -> None:
     known = {"pid": process.pid, "created": process.create_time()}
-    (run.path / "process.json").write_text(json.dumps(known), "utf-8")
+    (run.path / ".process.json").write_text(json.dumps(known), "utf-8")
+    (run.path / ".process.json").replace(run.path / "process.json")
 
 
 def execute(run: Run, on_event: Callable[[dict], None] = lambda event: None) -> dict[str, Any]:
@@ -185,7 +196,8 @@ def execute(run: Run, on_event: Callable[[dict], None] = lambda event: None) -> 
     SIGTERM and SIGINT stop it before its next step. Raises what `fine_tune` raises, after writing a
     failed event.
     """
-    from .training import fine_tune, to_dict  # torch takes seconds; whoever only looks at runs needs none
+    from .events import to_dict
+    from .training import fine_tune  # brings torch, which takes seconds; looking at runs needs none
 
     event: dict[str, Any] = {}
     with (run.path / "events.jsonl").open("a", encoding="utf-8") as journal, _stopped_by_signals(run):
@@ -209,17 +221,14 @@ def execute(run: Run, on_event: Callable[[dict], None] = lambda event: None) -> 
     return event
 
 
-class _stopped_by_signals:
+@contextlib.contextmanager
+def _stopped_by_signals(run: Run) -> Iterator[None]:
     """While inside, SIGTERM and SIGINT ask the run to stop instead of ending the process."""
-
-    def __init__(self, run: Run):
-        self.run = run
-
-    def __enter__(self):
-        self.before = {s: signal.signal(s, lambda *_: self.run.stop()) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
+    before = {number: signal.signal(number, lambda *_: run.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -22,65 +21,15 @@ from . import checkpoint, pairs
 from .batches import Batch, epoch_order, pad, thin
 from .cards import Card, source_name
 from .config import TrainingConfig, command
-from .errors import DataError, SettingsError
+from .errors import DataError, RunError, SettingsError
+from .events import Epoch, Event, Finished, Started, Step
 from .generation import generate
 from .labels import in_order
-from .model import Loss, LossModule, set_dropout
+from .model import Loss, LossModule, scale_logits, set_dropout
 from .prompt import Example, Prompt
 
-
-@dataclass(frozen=True)
-class Started:
-    """The data are read, the model is loaded, the first step comes next."""
-
-    pairs: int  # to train on
-    validation_pairs: int
-    cut: int  # pairs longer than max_length, of both
-    labels: list[str]
-    epochs: int
-    steps: int  # in all
-    parameters: int
-    device: str
-    precision: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step is done."""
-
-    step: int
-    steps: int
-    loss: float  # mean negative log-likelihood of an answer token, nats
-    seconds: float  # since the start
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the pairs is done."""
-
-    epoch: int
-    epochs: int
-    loss: float  # over the epoch's steps, nats a token
-    validation_loss: float | None
-    seconds: float  # since the start
-    samples: list[dict]  # question, label, reply
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The checkpoint is written."""
-
-    checkpoint: str
-    stopped: bool  # asked to stop before the last step
-    seconds: float
-
-
-Event = Started | Step | Epoch | Finished
-
-
-def to_dict(event: Event) -> dict:
-    """An event as JSON can hold it; `type` is its class in lower case."""
-    return {"type": type(event).__name__.lower(), **asdict(event)}
+CALIBRATION_FACTORS = [f / 100 for f in range(100, 45, -5)]
+SAMPLE_LABELS = 6  # of more labels only the first are answered under after each epoch
 
 
 class Trainer:
@@ -96,20 +45,22 @@ class Trainer:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.scheduler = get_scheduler(
+        scheduler = get_scheduler(
             {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule),
             optimizer,
             num_warmup_steps=round(steps * config.warmup_share),
             num_training_steps=steps,
         )
         module = LossModule(model, config.label_loss, config.question_loss)
-        self.module, self.optimizer = self.accelerator.prepare(module, optimizer)
-        self.model, self.max_grad_norm = model, config.max_grad_norm
+        self.module, self.optimizer, self.scheduler = self.accelerator.prepare(module, optimizer, scheduler)
+        self.max_grad_norm, self.learning_rate = config.max_grad_norm, config.learning_rate
 
     def step(self, batch: Batch) -> Loss:
-        """Learn from one batch."""
+        """Learn from one batch. Raises SettingsError where the loss is no number any more."""
         self.module.train()
         result = self.module(self._on_device(batch))
+        if not result.objective.isfinite():
+            raise SettingsError("diverged", learning_rate=self.learning_rate)
         self.accelerator.backward(result.objective)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         self.optimizer.step()
@@ -157,9 +108,9 @@ def fine_tune(config: TrainingConfig, should_stop: Callable[[], bool] = lambda: 
     """Train `config.base` on `config.data` and write the checkpoint `config.output`.
 
     Yields Started, a Step for each step, an Epoch for each epoch, Finished. When asked to stop it ends
-    before the next step and writes what it has learned so far. Raises DataError, SettingsError,
-    CheckpointError or HubError before the first step where something cannot work, and leaves no
-    half-written checkpoint behind.
+    before the next step and writes what it has learned so far (RunError where that is nothing). Raises
+    DataError, SettingsError, CheckpointError or HubError where something cannot work, nearly always
+    before the first step, and leaves no half-written checkpoint behind.
     """
     checkpoint.check_free(config.output)
     table = pairs.read_pairs(config.data, rows=config.rows)
@@ -211,7 +162,7 @@ class _Run:
         trainer = Trainer(self.model, config, an_epoch * config.epochs)
         an_epoch = len(trainer.share(list(range(an_epoch))))
         yield self._started(trainer, an_epoch * config.epochs)
-        stopped, history = False, []
+        stopped, history, step = False, [], 0
         for epoch in range(1, config.epochs + 1):
             results = []
             for batch in trainer.share(self._epoch_batches(epoch)):
@@ -225,7 +176,11 @@ class _Run:
             event = self._end_of_epoch(trainer, epoch, mean_loss(results))
             history.append({"epoch": epoch, "loss": event.loss, "validation_loss": event.validation_loss})
             yield event
+        if stopped and not step:
+            raise RunError("stopped_early")
         self.card.metrics = {"history": history, "seconds": round(self._seconds(), 1), "stopped": stopped}
+        if config.calibrate and self.validation:
+            self.card.metrics["calibration"] = self._calibrate(trainer)
         if trainer.accelerator.is_main_process:
             checkpoint.save(config.output, self.model, self.prompt.tokenizer, self.card, config.save_dtype)
         yield Finished(config.output, stopped, self._seconds())
@@ -244,14 +199,29 @@ class _Run:
         )
 
     def _end_of_epoch(self, trainer: Trainer, epoch: int, loss: float) -> Epoch:
-        size = 4 * self.config.batch_size
-        by_length = sorted(self.validation, key=lambda e: len(e.input_ids))
-        batches = [pad(by_length[i : i + size], self.pad_id) for i in range(0, len(by_length), size)]
-        validation_loss = trainer.evaluate(batches) if batches else None
+        validation_loss = trainer.evaluate(self._validation_batches()) if self.validation else None
         return Epoch(epoch, self.config.epochs, loss, validation_loss, self._seconds(), self._samples())
 
+    def _validation_batches(self) -> list[Batch]:
+        size = 4 * self.config.batch_size
+        by_length = sorted(self.validation, key=lambda e: len(e.input_ids))
+        return [pad(by_length[i : i + size], self.pad_id) for i in range(0, len(by_length), size)]
+
+    def _calibrate(self, trainer: Trainer) -> dict[str, float]:
+        """Fit the temperature: a model that has learned small data by heart is surer than it should be.
+
+        Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
+        """
+        batches, losses, before = self._validation_batches(), {}, 1.0
+        for factor in CALIBRATION_FACTORS:
+            scale_logits(self.model, factor / before)
+            losses[factor], before = trainer.evaluate(batches), factor
+        best = min(losses, key=losses.get)
+        scale_logits(self.model, best / before)
+        return {"factor": best, "validation_loss": losses[best]}
+
     def _samples(self) -> list[dict]:
-        asked = [(q, label) for q in self.config.sample_questions for label in self.card.labels]
+        asked = [(q, label) for q in self.config.sample_questions for label in self.card.labels[:SAMPLE_LABELS]]
         prompts = [self.prompt.encode_prompt(q, label) for q, label in asked]
         self.model.eval()
         replies = generate(self.model, self.prompt.tokenizer, prompts)

@@ -20,7 +20,8 @@ import torch
 
 from kochat import checkpoint, pairs
 from kochat.cards import Card
-from kochat.model import make_model, make_tokenizer
+from kochat.model import make_model
+from kochat.tokenizer import make_tokenizer
 
 PROJECT = Path(__file__).resolve().parent.parent
 MINI = PROJECT / "checkpoints" / "kochat-mini"

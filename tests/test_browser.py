@@ -171,9 +171,9 @@ def test_a_training_is_stopped_and_what_it_learned_is_kept(visit, app):
     ("content", "sentence"),
     [
         (b"Q,A\n\xec\x95\x88\xeb\x85\x95,hi\n", "bad.csv 파일에 label 열이 없어요"),
-        (b"Q,A,label\n,hi,0\nyo,,1\n", "bad.csv 파일의 2개 줄에 빈칸이 있어요: 2, 3"),
+        (b"Q,A,label\n,hi,0\nyo,,1\n", "bad.csv 파일의 2개 행에 빈칸이 있어요: 2, 3"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "bad.csv 파일을 CSV로 읽을 수 없어요"),
-        (b"Q,A,label\n", "제목 줄만 있고"),
+        (b"Q,A,label\n", "제목 행만 있고"),
     ],
 )
 def test_a_file_that_cannot_be_used_gets_its_sentence(visit, tmp_path, content, sentence):

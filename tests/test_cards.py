@@ -44,7 +44,7 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     assert "Its labels are `0`, `1`, `2`. 0 is everyday, 1 breakup and negative, 2 love and positive." in text
     assert 'bot = kochat.load("checkpoints/mine")\nbot.reply("12시 땡!", label="0")\n' in text
     assert "Loss after 2 epochs: training 2.500, validation 3.750 (nats per token)." in text
-    assert "On validation questions, which it was not trained on:" in text
+    assert "On the questions that its training kept out:" in text
     assert "| negative log-likelihood per character of the answer | 1.235 |" in text
     assert "| predicted label is the true one | 0.75 |" in text
 

@@ -101,12 +101,12 @@ FULL = [
 
 
 @pytest.mark.parametrize("error", FULL, ids=["python", "safetensors", "tokenizers"])
-@pytest.mark.parametrize("step", ["save_model", "_write_card", "_sync"])
+@pytest.mark.parametrize("step", ["model.save_model", "checkpoint._write_card", "checkpoint._sync"])
 def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, model, tokenizer, step, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(checkpoint, step, fail)
+    monkeypatch.setattr(f"kochat.{step}", fail)
     assert refusal(save, tmp_path / "new" / "mine", model, tokenizer, Card()).key == "disk_full"
     assert list((tmp_path / "new").iterdir()) == []
 

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from kochat.config import PROJECT, PretrainingConfig, TrainingConfig, command, home
+from kochat.config import KOREAN_NAMES, PROJECT, PretrainingConfig, TrainingConfig, command, home
 from kochat.errors import SettingsError
 
 REFUSED = {
@@ -50,7 +50,7 @@ ALLOWED = {
 def test_a_setting_out_of_its_range_is_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=f"{name} is {value}, but must be ") as caught:
         TrainingConfig(**{name: value})
-    assert caught.value.text("ko").startswith(f"{name} 값이 {value}인데, ")
+    assert caught.value.text("ko").startswith(f"{KOREAN_NAMES.get(name, name)} 값이 {value}인데, ")
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in ALLOWED for value in ALLOWED[name]])

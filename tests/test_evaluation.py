@@ -10,8 +10,9 @@ from kochat import chatbot, checkpoint, pairs
 from kochat.config import TrainingConfig
 from kochat.errors import DataError, ReplyError
 from kochat.evaluation import evaluate, held_out
+from kochat.events import Epoch
 from kochat.model import make_model
-from kochat.training import Epoch, fine_tune
+from kochat.training import fine_tune
 
 ROWS = [
     ("안녕", "안녕하세요.", "0"),

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
 
 from kochat.generation import generate, greedy_steps, text_pieces
-from kochat.model import load_tokenizer, make_model
+from kochat.model import make_model
 from kochat.prompt import Prompt
+from kochat.tokenizer import load_tokenizer
 
 POSITIONS = 32
 NEVER = -1  # as eos_id: no token ends the reply

@@ -1,18 +1,22 @@
-"""Labels: their names, and their order."""
+"""Labels: their names in both languages, their order."""
 
-from kochat.labels import AUTO, CHATBOT_DATA_LABELS, NAMES, in_order, label_name
+from kochat.labels import AUTO_NAMES, CHATBOT_DATA_LABELS, NAMES, has_names, in_order, label_name
 
 
 def test_the_labels_of_chatbot_data_have_names_in_both_languages():
-    assert [label_name(label, "ko") for label in CHATBOT_DATA_LABELS] == ["일상다반사", "이별·부정", "사랑·긍정"]
-    english = [label_name(label, "en") for label in CHATBOT_DATA_LABELS]
-    assert english == ["Everyday", "Breakup, negative", "Love, positive"]
-    assert (label_name(AUTO, "ko"), label_name(AUTO, "en")) == ("자동", "Automatic")
-    assert NAMES["ko"].keys() == NAMES["en"].keys() == {AUTO, *CHATBOT_DATA_LABELS}
+    known = list(CHATBOT_DATA_LABELS)
+    assert [label_name(label, "ko", known) for label in known] == ["일상다반사", "이별·부정", "사랑·긍정"]
+    assert [label_name(label, "en", known) for label in known] == ["Everyday", "Breakup, negative", "Love, positive"]
+    assert NAMES["ko"].keys() == NAMES["en"].keys() == set(CHATBOT_DATA_LABELS)
+    assert AUTO_NAMES == {"ko": "자동", "en": "Automatic"}
 
 
 def test_any_other_label_is_its_own_name():
-    assert label_name("건설현장", "ko") == label_name("건설현장", "en") == "건설현장"
+    assert label_name("건설현장", "ko", ["건설현장", "우산장수"]) == "건설현장"
+    # A shop's own 0 and 1 mean something else.
+    assert label_name("0", "ko", ["0", "1"]) == "0"
+    assert not has_names(["0", "1"])
+    assert has_names(["0", "1", "2"])
 
 
 def test_numbers_come_first_by_value_then_texts_as_they_appear():

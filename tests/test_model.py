@@ -10,15 +10,14 @@ from torch import nn
 
 from kochat.batches import pad
 from kochat.model import (
-    load_tokenizer,
     log_likelihoods,
     loss,
     make_model,
-    make_tokenizer,
     next_token_probabilities,
     set_dropout,
 )
 from kochat.prompt import CHAT_TEMPLATE, Part, Prompt
+from kochat.tokenizer import load_tokenizer, make_tokenizer
 
 # No punctuation, so that the notebook has nothing to replace.
 PAIRS = [("안녕", "좋은 아침이에요"), ("지금 저녁이야 바보야", "늦지 않았어요"), ("고마워", "저도 감사합니다")]

@@ -8,8 +8,9 @@ from kochat import checkpoint
 from kochat.chatbot import load
 from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.errors import CheckpointError, DataError, ReplyError, SettingsError
+from kochat.events import Finished, Step
 from kochat.pretraining import clean_lines, pretrain, read_lines
-from kochat.training import Finished, Step, fine_tune
+from kochat.training import fine_tune
 
 
 def test_coarse_foreign_short_long_and_repeated_lines_are_left_out():

@@ -87,7 +87,7 @@ def test_an_unforeseen_failure_is_logged_with_its_traceback(tiny_base, home, mon
 
 
 def test_names(tiny_base, home):
-    first = runs.create(config(tiny_base, home, "same"), pid=None)
+    first = runs.create(config(tiny_base, home, "same"))
     (first.path / "events.jsonl").write_text('{"type": "finished", "stopped": false}\n')
     # The run of a checkpoint that was deleted since does not stand in the way of the name.
     second = runs.create(config(tiny_base, home, "same"))

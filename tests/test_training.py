@@ -8,9 +8,10 @@ from transformers import GPT2LMHeadModel
 
 from kochat import checkpoint, pairs
 from kochat.config import TrainingConfig
-from kochat.errors import CheckpointError, DataError, SettingsError
+from kochat.errors import CheckpointError, DataError, RunError, SettingsError
+from kochat.events import Epoch, Finished, Started, Step, to_dict
 from kochat.model import loss
-from kochat.training import Epoch, Finished, Started, Step, choose_precision, fine_tune, to_dict
+from kochat.training import choose_precision, fine_tune
 
 
 def config(base, tmp_path, **settings):
@@ -139,3 +140,34 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
         rows = part.itertuples(index=False, name=None)
         result = loss(base.model.eval(), pad([prompt.encode_example(*row) for row in rows], 0))
         assert (result.answer / result.tokens).item() == pytest.approx(reported, rel=1e-5)
+
+
+def test_calibration_changes_how_sure_the_model_is_and_not_what_it_says(tiny_base, tmp_path):
+    # Trained on and on, the model is far too sure of itself on questions that it has not seen.
+    def run(name, **settings):
+        made = config(tiny_base, tmp_path / name, epochs=12, learning_rate=3e-2, validation_share=0.2, **settings)
+        return [e for e in fine_tune(made) if isinstance(e, Epoch)][-1], checkpoint.load(made.output)
+
+    epoch, plain = run("plain")
+    _, calibrated = run("calibrated", calibrate=True)
+    fitted = calibrated.card.metrics["calibration"]
+    assert fitted["factor"] < 1
+    assert fitted["validation_loss"] < epoch.validation_loss
+    ids = torch.arange(20)[None]
+    logits, scaled = plain.model(ids).logits, calibrated.model(ids).logits
+    assert torch.allclose(logits * fitted["factor"], scaled, atol=1e-4)
+
+
+def test_a_rate_that_is_far_too_high_is_one_sentence_and_no_checkpoint(tiny_base, tmp_path, monkeypatch):
+    base = checkpoint.load(tiny_base, as_base=True)
+    base.model.transformer.wte.weight.data[:] = 1e30  # so that the first logits are no numbers
+    monkeypatch.setattr(checkpoint, "load", lambda *_, **__: base)
+    with pytest.raises(SettingsError, match="the loss is not a number any more"):
+        list(fine_tune(config(tiny_base, tmp_path)))
+    assert not (tmp_path / "trained").exists()
+
+
+def test_stopping_before_the_first_step_saves_nothing(tiny_base, tmp_path):
+    with pytest.raises(RunError, match="before its first step"):
+        list(fine_tune(config(tiny_base, tmp_path), should_stop=lambda: True))
+    assert not (tmp_path / "trained").exists()

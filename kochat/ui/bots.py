@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import checkpoint
-from ..errors import CheckpointError
 
 if TYPE_CHECKING:
     from ..chatbot import Chatbot
 
 KEPT = 3
 _loading = threading.Lock()
+_bots: dict[tuple[Path, float], Chatbot] = {}  # the one loaded first goes first
 
 
 def bot(name: str) -> Chatbot:
     """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError."""
     path = checkpoint.list_checkpoints().get(name)
     if path is None:
-        raise CheckpointError("no_checkpoint", path=name)
-    with _loading:  # two visitors at once must not load it twice
-        return _loaded(path, (path / checkpoint.CARD_FILE).stat().st_mtime)
+        checkpoint.explain_absence(name)
+    key = (path, (path / checkpoint.CARD_FILE).stat().st_mtime)
+    if key not in _bots:  # those that are loaded need not wait for one that is being loaded
+        with _loading:  # two visitors at once must not load it twice
+            if key not in _bots:
+                _bots[key] = _load(path)
+                while len(_bots) > KEPT:
+                    _bots.pop(next(iter(_bots)))
+                return _bots[key]
+    return _bots.get(key) or _load(path)
 
 
-@functools.lru_cache(maxsize=KEPT)
-def _loaded(path: Path, changed: float) -> Chatbot:
+def _load(path: Path) -> Chatbot:
     from ..chatbot import load  # torch takes seconds; the page is there before
+    from ..model import quiet
 
+    quiet()
     return load(path)
 
 

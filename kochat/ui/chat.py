@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from .. import checkpoint
-from ..labels import AUTO, NAMES, label_name
+from ..labels import AUTO, AUTO_NAMES, has_names, label_name
 from .bots import bot, labels
 from .text import language_of, say, shows_errors, t
 
@@ -47,13 +47,19 @@ def until_last_question(history: list[dict]) -> list[dict]:
 
 
 def label_choices(names: list[str]) -> list[tuple]:
-    """Dropdown choices for labels: those that have a name in both languages are translated by the browser."""
-    return [(t(f"k_label_{name}") if name in NAMES["ko"] else name, name) for name in (AUTO, *names)]
+    """Dropdown choices for labels; names are translated by the browser."""
+    named = has_names(names)
+    return [(t(f"k_label_{name}") if name == AUTO or named else name, name) for name in (AUTO, *names)]
 
 
-def checkpoint_dropdown(chosen: str | None) -> gr.Dropdown:
-    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first."""
+def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
+    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first.
+
+    `wanted`, where it is there, is chosen instead.
+    """
     names = list(checkpoint.list_checkpoints())
+    if wanted in names:
+        return gr.Dropdown(choices=names, value=wanted)
     if chosen in names:
         return gr.Dropdown(choices=names)
     return gr.Dropdown(choices=names, value=names[0] if names else None)
@@ -65,11 +71,11 @@ def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
     return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known else AUTO)
 
 
-def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, name: str) -> str:
+def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, known: list[str], name: str) -> str:
     """What stands small under a reply: its label, how sure 자동 was, its checkpoint."""
-    shown = label_name(label, language)
+    shown = label_name(label, language, known)
     if chosen == AUTO:
-        shown = f"{label_name(AUTO, language)} → {shown} {read[label]:.0%}"
+        shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
     return f"{shown} · {name}"
 
 
@@ -86,20 +92,31 @@ def answer(history: list[dict], label: str, name: str, request: gr.Request):
         said += piece
         yield [*history, message("assistant", said)]
     language = language_of(request)
-    note = note_for(language, label, read, used, name)
+    note = note_for(language, label, read, used, chatbot.labels, name)
     yield [*history, message("assistant", said or say(language, "k_silent"), note)]
+
+
+def busy(**box) -> tuple:
+    """Text box and retry button while a reply is on its way: a second question would mix with the first."""
+    return gr.Textbox(interactive=False, submit_btn=False, stop_btn=True, **box), gr.Button(interactive=False)
+
+
+def idle() -> tuple:
+    """Text box and retry button when the reply is there, or was stopped."""
+    return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False), gr.Button(interactive=True)
 
 
 def asked(text: str, history: list[dict]):
     """Put the question into the conversation; nothing happens for an empty one."""
     if not text.strip():
-        return gr.skip(), gr.skip()
-    return gr.Textbox(value="", submit_btn=False, stop_btn=True), [*history, message("user", text[:LONGEST_MESSAGE])]
+        return gr.skip(), gr.skip(), gr.skip()
+    return *busy(value=""), [*history, message("user", text[-LONGEST_MESSAGE:])]
 
 
 def again(history: list[dict]):
     """Take the last reply back and ask its question again."""
-    return gr.Textbox(submit_btn=False, stop_btn=True), until_last_question(history)
+    kept = until_last_question(history)
+    return (*busy(), kept) if kept else (gr.skip(), gr.skip(), gr.skip())
 
 
 def undone(history: list[dict]):
@@ -140,22 +157,20 @@ def build() -> ChatTab:
     reply = {"fn": answer, "inputs": [conversation, label, chosen], "outputs": [conversation]}
     reply |= {"concurrency_id": "reply", "concurrency_limit": 8, **PRIVATE}
 
-    def example(event: gr.SelectData):
-        return event.value["text"]
+    def example(history: list[dict], event: gr.SelectData):
+        return asked(event.value["text"], history)
 
     starts = [
-        box.submit(asked, [box, conversation], [box, conversation], **at_once),
-        retry.click(again, conversation, [box, conversation], **at_once),
-        conversation.example_select(example, None, box, **at_once).then(
-            asked, [box, conversation], [box, conversation], **at_once
-        ),
+        box.submit(asked, [box, conversation], [box, retry, conversation], **at_once),
+        retry.click(again, conversation, [box, retry, conversation], **at_once),
+        conversation.example_select(example, conversation, [box, retry, conversation], **at_once),
     ]
     replies = [start.then(**reply) for start in starts]
-    idle = {"fn": lambda: gr.Textbox(submit_btn=True, stop_btn=False), "inputs": None, "outputs": box, **at_once}
+    ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
     for one in replies:
-        one.then(**idle)
-    box.stop(cancels=replies, **idle)
-    undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**idle)
-    clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**idle)
+        one.then(**ready)
+    box.stop(cancels=replies, **ready)
+    undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**ready)
+    clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**ready)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
     return ChatTab(label, chosen)

@@ -10,7 +10,6 @@ from pathlib import Path
 import gradio as gr
 
 from .. import checkpoint
-from ..model import quiet
 from . import api, chat, training
 from .bots import bot
 from .text import TEXTS, i18n, t
@@ -49,7 +48,6 @@ def launch(**options) -> None:
 
     `options` are gradio's own (server_name, server_port, inbrowser, …).
     """
-    quiet()
     page = build()
     threading.Thread(target=_warm_up, daemon=True).start()
     page.launch(

@@ -96,7 +96,7 @@ def curve(language: str, events: list[dict]) -> pd.DataFrame | None:
 
 def epochs_table(language: str, events: list[dict]) -> dict[str, Any]:
     """The value of the table: a row an epoch, the newest first."""
-    headers = [say(language, f"k_{name}") for name in ("epoch", "training_loss", "validation_loss", "time")]
+    headers = [say(language, f"k_{name}") for name in ("epoch", "training_loss", "validation_loss", "since_start")]
     rows = []
     for event in reversed(of_type(events, "epoch")):
         validation = event["validation_loss"]
@@ -117,7 +117,7 @@ def samples_html(language: str, events: list[dict]) -> str:
 
 def _question_table(language: str, question: str, epochs: list[dict]) -> str:
     labels = [sample["label"] for sample in epochs[0]["samples"] if sample["question"] == question]
-    head = "".join(f"<th>{html.escape(label_name(label, language))}</th>" for label in labels)
+    head = "".join(f"<th>{html.escape(label_name(label, language, labels))}</th>" for label in labels)
     rows = ""
     for event in reversed(epochs):
         replies = [sample["reply"] for sample in event["samples"] if sample["question"] == question]

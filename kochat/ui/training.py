@@ -7,7 +7,8 @@ second device shows the same.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -20,6 +21,7 @@ from .chat import PRIVATE, ChatTab, checkpoint_dropdown
 from .text import language_of, say, shows_errors, t
 
 OWN_FILE = "own"
+READY = ("finished", "stopped")
 COLORS = ("#2563eb", "#f97316")
 
 
@@ -62,24 +64,15 @@ def defaults_of(base: str) -> dict:
 
 def free_name(language: str) -> str:
     """A name that no checkpoint has yet."""
-    stem, number = say(language, "k_name_stem"), 1
-    while (home() / "checkpoints" / f"{stem}-{number}").exists():
-        number += 1
-    return f"{stem}-{number}"
-
-
-def keep_upload(path: str | None) -> str:
-    """A copy of an uploaded file where runs find it later. Raises DataError where there is none."""
-    if not path:
-        raise DataError("no_upload")
-    data = Path(path).read_bytes()
-    return str(pairs.keep(data, Path(path).name, home() / "uploads"))
+    stem, taken = say(language, "k_name_stem"), checkpoint.names_taken()
+    return next(name for number in itertools.count(1) if (name := f"{stem}-{number}") not in taken)
 
 
 def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig:
     """The settings of a run, its data read once so that what is wrong with them is said at once."""
     config = TrainingConfig(data=source, base=base_source(base), output=str(checkpoint.folder_of(name)), **settings)
-    checkpoint.check_free(config.output)
+    if checkpoint.safe_name(name) in checkpoint.names_taken():
+        raise CheckpointError("name_taken", name=name)
     pairs.read_pairs(source, rows=config.rows)
     return config
 
@@ -88,14 +81,18 @@ def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig
 def start(data, upload, base, name, epochs, batch_size, learning_rate, share, rows, request: gr.Request):
     """Start a run with what the form says."""
     runs.check_idle()
-    source = keep_upload(upload) if data == OWN_FILE else data
+    if data == OWN_FILE and not upload:
+        raise DataError("no_upload")
     settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows)}
-    config = make_config(source, base, name, learning_rate=learning_rate, validation_share=share, **settings)
+    settings |= {"learning_rate": learning_rate, "validation_share": share}
+    config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
+    if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
+        config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
     runs.start(config)
 
 
 def _whole(number: float | None) -> int | float | None:
-    # The page sends 5 as 5.0 at times; 5.5 is refused by the settings, with a sentence.
+    # The page may send 5 as 5.0; 5.5 is refused by the settings, with a sentence.
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
@@ -117,14 +114,15 @@ def newest() -> tuple[runs.Run | None, list[dict], str]:
     if not found:
         return None, [], "none"
     run = found[0]
-    return run, _events(run.path, run.journal_size()), run.state()
+    events = _events(run.path, run.journal_size())
+    return run, events, run.state(events)
 
 
 def view(language: str) -> list:
     """What every page shows of the newest run, in the order of TrainingTab.shown."""
     run, events, state = newest()
     name = run.checkpoint_name if run else ""
-    running, ready = state == "running", state in ("finished", "stopped") and name in checkpoint.list_checkpoints()
+    running, ready = state == "running", state in READY and name in checkpoint.list_checkpoints()
     names = [say(language, "k_training_loss"), say(language, "k_validation_loss")]
     axes = {"x_title": say(language, "k_epoch"), "y_title": say(language, "k_loss"), "color_title": ""}
     stopping = running and run.should_stop()
@@ -143,11 +141,10 @@ def view(language: str) -> list:
     ]
 
 
-def version() -> str:
-    """Changes whenever there is something new to show."""
-    run, _, state = newest()
-    names = ",".join(checkpoint.list_checkpoints(for_chat=False))
-    return f"{run.name}/{run.journal_size()}/{state}/{run.should_stop()}/{names}" if run else names
+def version() -> tuple:
+    """State of the newest run and all else that changes whenever there is something new to show."""
+    run, events, state = newest()
+    return state, len(events), run and (run.name, run.should_stop()), *checkpoint.list_checkpoints(for_chat=False)
 
 
 def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
@@ -164,16 +161,21 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
             )  # fmt: skip
             table = gr.Dataframe(interactive=False, show_label=False, buttons=[], visible=False, elem_id="epochs")
             samples = gr.HTML(elem_id="samples")
-    start_button.click(start, form, None, concurrency_limit=1, **PRIVATE)
+    # Reading the data can take a while, with a download a long one.
+    start_button.click(
+        lambda: gr.Button(t("k_checking"), interactive=False), None, start_button, queue=False, **PRIVATE
+    ).then(start, form, None, concurrency_limit=1, **PRIVATE).then(
+        lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE
+    )
     stop_button.click(stop_active, None, None, queue=False, **PRIVATE)
 
     def go_and_talk():
-        names = list(checkpoint.list_checkpoints())
-        return gr.Tabs(selected="chat"), gr.Dropdown(choices=names, value=runs.list_runs()[0].checkpoint_name)
+        ready = next((run.checkpoint_name for run in runs.list_runs() if run.state() in READY), None)
+        return gr.Tabs(selected="chat"), checkpoint_dropdown(None, wanted=ready)
 
     talk.click(go_and_talk, None, [tabs, chat.checkpoint], queue=False, **PRIVATE)
     shown = [bar, plot, table, samples, stop_button, talk]
-    return TrainingTab(shown, gr.State(""), name=form[3], base=form[2])
+    return TrainingTab(shown, gr.State(()), name=form[3], base=form[2])
 
 
 def _form() -> tuple[list, gr.Button, gr.Button]:
@@ -181,17 +183,18 @@ def _form() -> tuple[list, gr.Button, gr.Button]:
         data_choices(), value="emotions", label=t("k_data"), info=t("k_data_info"),
         interactive=True, filterable=False, elem_id="data",
     )  # fmt: skip
-    upload = gr.File(label=t("k_upload"), file_types=[".csv"], visible=False, height=130, elem_id="upload")
+    # What may be in a file or a number is checked by the core: its sentences are in the visitor's language.
+    upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="upload")
     first = base_choices()[0][1]
     base = gr.Dropdown(
         base_choices(), value=first, label=t("k_base"), info=t("k_base_info"), interactive=True, elem_id="base"
     )
     name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.LONGEST_NAME, elem_id="name")
     own = defaults_of(first)
-    epochs = gr.Number(own["epochs"], label=t("k_epochs"), info=t("k_epochs_info"), precision=0, minimum=1)
+    epochs = gr.Number(own["epochs"], label=t("k_epochs"), info=t("k_epochs_info"))
     with gr.Accordion(t("k_more"), open=False):
-        rows = gr.Number(None, label=t("k_rows"), info=t("k_rows_info"), precision=0, minimum=1)
-        batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"), precision=0, minimum=1)
+        rows = gr.Number(None, label=t("k_rows"), info=t("k_rows_info"))
+        batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
         rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
         share = gr.Slider(
             0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info")
@@ -209,28 +212,32 @@ def _form() -> tuple[list, gr.Button, gr.Button]:
     return [data, upload, base, name, epochs, batch_size, rate, share, rows], start_button, stop_button
 
 
-def refresh(language: str, chosen: str, base: str, name: str) -> list:
+def refresh(language: str, chosen: str, base: str, offer_name: bool) -> list:
     """Everything that changes by itself: the run's view, and what the dropdowns and the name offer."""
     names = [value for _, value in base_choices()]
-    taken = not name or (home() / "checkpoints" / name).exists()
     return [
         *view(language),
         checkpoint_dropdown(chosen),
         gr.Dropdown(choices=base_choices(), **({} if base in names else {"value": names[0]})),
-        free_name(language) if taken else gr.skip(),
+        free_name(language) if offer_name else gr.skip(),
         version(),
     ]
 
 
 def watch(page: gr.Blocks, chat: ChatTab, tab: TrainingTab) -> None:
     """Show the newest run when the page loads, and what is new once a second."""
-    inputs, outputs = [chat.checkpoint, tab.base, tab.name], [*tab.shown, chat.checkpoint, tab.base, tab.name, tab.seen]
+    inputs, outputs = [chat.checkpoint, tab.base], [*tab.shown, chat.checkpoint, tab.base, tab.name, tab.seen]
 
-    def load(chosen, base, name, request: gr.Request):
-        return refresh(language_of(request), chosen, base, name)
+    def load(chosen, base, request: gr.Request):
+        return refresh(language_of(request), chosen, base, offer_name=True)
 
-    def poll(seen, chosen, base, name, request: gr.Request):
-        return gr.skip() if version() == seen else refresh(language_of(request), chosen, base, name)
+    def poll(seen, chosen, base, request: gr.Request):
+        now = version()
+        if now == seen:
+            return gr.skip()
+        # Only when a run has ended: nobody is typing a name for that one any more.
+        has_ended = bool(seen) and seen[0] == "running" and now[0] != "running"
+        return refresh(language_of(request), chosen, base, has_ended)
 
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
     gr.Timer(1.0).tick(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="once", **PRIVATE)
