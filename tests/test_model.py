@@ -1,7 +1,6 @@
-"""Models: the loss against Hugging Face's and the notebook's, likelihoods, tokenizers."""
+"""Models: the loss against Hugging Face's and the notebook's, likelihoods, dropout."""
 
 import math
-import unicodedata
 
 import pytest
 import torch
@@ -14,10 +13,11 @@ from kochat.model import (
     loss,
     make_model,
     next_token_probabilities,
+    scale_logits,
     set_dropout,
 )
-from kochat.prompt import CHAT_TEMPLATE, Part, Prompt
-from kochat.tokenizer import load_tokenizer, make_tokenizer
+from kochat.prompt import Part, Prompt
+from kochat.tokenizer import load_tokenizer
 
 # No punctuation, so that the notebook has nothing to replace.
 PAIRS = [("안녕", "좋은 아침이에요"), ("지금 저녁이야 바보야", "늦지 않았어요"), ("고마워", "저도 감사합니다")]
@@ -175,37 +175,6 @@ def test_next_token_probabilities_are_distributions_that_agree_with_the_likeliho
     assert total == pytest.approx(likelihood, rel=1e-5)
 
 
-@pytest.mark.parametrize("text", ["안녕", "뷁 쀍", "🦜👩‍👩‍👧 ok", "龘靐", "a\tb", "ﷺ", "e\u0301é", "<0x41>", "\0"])
-def test_nothing_is_unknown_to_a_tokenizer_of_ours(tokenizer, text):
-    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
-    assert tokenizer.unk_token_id not in ids
-    assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text).replace("\t", " ")
-
-
-def test_separate_letters_are_read_as_syllables_and_a_typed_byte_token_as_text(tokenizer):
-    text = "오늘 날씨는 어때?"
-    apart = unicodedata.normalize("NFD", text)
-    assert len(apart) > len(text)
-    assert tokenizer(apart).input_ids == tokenizer(text).input_ids
-    byte = tokenizer.convert_tokens_to_ids("<0x41>")
-    assert byte == 7 + 0x41
-    assert byte not in tokenizer("<0x41>").input_ids
-
-
-def test_the_same_texts_make_the_same_tokenizer_of_the_size_asked_for(tokenizer, sample):
-    again = make_tokenizer([*sample["Q"], *sample["A"]], vocabulary=600, alphabet=200)
-    assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-    assert len(tokenizer) == 600
-    ids = tokenizer.convert_tokens_to_ids(["<pad>", "</s>", "<usr>", "<unused1>", "<sys>", "<unk>", "<unused0>"])
-    assert ids == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_the_most_frequent_characters_have_tokens_of_their_own():
-    tokenizer = make_tokenizer(["나 다", "하 나 하", "가 하"], vocabulary=300, alphabet=3)
-    # 하 three times, 나 twice, 가 and 다 once; ▁ counts as one of the three.
-    assert [len(tokenizer.tokenize(letter)) for letter in "하나가다"] == [1, 1, 4, 4]
-
-
 def test_the_seed_makes_the_model(tokenizer):
     def weights(seed):
         made = make_model(tokenizer, layers=1, width=8, heads=2, positions=16, seed=seed)
@@ -230,17 +199,7 @@ def test_dropout_is_set_everywhere_and_acts_only_in_training(model, batch):
     assert len(losses()) == 1
 
 
-@pytest.mark.parametrize("flagged", [True, False])
-def test_kogpt2s_tokenizer_has_the_notebooks_ids(tmp_path, flagged):
-    tokenizer = load_tokenizer(write_kogpt2_like(tmp_path / "kogpt2", flagged))
-    assert len(tokenizer) == 512  # nothing was added
-    names = ["</s>", "<usr>", "<pad>", "<sys>", "<unk>", "<unused0>", "<unused1>"]
-    assert tokenizer.convert_tokens_to_ids(names) == [1, 2, 3, 4, 5, 9, 10]
-    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 1, 3)
-    assert (tokenizer.unk_token_id, tokenizer.mask_token_id) == (5, 9)
-    assert tokenizer.chat_template == CHAT_TEMPLATE
-    # Notebook, cell 11: spaces are ▁, emoticons are whole.
-    assert tokenizer.tokenize("안녕하세요. 😤:)l^o")[-3:] == ["😤", ":)", "l^o"]
-    whole = tokenizer("<usr>안녕<unused1><sys></s>")
-    assert [i for i in whole.input_ids if i < 109] == [2, 10, 4, 1]
-    assert tokenizer.decode(whole.input_ids, skip_special_tokens=True) == "안녕"
+def test_scaled_logits_rank_as_before(model, batch):
+    before = model(batch["input_ids"]).logits
+    scale_logits(model, 0.5)
+    assert torch.allclose(model(batch["input_ids"]).logits, before * 0.5, atol=1e-5)
