@@ -141,3 +141,11 @@ def app(tmp_path_factory):
         yield running
     finally:
         running.close()
+
+
+SLOW = ("test_cli", "test_hub", "test_runs", "test_shipped", "test_api", "test_browser")
+
+
+def pytest_collection_modifyitems(items):
+    """Quick tests first, those with processes and browsers last."""
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)

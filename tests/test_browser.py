@@ -76,7 +76,7 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     page = visit()
     assert page.title().startswith("kochat · 감정을")
     assert page.evaluate("document.documentElement.lang") == "ko"
-    automatic = ask(page, "오늘 날씨는 어때?")
+    automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
     expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · kochat-mini"))
     # The same question again, under each label chosen now.
@@ -121,7 +121,7 @@ def test_the_page_speaks_english_and_fits_a_phone(visit):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     open_training(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.evaluate("getComputedStyle(document.body).fontFamily").startswith("system-ui")
+    assert page.locator("#heading").evaluate("e => getComputedStyle(e).fontFamily").startswith("system-ui")
 
 
 def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_talks(visit):
@@ -161,7 +161,7 @@ def test_a_training_is_stopped_and_what_it_learned_is_kept(visit, app):
     page.locator("#name input, #name textarea").fill("stopped")
     page.get_by_label("에폭 수").fill("500")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("스텝")
+    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", re.compile("[1-9]"))
     page.locator("#stop").click()
     expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요")
     assert (app.home / "checkpoints" / "stopped" / "model.safetensors").is_file()
