@@ -161,6 +161,7 @@ def test_a_training_is_stopped_and_what_it_learned_is_kept(visit, app):
     page.locator("#name input, #name textarea").fill("stopped")
     page.get_by_label("에폭 수").fill("500")
     page.locator("#start").click()
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습 중이에요")
     expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", re.compile("[1-9]"))
     page.locator("#stop").click()
     expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요")
