@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..labels import label_name
 from .text import say
 
-MOST_CATEGORIES = 30  # up to so many epochs the axis shows each
+MOST_CATEGORIES = 15  # up to so many epochs the axis shows each; a phone has no room for more
 
 
 def of_type(events: list[dict], kind: str) -> list[dict]:
