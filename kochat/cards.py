@@ -114,10 +114,11 @@ FIGURE_NAMES = {
 
 def _figures(card: Card) -> str:
     lines = ["## Figures", ""]
-    last = (card.metrics.get("history") or [{}])[-1]
-    if last:
-        held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"
-        lines.append(f"Loss after {last['epoch']} epochs: training {last['loss']:.3f}{held_out} (nats per token).")
+    history = card.metrics.get("history") or []
+    kept = next((one for one in history if one["epoch"] == card.metrics.get("epoch")), (history or [None])[-1])
+    if kept:
+        held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
+        lines.append(f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token).")
     measured = card.metrics.get("evaluation")
     if measured:
         where = "the questions that its training kept out" if measured["held_out"] else "the pairs given"

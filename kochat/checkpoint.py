@@ -7,12 +7,10 @@ Knows the folder and the Hub; loads strictly, writes whole or not at all. The mo
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,6 +20,7 @@ from . import hub
 from .cards import Card, model_card
 from .config import SHIPPED_CHECKPOINTS, home
 from .errors import CheckpointError
+from .files import whole_folder, write_whole
 from .labels import CHATBOT_DATA_LABELS
 
 if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
@@ -176,22 +175,8 @@ def save(output: str | os.PathLike, model: Model, tokenizer: Tokenizer, card: Ca
     """
     output = Path(output)
     check_free(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    try:
+    with whole_folder(output) as part:
         _write(part, output.name, model, tokenizer, card, dtype)
-        for file in part.iterdir():
-            _sync(file)
-        part.chmod(0o755)
-        part.rename(output)
-        _sync(output.parent)
-    except Exception as error:
-        # safetensors and tokenizers have exceptions of their own, and tell the reason in words only.
-        if getattr(error, "errno", None) == errno.ENOSPC or f"(os error {errno.ENOSPC})" in str(error):
-            raise CheckpointError("disk_full") from error
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return output
 
 
@@ -209,9 +194,7 @@ def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Ca
 def _write_card(folder: Path, name: str, card: Card) -> None:
     text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
     for file, content in ((CARD_FILE, text), ("README.md", model_card(name, card))):
-        part = folder / f".{file}"
-        part.write_text(content, encoding="utf-8")
-        part.replace(folder / file)
+        write_whole(folder / file, content)
 
 
 def record(folder: Path, metrics: dict[str, Any]) -> None:
@@ -224,13 +207,3 @@ def record(folder: Path, metrics: dict[str, Any]) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open a folder
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,21 +5,23 @@ Knows the core and typer; errors of ours become one sentence on stderr and exit 
 
 from __future__ import annotations
 
+import collections
 import inspect
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from . import runs
+from . import cli_runs, launcher, runs, worker
+from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
-from .errors import KochatError, RunError
+from .errors import KochatError
 from .labels import AUTO
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_runs.app, name="runs")
 
 CheckpointOption = Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")]
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
@@ -119,45 +123,44 @@ def _with_options(settings: type) -> Callable:
 
 @app.command()
 @_with_options(TrainingConfig)
-def train(run: Annotated[str, typer.Option(help="Train a run that the page has made.", hidden=True)] = "", **settings):
-    """Fine-tune a base on pairs and write a checkpoint."""
-    from .model import quiet
-
-    quiet()
+def train(run: Annotated[str, typer.Option(help="Be the process of this run.", hidden=True)] = "", **settings):
+    """Fine-tune a base on pairs and write a checkpoint; Ctrl+C stops it, to be resumed."""
     if run:
-        runs.lower_priority()
-        made = runs.find(run)
+        _be_the_process_of(run)
     elif not (settings["data"] and settings["output"]):
         raise typer.BadParameter("--data and --output are needed.")
-    elif os.environ.get("RANK", "0") != "0":
-        _help_training(TrainingConfig(**settings))
-        return
+    elif "RANK" in os.environ:
+        _train_with_others(TrainingConfig(**settings))
     else:
-        made = runs.create(TrainingConfig(**settings))
-    runs.execute(made, on_event=_print_event)
+        watch(launcher.start(TrainingConfig(**_with_whole_paths(settings))))
 
 
-def _help_training(config: TrainingConfig) -> None:
-    """Be one of the other processes of `accelerate launch`; the first one keeps the journal."""
+def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """The process of a run works in another folder than whoever starts it."""
+    here = {name: os.path.abspath(settings[name]) for name in ("data", "base") if os.path.exists(settings[name])}
+    return {**settings, **here, "output": os.path.abspath(settings["output"])}
+
+
+def _be_the_process_of(run: str) -> None:
+    from .model import quiet
+
+    worker.lower_priority()
+    quiet()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    worker.execute(runs.find(run), on_event=print_event)
+
+
+def _train_with_others(config: TrainingConfig) -> None:
+    """Be one of the processes of `torchrun`; the first one keeps the journal."""
+    from .model import quiet
     from .training import fine_tune
 
-    for _ in fine_tune(config):
-        pass
-
-
-def _print_event(event: dict) -> None:
-    match event["type"]:
-        case "started":
-            typer.echo(
-                f"{event['pairs']} pairs, {event['validation_pairs']} for validation, {event['cut']} cut; "
-                f"{event['parameters'] / 1e6:.1f} M parameters, {event['device']}, {event['precision']}"
-            )
-        case "epoch":
-            validation = event["validation_loss"]
-            losses = f"loss {event['loss']:.3f}" + ("" if validation is None else f"  validation {validation:.3f}")
-            typer.echo(f"epoch {event['epoch']}/{event['epochs']}  {losses}  {event['seconds']:.0f} s")
-        case "finished":
-            typer.echo(f"{event['checkpoint']} is ready ({event['seconds']:.0f} s)")
+    quiet()
+    if os.environ["RANK"] == "0":
+        run = launcher.create(config, pid=os.getpid())
+        worker.execute(run, on_event=print_event)
+    else:
+        collections.deque(fine_tune(config), maxlen=0)
 
 
 @app.command("eval")
@@ -205,26 +208,3 @@ def pretrain(**settings):
                 recent.clear()
         else:
             typer.echo(f"{event.checkpoint} is ready ({event.seconds:.0f} s)")
-
-
-class RunsAction(StrEnum):
-    """What `runs` can do."""
-
-    list = "list"
-    stop = "stop"
-
-
-@app.command("runs")
-def show_runs(
-    action: Annotated[RunsAction, typer.Argument()] = RunsAction.list,
-    name: Annotated[str, typer.Argument(help="The run; default: the one that is running.")] = "",
-) -> None:
-    """List the runs, or stop one."""
-    if action is RunsAction.stop:
-        chosen = runs.find(name) if name else runs.active()
-        if chosen is None:
-            raise RunError("no_active_run")
-        chosen.stop()
-        return
-    for run in runs.list_runs():
-        typer.echo(f"{run.name:30} {run.state():12} {run.progress()}")

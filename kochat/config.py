@@ -31,6 +31,8 @@ KOREAN_NAMES = {
     "learning_rate": "학습률",
     "validation_share": "검증 비율",
     "rows": "사용할 행 수",
+    "keep": "저장할 에폭",
+    "patience": "조기 종료",
 }
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 
@@ -69,7 +71,8 @@ class TrainingConfig:
     strip_punctuation: bool | None = _setting(None, "Replace ? . ! , by a space, as the notebook does.")
     schedule: str = _setting("cosine", "How the rate falls after warm-up: cosine, linear or constant.")
     warmup_share: float = _setting(0.06, "Share of the steps in which the rate rises from 0.")
-    weight_decay: float = _setting(0.01, "AdamW's decay.")
+    optimizer: str = _setting("adamw", "adamw, or muon: slower steps that learn more.")
+    weight_decay: float = _setting(0.01, "The optimiser's decay.")
     max_grad_norm: float = _setting(1.0, "Gradients are clipped to this norm.")
     dropout: float | None = _setting(None, "Dropout while training; without it the base's own.")
     label_loss: float = _setting(0.2, "Weight of predicting the label from the question; an answer token counts 1.")
@@ -77,6 +80,10 @@ class TrainingConfig:
     label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
     calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
+    keep: str = _setting("auto", "Which epoch is kept: best (by validation loss), last, or auto.")
+    patience: int | None = _setting(None, "End after so many epochs without a better validation loss.")
+    save_minutes: float = _setting(5.0, "Save the state so often within an epoch, to resume from.")
+    report_to: str = _setting("none", "trackio: report each epoch there too (pip install trackio).")
     seed: int = _setting(0, "Of the split, the order and the dropout.")
     precision: str = _setting("auto", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
     save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
@@ -85,14 +92,17 @@ class TrainingConfig:
     def __post_init__(self):
         _not_empty(self)
         object.__setattr__(self, "sample_questions", tuple(self.sample_questions))
-        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, seed=0)
+        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0)
         _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout", "question_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
         _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
-        _positive(self, 1e6, "max_grad_norm")
+        _positive(self, 1e6, "max_grad_norm", "save_minutes")
         _one_of(self, schedule=("cosine", "linear", "constant"))
+        _one_of(self, optimizer=("adamw", "muon"))
         _one_of(self, precision=("auto", "float32", "bfloat16"))
+        _one_of(self, keep=("auto", "best", "last"))
+        _one_of(self, report_to=("none", "trackio"))
         _one_of(self, save_dtype=("float32", "float16", "bfloat16"))
 
     def with_defaults(self, base_defaults: dict[str, Any]) -> TrainingConfig:
@@ -157,7 +167,7 @@ class PretrainingConfig:
     block: int = _setting(128, "Tokens of an example.")
     batch_size: int = _setting(16, "Blocks a step.")
     passes: int = _setting(1, "Passes over the text.")
-    learning_rate: float = _setting(1.5e-3, "The highest rate of the schedule.")
+    learning_rate: float = _setting(3e-3, "The highest rate of the schedule.")
     lines: int | None = _setting(None, "Use only the first lines.")
     seed: int = _setting(0, "Of the order of the lines and the first weights.")
 
@@ -198,10 +208,11 @@ def _between(config: TrainingConfig, low: float, high: float, *names: str):
             _refuse(name, value, f"from {low} to {high}", f"{low}에서 {high} 사이의")
 
 
-def _positive(config: TrainingConfig, high: float, name: str):
-    value = getattr(config, name)
-    if value is not None and not (_is_number(value) and 0 < value <= high):
-        _refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
+def _positive(config: TrainingConfig, high: float, *names: str):
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (_is_number(value) and 0 < value <= high):
+            _refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
 
 
 def _one_of(config: TrainingConfig, **choices: tuple[str, ...]):

@@ -16,6 +16,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "No file was chosen. Upload a CSV file first.",
         "파일을 고르지 않았어요. 먼저 CSV 파일을 올려 주세요.",
     ),
+    "file_too_large": (
+        "{name} is larger than {most} MB. Upload a smaller file.",
+        "{name} 파일이 {most} MB보다 커요. 더 작은 파일을 올려 주세요.",
+    ),
     "not_csv": (
         "{name} could not be read as a CSV file. Save it as CSV (with commas) and try again.",
         "{name} 파일을 CSV로 읽을 수 없어요. 쉼표로 나눈 CSV로 저장해서 다시 올려 주세요.",
@@ -62,6 +66,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{field} is {value}, but must be {allowed}.",
         "{field_ko} 값이 {value}인데, {allowed_ko} 값이어야 해요.",
     ),
+    "no_trackio": (
+        "Reporting to trackio needs its library. Install it with “pip install trackio”.",
+        "trackio에 기록하려면 라이브러리가 필요해요. “pip install trackio”로 설치해 주세요.",
+    ),
     "label_too_long": (
         "The label “{label}” is too long for a length of {max_length} tokens. Use a shorter label.",
         "“{label}” 라벨이 너무 길어요 (전체 길이 {max_length} 토큰). 더 짧은 라벨을 써 주세요.",
@@ -106,6 +114,26 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The checkpoint {name} is damaged and could not be read. Copy it again, or choose another.",
         "{name} 체크포인트가 손상되어 읽을 수 없어요. 다시 복사하거나 다른 것을 골라 주세요.",
     ),
+    "shipped_checkpoint": (
+        "{name} comes with kochat and stays as it is.",
+        "{name}은(는) kochat에 들어 있는 기본 챗봇이라 바꾸거나 지울 수 없어요.",
+    ),
+    "checkpoint_in_use": (
+        "{name} is in use by the run “{run}”. Wait until it ends, or stop it first.",
+        "{name}은(는) “{run}” 학습에서 쓰고 있어요. 끝날 때까지 기다리거나 먼저 멈춰 주세요.",
+    ),
+    "bad_zip": (
+        "{name} could not be read as the zip of a checkpoint. Upload one that was downloaded from kochat.",
+        "{name} 파일은 챗봇 zip 파일로 읽을 수 없어요. kochat에서 내려받은 zip 파일을 올려 주세요.",
+    ),
+    "unsafe_zip": (
+        "{name} was refused: {file} does not belong into a checkpoint.",
+        "{name} 파일을 받지 않았어요. 챗봇에 있으면 안 되는 {file} 파일이 들어 있어요.",
+    ),
+    "not_for_upload": (
+        "The checkpoint in {name} was not trained to answer.",
+        "{name} 파일에 든 모델은 아직 대답을 배우지 않았어요.",
+    ),
     "not_a_gpt2": (
         "{name} is a {found} model, and kochat works with GPT-2. Choose a GPT-2 as base.",
         "{name}은(는) {found} 모델이에요. kochat은 GPT-2 모델만 쓸 수 있어요. GPT-2 모델을 골라 주세요.",
@@ -120,17 +148,29 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no model {name} on the Hugging Face Hub, or it is private. Check its name.",
         "Hugging Face Hub에 {name} 모델이 없거나 비공개예요. 이름을 확인해 주세요.",
     ),
-    "run_active": (
-        "“{name}” is being trained right now ({progress}). Wait until it ends, or stop it first.",
-        "지금 “{name}” 학습이 진행 중이에요 ({progress}). 끝날 때까지 기다리거나 먼저 멈춰 주세요.",
+    "name_reserved": (
+        "“{name}” is kept for the run “{run}”, which is not done. Choose another name, or finish or delete that run.",
+        "“{name}” 이름은 끝나지 않은 “{run}” 학습이 쓰고 있어요. 다른 이름을 고르거나 그 학습을 먼저 정리해 주세요.",
+    ),
+    "not_resumable": (
+        "“{name}” cannot be resumed: it waits, is being trained, or is finished.",
+        "“{name}” 학습은 기다리는 중이거나 진행 중이거나 이미 끝나서 이어서 할 수 없어요.",
+    ),
+    "nothing_saved": (
+        "“{name}” has saved nothing yet, so no chatbot can be made of it. Resume it instead.",
+        "“{name}” 학습은 아직 저장한 내용이 없어서 챗봇을 만들 수 없어요. 이어서 학습해 주세요.",
+    ),
+    "run_in_use": (
+        "“{name}” waits or is being trained. Stop it first.",
+        "“{name}” 학습이 기다리는 중이거나 진행 중이에요. 먼저 멈춰 주세요.",
     ),
     "no_active_run": (
         "Nothing is being trained right now.",
         "지금 진행 중인 학습이 없어요.",
     ),
-    "stopped_early": (
-        "Training was stopped before its first step, so there is nothing to save.",
-        "첫 스텝을 시작하기 전에 멈춰서 저장할 것이 없어요.",
+    "data_changed": (
+        "The data or the base of this run have changed since it was stopped, so it cannot go on. Start a new one.",
+        "멈춘 뒤에 학습 데이터나 기반 모델이 바뀌어서 이어서 학습할 수 없어요. 새로 시작해 주세요.",
     ),
     "diverged": (
         "Training went astray: the loss is not a number any more. Try a lower learning rate than {learning_rate}.",
@@ -145,12 +185,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "학습이 예상하지 못한 오류로 끝났어요. 자세한 내용은 {log} 파일에 있어요.",
     ),
     "run_killed": (
-        "Training was ended from outside, perhaps for want of memory. Try a smaller batch size.",
-        "학습이 예기치 않게 중단됐어요. 메모리가 부족했을 수 있으니 배치 크기를 줄여 보세요.",
+        "Training was ended from outside, perhaps for want of memory. Resume it: it goes on from what it last saved.",
+        "학습이 예기치 않게 중단됐어요. 메모리가 부족했을 수 있어요. 마지막으로 저장한 곳부터 이어서 학습할 수 있어요.",
     ),
     "disk_full": (
-        "The disk is full, so the checkpoint could not be written. Free some space and train again.",
-        "디스크가 가득 차서 체크포인트를 저장하지 못했어요. 공간을 비우고 다시 학습해 주세요.",
+        "The disk is full. Free some space and go on: what was saved before is still there.",
+        "디스크가 가득 찼어요. 공간을 비우고 이어서 하면 돼요. 그 전에 저장한 내용은 그대로 남아 있어요.",
     ),
 }
 

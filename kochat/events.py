@@ -7,17 +7,20 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Started:
-    """The data are read, the model is loaded, the first step comes next."""
+    """The data are read, the model is loaded, the next step comes next."""
 
     pairs: int  # to train on
     validation_pairs: int
     cut: int  # pairs longer than max_length, of both
     labels: list[str]
+    data_sha256: str
     epochs: int
     steps: int  # in all
+    keep: str  # which epoch becomes the checkpoint: best or last
     parameters: int
     device: str
     precision: str
+    at_step: int  # the step that a saved state goes on from; 0 for a new start
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Step:
     step: int
     steps: int
     loss: float  # mean negative log-likelihood of an answer token, nats
-    seconds: float  # since the start
+    seconds: float  # of training so far, pauses left out
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,25 @@ class Epoch:
     epochs: int
     loss: float  # over the epoch's steps, nats a token
     validation_loss: float | None
-    seconds: float  # since the start
+    perplexity: float  # of a token of the validation answers; without validation of the training answers
+    tokens_per_second: float  # trained, padding left out
+    seconds: float
     samples: list[dict]  # question, label, reply
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state is on disk: a training that ends now can go on from here."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Asked to, it has ended before its last step."""
+
+    step: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -47,13 +67,19 @@ class Finished:
     """The checkpoint is written."""
 
     checkpoint: str
-    stopped: bool  # asked to stop before the last step
+    epoch: int | None  # whose weights it has; None: stopped within the first one
     seconds: float
 
 
-Event = Started | Step | Epoch | Finished
+Event = Started | Step | Epoch | Saved | Stopped | Finished
 
 
 def to_dict(event: Event) -> dict:
     """An event as JSON can hold it; `type` is its class in lower case."""
     return {"type": type(event).__name__.lower(), **asdict(event)}
+
+
+def best_epoch(history: list[dict]) -> int | None:
+    """Of epochs with their losses the one with the lowest validation loss; None without validation."""
+    validated = [one for one in history if one["validation_loss"] is not None]
+    return min(validated, key=lambda one: one["validation_loss"])["epoch"] if validated else None

@@ -6,6 +6,7 @@ of files and network come out as CheckpointError or HubError.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-from transformers.utils import logging
+from transformers.utils import logging as hf_logging
 
 from .batches import Batch
 from .errors import CheckpointError
@@ -125,8 +126,10 @@ class LossModule(nn.Module):
 
 def quiet() -> None:
     """No progress bars and no warnings of transformers: the page and the command line have their own."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    # It warns at every saved state that the LM head shares the embedding's weights, as it should.
+    logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
 
 
 def scale_logits(model: GPT2LMHeadModel, factor: float) -> None:

@@ -23,7 +23,7 @@ from .errors import DataError
 from .events import Finished, Step
 from .model import make_model
 from .tokenizer import make_tokenizer
-from .training import Trainer, mean_loss
+from .trainer import Trainer, mean_loss
 
 # Lines with these are left out: the bot should not learn to swear. Stems, as people write them.
 COARSE = re.compile(
@@ -84,7 +84,12 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
     an_epoch = -(-len(starts) // config.batch_size)
     steps = an_epoch * config.passes
     settings = TrainingConfig(
-        data=config.text, learning_rate=config.learning_rate, warmup_share=0.02, label_loss=0.0, seed=config.seed
+        data=config.text,
+        optimizer="muon",
+        learning_rate=config.learning_rate,
+        warmup_share=0.02,
+        label_loss=0.0,
+        seed=config.seed,
     )
     trainer = Trainer(model, settings, steps)
     for number in range(1, config.passes + 1):
@@ -100,7 +105,7 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
         recipe=[command("pretrain", config)],
     )
     checkpoint.save(config.output, model, tokenizer, card)
-    yield Finished(config.output, stopped=False, seconds=time.monotonic() - start)
+    yield Finished(config.output, epoch=None, seconds=time.monotonic() - start)
 
 
 def _encode(tokenizer, lines: list[str]) -> array:

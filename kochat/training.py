@@ -1,218 +1,218 @@
 """`fine_tune(config)`: from pairs to a checkpoint, as a generator of events.
 
-Knows data, batches, model and checkpoint; no page, no process, no journal. Whoever iterates decides
-what to do with an event; `should_stop` is asked before every step.
+Knows data, batches, model, saved states and checkpoint; no page, no process, no journal. Whoever
+iterates decides what to do with an event; `should_stop` is asked before every step.
 """
 
 from __future__ import annotations
 
-import random
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from transformers import GPT2LMHeadModel, get_scheduler
 
-from . import checkpoint, pairs
-from .batches import Batch, epoch_order, pad, thin
+from . import checkpoint
+from . import state as state_files
+from .batches import pad
 from .cards import Card, source_name
 from .config import TrainingConfig, command
-from .errors import DataError, RunError, SettingsError
-from .events import Epoch, Event, Finished, Started, Step
+from .errors import SettingsError
+from .events import Epoch, Event, Finished, Saved, Started, Step, Stopped
+from .examples import Examples, Split, read_split
 from .generation import generate
 from .labels import in_order
-from .model import Loss, LossModule, scale_logits, set_dropout
+from .model import scale_logits
 from .prompt import Example, Prompt
+from .state import Position
+from .trainer import Trainer, Weights, choose_precision, mean_loss
 
 CALIBRATION_FACTORS = [f / 100 for f in range(100, 45, -5)]
+# Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
+QUESTIONS_TO_CHOOSE_BY = 50
 SAMPLE_LABELS = 6  # of more labels only the first are answered under after each epoch
 
 
-class Trainer:
-    """Model, optimiser and schedule, made ready by accelerate: one `step` a batch."""
-
-    def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int):
-        precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
-        # accelerate keeps its precision for the whole process; a second training may want another.
-        AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=precision)
-        if config.dropout is not None:
-            set_dropout(model, config.dropout)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        scheduler = get_scheduler(
-            {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule),
-            optimizer,
-            num_warmup_steps=round(steps * config.warmup_share),
-            num_training_steps=steps,
-        )
-        module = LossModule(model, config.label_loss, config.question_loss)
-        self.module, self.optimizer, self.scheduler = self.accelerator.prepare(module, optimizer, scheduler)
-        self.max_grad_norm, self.learning_rate = config.max_grad_norm, config.learning_rate
-
-    def step(self, batch: Batch) -> Loss:
-        """Learn from one batch. Raises SettingsError where the loss is no number any more."""
-        self.module.train()
-        result = self.module(self._on_device(batch))
-        if not result.objective.isfinite():
-            raise SettingsError("diverged", learning_rate=self.learning_rate)
-        self.accelerator.backward(result.objective)
-        self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
-        self.optimizer.step()
-        self.scheduler.step()
-        self.optimizer.zero_grad()
-        return result._replace(objective=result.objective.detach())  # else the graph would stay in memory
-
-    def evaluate(self, batches: Sequence[Batch]) -> float:
-        """Mean negative log-likelihood of an answer token over all batches, nats."""
-        self.module.eval()
-        with torch.inference_mode():
-            results = [self.module(self._on_device(batch)) for batch in batches]
-        return mean_loss(results)
-
-    def agree(self, stop: bool) -> bool:
-        """Whether any of the processes wants to stop; then all have to, or the others would wait forever."""
-        if stop:
-            self.accelerator.set_trigger()
-        return self.accelerator.check_trigger()
-
-    def share(self, batches: list) -> list:
-        """The batches that this process trains: every n-th, the same number for each."""
-        n = self.accelerator.num_processes
-        whole = len(batches) - len(batches) % n or len(batches)
-        return batches[self.accelerator.process_index : whole : n]
-
-    def _on_device(self, batch: Batch) -> Batch:
-        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-
-
-def mean_loss(results: Sequence[Loss]) -> float:
-    """Summed answer loss of several batches over their answer tokens, nats a token."""
-    return sum(r.answer.item() for r in results) / max(1, sum(r.tokens.item() for r in results))
-
-
-def choose_precision(wish: str) -> str:
-    """ "float32" or "bfloat16"; for "auto" what the processor computes fast, asked of torch."""
-    if wish != "auto":
-        return wish
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bfloat16" if fast else "float32"
-
-
-def fine_tune(config: TrainingConfig, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def fine_tune(
+    config: TrainingConfig, should_stop: Callable[[], bool] = lambda: False, state: Path | None = None
+) -> Iterator[Event]:
     """Train `config.base` on `config.data` and write the checkpoint `config.output`.
 
-    Yields Started, a Step for each step, an Epoch for each epoch, Finished. When asked to stop it ends
-    before the next step and writes what it has learned so far (RunError where that is nothing). Raises
-    DataError, SettingsError, CheckpointError or HubError where something cannot work, nearly always
-    before the first step, and leaves no half-written checkpoint behind.
+    Yields Started, a Step for each step, an Epoch for each epoch, and in the end Finished, or Stopped when
+    `should_stop` says so before a step. With a folder `state` everything that the next step depends on is
+    saved there at each epoch, every `config.save_minutes` and when stopped (Saved), and a training whose
+    state is there goes on from it: its losses are those of one that was never interrupted.
+
+    Raises DataError, SettingsError, CheckpointError, RunError or HubError where something cannot work,
+    nearly always before the first step, and leaves no half-written checkpoint behind.
     """
-    checkpoint.check_free(config.output)
-    table = pairs.read_pairs(config.data, rows=config.rows)
-    training, validation = pairs.split_by_question(table, config.validation_share, config.seed)
-    if training.empty:
-        raise DataError("nothing_to_train", rows=len(table), held_out=len(validation))
-    base = checkpoint.load(config.base, as_base=True)
-    config = config.with_defaults(base.card.defaults)
-    positions = base.model.config.n_positions
-    if config.max_length > positions:
-        raise SettingsError("length_over_model", max_length=config.max_length, positions=positions)
-    set_seed(config.seed)
-    card = _card(config, base, table)
-    yield from _Run(config, base, card, training, validation).events(should_stop)
+    yield from _Training(config, state).events(should_stop)
 
 
-class _Run:
+def finish_early(config: TrainingConfig, state: Path) -> Finished:
+    """Write the checkpoint of a stopped training from its saved state; raises as `fine_tune`."""
+    training = _Training(config, state)
+    trainer = training.trainer()
+    training.restore(trainer)
+    return training.finish(trainer)
+
+
+class _Training:
     """One fine-tuning between its data and its checkpoint."""
 
-    def __init__(self, config, base, card, training, validation):
-        self.config, self.model, self.card = config, base.model, card
-        self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
-        rows = list(training[["Q", "A", "label"]].itertuples(index=False, name=None))
-        self.examples = [self.prompt.encode_example(q, a, label) for q, a, label in rows]
-        self.unlabelled = [self.prompt.encode_example(q, a, None) for q, a, _ in rows]
-        self.validation = [
-            self.prompt.encode_example(q, a, label)
-            for q, a, label in validation[["Q", "A", "label"]].itertuples(index=False, name=None)
-        ]
-        self.pad_id = base.tokenizer.pad_token_id
-        self.lengths = [len(example.input_ids) for example in self.examples]
+    def __init__(self, config: TrainingConfig, state: Path | None):
         self.start = time.monotonic()
-
-    def _epoch_batches(self, epoch: int) -> list[list[Example]]:
-        config = self.config
-        rng = random.Random(f"{config.seed}/{epoch}/labels")
-        drop = [rng.random() < config.label_dropout for _ in self.examples]
-        chosen = [(u if d else e) for e, u, d in zip(self.examples, self.unlabelled, drop, strict=True)]
-        if config.question_dropout:
-            rng = random.Random(f"{config.seed}/{epoch}/questions")
-            chosen = [thin(example, config.question_dropout, rng) for example in chosen]
-        order = epoch_order(self.lengths, config.batch_size, config.seed, epoch)
-        return [[chosen[i] for i in batch] for batch in order]
+        self.state = state
+        self.saved = state_files.newest(state) if state else None
+        if not self.saved:
+            checkpoint.check_free(config.output)
+        split = read_split(config)
+        base = checkpoint.load(config.base, as_base=True)
+        self.position = Position(split.sha256, base.card.weights_sha256)
+        if self.saved:
+            self.position = state_files.read_position(self.saved, self.position)
+        self.config = config = _settle(config, base, split.validation["Q"].nunique())
+        set_seed(config.seed)
+        self.model, self.card = base.model, _card(config, base, split)
+        self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
+        self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id)
+        self.best: Weights | None = None
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Started, then Steps and Epochs, then Finished with the checkpoint in place."""
-        config = self.config
-        an_epoch = -(-len(self.examples) // config.batch_size)
-        trainer = Trainer(self.model, config, an_epoch * config.epochs)
-        an_epoch = len(trainer.share(list(range(an_epoch))))
-        yield self._started(trainer, an_epoch * config.epochs)
-        stopped, history, step = False, [], 0
-        for epoch in range(1, config.epochs + 1):
-            results = []
-            for batch in trainer.share(self._epoch_batches(epoch)):
-                if stopped := trainer.agree(should_stop()):
-                    break
-                results.append(trainer.step(pad(batch, self.pad_id)))
-                step = (epoch - 1) * an_epoch + len(results)
-                yield Step(step, an_epoch * config.epochs, mean_loss(results[-1:]), self._seconds())
-            if stopped:
-                break
-            event = self._end_of_epoch(trainer, epoch, mean_loss(results))
-            history.append({"epoch": epoch, "loss": event.loss, "validation_loss": event.validation_loss})
-            yield event
-        if stopped and not step:
-            raise RunError("stopped_early")
-        self.card.metrics = {"history": history, "seconds": round(self._seconds(), 1), "stopped": stopped}
-        if config.calibrate and self.validation:
-            self.card.metrics["calibration"] = self._calibrate(trainer)
-        if trainer.accelerator.is_main_process:
-            checkpoint.save(config.output, self.model, self.prompt.tokenizer, self.card, config.save_dtype)
-        yield Finished(config.output, stopped, self._seconds())
+        """See `fine_tune`."""
+        trainer, position = self.trainer(), self.position
+        self.restore(trainer)
+        yield self._started(trainer)
+        while position.epoch <= self.config.epochs and not self._is_out_of_patience():
+            for event in self._epoch(trainer, should_stop):
+                yield event
+                if isinstance(event, Stopped):
+                    return
+        yield self.finish(trainer)
 
-    def _started(self, trainer: Trainer, steps: int) -> Started:
+    def trainer(self) -> Trainer:
+        """The model with optimisers and schedules for all steps of this process."""
+        batches = self.examples.batches_an_epoch()
+        trainer = Trainer(self.model, self.config, batches * self.config.epochs)
+        self.steps_an_epoch = len(trainer.share(list(range(batches))))
+        return trainer
+
+    def restore(self, trainer: Trainer) -> None:
+        """Go to the saved state, where there is one."""
+        if self.saved:
+            self.best = state_files.load(self.saved, trainer)
+
+    def _epoch(self, trainer: Trainer, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        position, saved_at = self.position, time.monotonic()
+        for batch in trainer.share(self.examples.batches(position.epoch))[position.batches :]:
+            if trainer.agree(should_stop()):
+                yield from self._stop(trainer)
+                return
+            yield self._step(trainer, batch)
+            if self.state and time.monotonic() - saved_at > 60 * self.config.save_minutes:
+                yield self._save(trainer)
+                saved_at = time.monotonic()
+        loss = trainer.evaluate(self.examples.validation_batches(), should_stop) if self.examples.validation else None
+        if self.examples.validation and loss is None:
+            yield from self._stop(trainer)
+            return
+        yield self._end_of_epoch(trainer, loss)
+        position.next_epoch()
+        if self.state:
+            yield self._save(trainer)
+
+    def _step(self, trainer: Trainer, batch: list[Example]) -> Step:
+        position, start = self.position, time.monotonic()
+        result = trainer.step(pad(batch, self.examples.pad_id))
+        position.answer_loss += result.answer.item()
+        position.answer_tokens += result.tokens.item()
+        position.tokens += sum(len(example.input_ids) for example in batch)
+        position.batches += 1
+        position.epoch_seconds += time.monotonic() - start
+        return Step(self._steps_done(), self._steps(), mean_loss([result]), self._seconds())
+
+    def _end_of_epoch(self, trainer: Trainer, validation_loss: float | None) -> Epoch:
+        position = self.position
+        loss = position.answer_loss / max(1, position.answer_tokens)
+        position.history.append({"epoch": position.epoch, "loss": loss, "validation_loss": validation_loss})
+        if self.config.keep == "best" and position.best_epoch() == position.epoch:
+            self.best = trainer.weights()
+        return Epoch(
+            position.epoch,
+            self.config.epochs,
+            loss,
+            validation_loss,
+            perplexity=math.exp(min(loss if validation_loss is None else validation_loss, 700)),
+            tokens_per_second=position.tokens / max(position.epoch_seconds, 1e-9),
+            seconds=self._seconds(),
+            samples=self._samples(),
+        )
+
+    def _is_out_of_patience(self) -> bool:
+        history, best = self.position.history, self.position.best_epoch()
+        return bool(self.config.patience and best and len(history) - best >= self.config.patience)
+
+    def _save(self, trainer: Trainer) -> Saved:
+        self.position.seconds, self.start = self._seconds(), time.monotonic()
+        state_files.save(self.state, trainer, self.position, self.best)
+        return Saved(self._steps_done())
+
+    def _stop(self, trainer: Trainer) -> Iterator[Event]:
+        if self.state:
+            yield self._save(trainer)
+        yield Stopped(self._steps_done(), self._seconds())
+
+    def finish(self, trainer: Trainer) -> Finished:
+        """Write the checkpoint with the weights that are to be kept."""
+        config, history = self.config, self.position.history
+        kept = history[-1]["epoch"] if history else None
+        if self.best is not None:
+            trainer.set_weights(self.best)
+            kept = self.position.best_epoch()
+        self.card.metrics = {
+            "history": history,
+            "best_epoch": self.position.best_epoch(),
+            "epoch": kept,
+            "steps": self._steps_done(),
+            "seconds": round(self._seconds(), 1),
+        }
+        if config.calibrate and self.examples.validation:
+            self.card.metrics["calibration"] = self._calibrate(trainer)
+        if trainer.accelerator.is_main_process and not self._is_written():
+            checkpoint.save(config.output, self.model, self.prompt.tokenizer, self.card, config.save_dtype)
+        return Finished(config.output, kept, self._seconds())
+
+    def _is_written(self) -> bool:
+        """Whether this very training wrote its checkpoint and ended before it could say so."""
+        if not (self.saved and Path(self.config.output).exists()):
+            return False
+        there = checkpoint.read_card(Path(self.config.output))
+        return there.recipe == self.card.recipe and there.metrics.get("history") == self.card.metrics["history"]
+
+    def _started(self, trainer: Trainer) -> Started:
         return Started(
-            pairs=len(self.examples),
-            validation_pairs=len(self.validation),
-            cut=sum(e.cut for e in self.examples + self.validation),
+            pairs=len(self.examples.training),
+            validation_pairs=len(self.examples.validation),
+            cut=self.examples.cut,
             labels=self.card.labels,
+            data_sha256=self.position.data_sha256,
             epochs=self.config.epochs,
-            steps=steps,
+            steps=self._steps(),
+            keep=self.config.keep,
             parameters=self.model.num_parameters(),
             device=str(trainer.accelerator.device),
             precision=choose_precision(self.config.precision),
+            at_step=self._steps_done(),
         )
-
-    def _end_of_epoch(self, trainer: Trainer, epoch: int, loss: float) -> Epoch:
-        validation_loss = trainer.evaluate(self._validation_batches()) if self.validation else None
-        return Epoch(epoch, self.config.epochs, loss, validation_loss, self._seconds(), self._samples())
-
-    def _validation_batches(self) -> list[Batch]:
-        size = 4 * self.config.batch_size
-        by_length = sorted(self.validation, key=lambda e: len(e.input_ids))
-        return [pad(by_length[i : i + size], self.pad_id) for i in range(0, len(by_length), size)]
 
     def _calibrate(self, trainer: Trainer) -> dict[str, float]:
         """Fit the temperature: a model that has learned small data by heart is surer than it should be.
 
         Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
         """
-        batches, losses, before = self._validation_batches(), {}, 1.0
+        batches, losses, before = self.examples.validation_batches(), {}, 1.0
         for factor in CALIBRATION_FACTORS:
             scale_logits(self.model, factor / before)
             losses[factor], before = trainer.evaluate(batches), factor
@@ -229,18 +229,36 @@ class _Run:
             {"question": q, "label": label, "reply": reply} for (q, label), reply in zip(asked, replies, strict=True)
         ]
 
+    def _steps_done(self) -> int:
+        return (self.position.epoch - 1) * self.steps_an_epoch + self.position.batches
+
+    def _steps(self) -> int:
+        return self.config.epochs * self.steps_an_epoch
+
     def _seconds(self) -> float:
-        return time.monotonic() - self.start
+        return self.position.seconds + time.monotonic() - self.start
 
 
-def _card(config: TrainingConfig, base: checkpoint.Checkpoint, table) -> Card:
+def _settle(config: TrainingConfig, base: checkpoint.Checkpoint, validation_questions: int) -> TrainingConfig:
+    """The settings with nothing left open. Raises SettingsError where this base cannot have them."""
+    config = config.with_defaults(base.card.defaults)
+    positions = base.model.config.n_positions
+    if config.max_length > positions:
+        raise SettingsError("length_over_model", max_length=config.max_length, positions=positions)
+    enough = validation_questions >= QUESTIONS_TO_CHOOSE_BY
+    if config.keep == "auto" or not validation_questions:
+        config = replace(config, keep="best" if enough else "last")
+    return config
+
+
+def _card(config: TrainingConfig, base: checkpoint.Checkpoint, split: Split) -> Card:
     return Card(
-        labels=in_order(table["label"]),
+        labels=in_order(split.table["label"]),
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
         strength=base.card.strength,
         base=base.name,
-        data={"source": source_name(config.data), "rows": len(table), "sha256": pairs.fingerprint(table)},
+        data={"source": source_name(config.data), "rows": len(split.table), "sha256": split.sha256},
         config={
             **config.to_dict(),
             "data": source_name(config.data),

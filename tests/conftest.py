@@ -33,6 +33,7 @@ def home(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("KOCHAT_HOME", str(folder))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the processes that it starts; their models are tiny
     return folder
 
 
@@ -107,10 +108,28 @@ class App:
             "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
             "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there: no test needs the network
         }
-        with self.log.open("wb") as log:
+        self.environment = environment
+        self.start()
+
+    def start(self) -> None:
+        """Start it, at the same address as before, and wait until the page answers."""
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=PROJECT, env=environment, stdout=log, stderr=log
+                [sys.executable, "app.py"], cwd=PROJECT, env=self.environment, stdout=log, stderr=log
             )
+        self.wait()
+
+    def kill(self) -> None:
+        """End the app at once; what it has started lives on."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_trainings(self) -> None:
+        """End the processes of all its runs at once."""
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            words, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+            if "--run" in words and environment.get("KOCHAT_HOME") == str(self.home):
+                process.kill()
 
     def wait(self, seconds: float = 120) -> None:
         """Return when the page answers."""
@@ -126,10 +145,8 @@ class App:
 
     def close(self) -> None:
         """End the app and whatever it is training."""
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            child.kill()
-        self.process.kill()
-        self.process.wait()
+        self.kill()
+        self.kill_trainings()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +154,6 @@ def app(tmp_path_factory):
     """A running app with an empty home, for the tests of one file."""
     running = App(tmp_path_factory.mktemp("app"))
     try:
-        running.wait()
         yield running
     finally:
         running.close()

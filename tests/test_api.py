@@ -61,12 +61,16 @@ def test_a_training_that_cannot_start_gets_its_sentence(client, app, settings, s
 
 def test_a_training_is_followed_to_its_end_and_talked_to(client):
     assert client.predict("jobs", "직업", epochs=2, api_name="/train") == {"run": "직업"}
-    with pytest.raises(AppError, match="“직업” is being trained right now"):
-        client.predict("jobs", "other", api_name="/train")
+    # Another one waits for its turn, then is trained too.
+    assert client.predict("jobs", "other", epochs=1, api_name="/train") == {"run": "other"}
+    assert [one["state"] for one in client.predict(api_name="/runs")] == ["queued", "running"]
+    with pytest.raises(AppError, match="“직업” is kept for the run"):
+        client.predict("jobs", "직업", api_name="/train")
     end = time.monotonic() + 120
-    while (run := client.predict(api_name="/runs")[0])["state"] == "running":
+    while any(one["state"] != "finished" for one in client.predict(api_name="/runs")):
         assert time.monotonic() < end
         time.sleep(0.5)
+    run = client.predict(api_name="/runs")[1]
     assert (run["run"], run["state"], run["progress"]) == ("직업", "finished", "100%")
     assert [epoch["epoch"] for epoch in run["epochs"]] == [1, 2]
     assert run["epochs"][1]["loss"] < run["epochs"][0]["loss"]

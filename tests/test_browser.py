@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -74,8 +75,8 @@ def open_training(page: Page) -> None:
 
 def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     page = visit()
-    assert page.title().startswith("kochat · 감정을")
-    assert page.evaluate("document.documentElement.lang") == "ko"
+    expect(page).to_have_title(re.compile("^kochat · 감정을"))
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
     automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
     expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · kochat-mini"))
@@ -100,7 +101,7 @@ def test_undo_brings_the_question_back_and_clear_empties_the_conversation(visit)
     page.locator("#clear").click()
     expect(page.locator(REPLY)).to_have_count(0)
     # An example question starts again.
-    page.get_by_text("오늘 생일이야").click()
+    page.get_by_text("여행 가고 싶어").click()
     expect(page.locator(f"{REPLY} .note")).to_have_count(1)
 
 
@@ -134,13 +135,18 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     assert ask(other, "안녕")  # somebody else's chat is not frozen
     open_training(other)
     expect(other.locator("#progress")).to_contain_text("“내-첫-챗봇”")
+    # A second start waits for its turn, for everybody to see, and can be taken back.
+    other.locator("#name input, #name textarea").fill("second")
     other.locator("#start").click()
-    expect(other.get_by_text("“내-첫-챗봇” is being trained right now")).to_be_visible()
+    expect(other.locator("#queue")).to_contain_text("second")
+    expect(page.locator("#queue")).to_contain_text("second")
+    other.locator("#cancel").click()
+    expect(page.locator("#queue")).not_to_contain_text("second")
 
     expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
-    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "30")
-    # Two epochs: two points of training loss, two of validation loss.
-    expect(page.locator("#plot g.hover_marks > path")).to_have_count(4)
+    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "28")
+    # Two epochs: two points of training loss, two of validation loss, one that marks the better of them.
+    expect(page.locator("#plot g.hover_marks > path")).to_have_count(5)
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
     expect(page.locator("#epochs tbody tr").first).to_contain_text("2")
     expect(page.locator("#samples table")).to_have_count(4)
@@ -152,20 +158,118 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     # A page opened afterwards shows the same run at once.
     late = visit()
     open_training(late)
-    expect(late.locator("#plot g.hover_marks > path")).to_have_count(4)
+    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5)
 
 
-def test_a_training_is_stopped_and_what_it_learned_is_kept(visit, app):
+def is_training(page: Page, name: str) -> None:
+    expect(page.locator("#progress")).to_contain_text(f"“{name}” 학습 중이에요")
+
+
+def test_a_training_is_stopped_resumed_and_ended_early(visit, app):
     page = visit()
     open_training(page)
     page.locator("#name input, #name textarea").fill("stopped")
     page.get_by_label("에폭 수").fill("500")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“stopped” 학습 중이에요")
-    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", re.compile("[1-9]"))
+    is_training(page, "stopped")
+    expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
     page.locator("#stop").click()
-    expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요")
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요", timeout=10_000)
+    assert not (app.home / "checkpoints" / "stopped").exists()
+    page.locator("#resume").click()
+    is_training(page, "stopped")
+    page.locator("#stop").click()
+    page.locator("#finish").click()
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습이 끝났어요", timeout=60_000)
     assert (app.home / "checkpoints" / "stopped" / "model.safetensors").is_file()
+    expect(page.locator("#talk")).to_be_visible()
+
+
+def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_was_killed(visit, app):
+    page = visit()
+    open_training(page)
+    page.locator("#name input, #name textarea").fill("long")
+    page.get_by_label("에폭 수").fill("500")
+    page.locator("#start").click()
+    is_training(page, "long")
+    points = page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")
+    expect(points.nth(1)).to_be_attached(timeout=60_000)
+    before = points.count()
+
+    def shows_it_at_once(where: Page) -> None:
+        where.get_by_role("tab").nth(1).click()
+        expect(where.locator("#progress")).to_contain_text("“long” 학습 중이에요", timeout=2_000)
+        expect(where.locator("#plot g.hover_marks > path[aria-label*='학습 손실']").nth(before - 1)).to_be_attached(
+            timeout=2_000
+        )
+
+    page.reload()
+    shows_it_at_once(page)
+    second = visit()
+    shows_it_at_once(second)
+    for open_page in (page, second):  # else they complain, rightly, that the app is gone
+        open_page.goto("about:blank")
+    app.kill()
+    app.start()
+    again = visit()
+    shows_it_at_once(again)
+    done = int(again.locator("#progress [role=progressbar]").get_attribute("aria-valuenow"))
+    expect(again.locator("#progress [role=progressbar]")).not_to_have_attribute("aria-valuenow", str(done))
+    # Killed itself, it is called interrupted, and goes on from what it saved.
+    app.kill_trainings()
+    expect(again.locator("#progress")).to_contain_text("학습이 예기치 않게 중단됐어요")
+    again.locator("#resume").click()
+    is_training(again, "long")
+    again.locator("#stop").click()
+    expect(again.locator("#progress")).to_contain_text("“long” 학습을 멈췄어요", timeout=10_000)
+
+
+def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
+    page = visit()
+    page.get_by_role("tab").nth(2).click()
+    expect(page.locator("#runs")).to_contain_text("내-첫-챗봇")
+    expect(page.locator("#runs")).to_contain_text("완료")
+    page.locator("#chosen-runs input").click()
+    page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
+    expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
+    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5)
+    expect(page.locator("#settings")).to_contain_text("learning_rate")
+    with page.expect_download() as download:
+        page.locator("#run-csv").click()
+    assert Path(download.value.path()).read_text("utf-8").startswith("epoch,loss,validation_loss")
+    # A second one beside it: both curves, and only the settings that differ.
+    page.locator("#chosen-runs input").click()
+    page.get_by_role("option", name="stopped", exact=True).click()
+    expect(page.locator("#settings")).to_contain_text("epochs")
+    expect(page.locator("#settings")).not_to_contain_text("learning_rate")
+    expect(page.locator("#run-plot g.hover_marks > path[aria-label*='stopped']").first).to_be_attached()
+    page.locator("#chosen-runs").get_by_role("button", name=re.compile("Remove|Clear|제거|지우기")).last.click()
+
+
+def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
+    page = visit()
+    page.get_by_role("tab").nth(3).click()
+    expect(page.locator("#card")).to_contain_text("kochat-mini")
+    page.locator("#delete").click()
+    page.locator("#delete-yes").click()
+    expect(page.get_by_text("기본 챗봇이라 바꾸거나 지울 수 없어요")).to_be_visible()
+    choose(page, "#kept", "내-첫-챗봇")
+    expect(page.locator("#card")).to_contain_text("내-첫-챗봇")
+    page.locator("#new-name input, #new-name textarea").fill("새-이름")
+    page.locator("#rename").click()
+    expect(page.locator("#card h1")).to_have_text("새-이름")
+    page.locator("#pack").click()
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    archive = app.home / "새-이름.zip"
+    download.value.save_as(archive)
+    page.locator("#delete").click()
+    page.locator("#delete-yes").click()
+    expect(page.locator("#card h1")).not_to_have_text("새-이름")
+    assert not (app.home / "checkpoints" / "새-이름").exists()
+    page.locator("#upload-zip input[type=file]").set_input_files(archive)
+    expect(page.get_by_text("“새-이름” 챗봇을 받았어요")).to_be_visible(timeout=20_000)
+    assert (app.home / "checkpoints" / "새-이름" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     output = tmp_path / "trained"
     result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
+    lines = result.stdout.splitlines()[1:]
     assert lines[0].startswith("57 pairs, 3 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
@@ -47,6 +48,29 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     figures = json.loads(invoke("eval", "--data", "emotions", "--rows", 6, "--checkpoint", output, "--json").stdout)
     assert figures["questions"] == 6
     assert figures["nll_per_char"] > 0
+
+
+def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, home):
+    output = tmp_path / "trained"
+    words = ["--rows", "60", "--base", str(tiny_base), "--output", str(output), "--epochs", "80"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kochat", "train", "--data", "emotions", *words], stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            process.send_signal(signal.SIGINT)
+            break
+    assert "stopped at step" in process.stdout.read()
+    assert process.wait() == 0
+    assert "stopped" in invoke("runs", "list").stdout
+    assert not output.exists()
+    assert "from step" in invoke("runs", "resume", "trained").stdout
+    assert output.exists()
+    curve = invoke("runs", "curve", "trained").stdout.splitlines()
+    assert curve[0].startswith("epoch,loss,validation_loss")
+    assert len(curve) == 81
+    assert invoke("runs", "delete", "trained").exit_code == 0
+    assert invoke("runs", "list").stdout == ""
 
 
 def test_every_setting_is_an_option_with_its_own_sentence():
@@ -60,8 +84,8 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
     given = TrainingConfig(
         data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True
     )
-    monkeypatch.setattr(cli.runs, "create", lambda config: taken.append(config))
-    monkeypatch.setattr(cli.runs, "execute", lambda run, on_event: None)
+    monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config))
+    monkeypatch.setattr(cli, "watch", lambda run: None)
     taken: list = []
     assert invoke(*command("train", given).split()[3:]).exit_code == 0
     assert taken[0].epochs == 1
@@ -76,6 +100,7 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
     [
         (["reply", "안녕", "--checkpoint", "checkpoints/nowhere"], "There is no checkpoint at"),
         (["train", "--data", "nowhere.csv", "--output", "x", "--base", "y"], "There is no file nowhere.csv"),
+        (["train", "--data", "emotions", "--output", "x", "--base", "no/such/base"], "There is no checkpoint at"),
         (["train", "--data", "emotions", "--output", "x", "--epochs", "0"], "epochs is 0, but must be"),
         (["runs", "stop", "nothing"], "There is no run named"),
     ],
@@ -112,7 +137,7 @@ def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
     assert done.returncode == 0, done.stderr
     # 57 pairs are 8 batches of 8: each process takes 4 of them an epoch.
     run = runs.list_runs()[0]
-    assert run.events()[0]["steps"] == 8
+    assert run.record().started["steps"] == 8
     assert run.state() == "finished"
     assert done.stdout.count("is ready") == 1
     assert (tmp_path / "both" / "model.safetensors").is_file()

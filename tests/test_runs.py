@@ -1,140 +1,102 @@
-"""Runs: a fine-tuning in its own process, its journal, one at a time, stopping, what is said when it dies."""
+"""Runs on disk, as viewers see them: states out of journals, what is left, what differs."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
 
-from kochat import checkpoint, runs
+from kochat import launcher, runs
 from kochat.config import TrainingConfig
-from kochat.errors import CheckpointError, RunError
+from kochat.errors import RunError
+from tests.conftest import MINI
 
 
-def config(base, home, name="mine", **settings):
-    settings = {"data": "emotions", "rows": 60, "epochs": 2, "precision": "float32", **settings}
-    return TrainingConfig(base=str(base), output=str(home / "checkpoints" / name), **settings)
+def make(home, name, base=str(MINI), **settings):
+    settings = {"data": "emotions", "rows": 60, **settings}
+    return launcher.create(TrainingConfig(base=base, output=str(home / "checkpoints" / name), **settings))
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
+def step(run, number, seconds, steps=20):
+    run.write("step", step=number, steps=steps, loss=2.0, seconds=seconds)
 
 
-def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
-    run = runs.start(config(tiny_base, home))
-    assert run.is_alive()
-    assert runs.active() == run
-    # A second start is refused, with the name of the first.
-    with pytest.raises(RunError, match="“mine” is being trained right now"):
-        runs.start(config(tiny_base, home, "other"))
-
-    followed = list(runs.follow(run))
-    assert [e["type"] for e in followed if e["type"] != "step"] == ["started", "epoch", "epoch", "finished"]
-    assert followed == run.events()
-    assert run.state() == "finished"
-    assert run.progress() == "100%"
-    assert runs.failure(run) is None
-    assert list(checkpoint.list_checkpoints())[-1] == "mine"
-    wait_for(lambda: not run.is_alive())
-    assert runs.active() is None
+def epoch(run, number, loss, validation_loss):
+    facts = {"perplexity": 9.5, "tokens_per_second": 800.0, "seconds": 4.0 * number, "samples": []}
+    run.write("epoch", epoch=number, epochs=2, loss=loss, validation_loss=validation_loss, **facts)
 
 
-def test_a_run_is_stopped_by_a_file_or_a_signal_and_keeps_what_it_learned(tiny_base, home):
-    run = runs.start(config(tiny_base, home, epochs=10_000))
-    wait_for(lambda: any(e["type"] == "step" for e in run.events()))
-    run.stop()
-    wait_for(lambda: run.state() == "stopped", seconds=5)
-    assert checkpoint.load(home / "checkpoints" / "mine").card.metrics["stopped"]
-
-
-def test_a_killed_run_is_called_interrupted_and_leaves_no_checkpoint(tiny_base, home):
-    run = runs.start(config(tiny_base, home, epochs=10_000))
-    wait_for(lambda: any(e["type"] == "step" for e in run.events()))
-    pid = json.loads((run.path / "process.json").read_text())["pid"]
-    assert psutil.Process(pid).nice() == 10
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: run.state() == "interrupted", seconds=5)
-    assert runs.failure(run).key == "run_killed"
-    assert runs.active() is None
-    assert not (home / "checkpoints" / "mine").exists()
-
-
-def test_a_run_that_fails_says_why(tiny_base, home):
-    # The data vanish between start and training.
-    made = config(tiny_base, home, data=str(home / "gone.csv"))
-    run = runs.start(made)
-    list(runs.follow(run))
+def test_the_state_follows_from_the_journal_and_the_process(home):
+    run = make(home, "mine")
+    assert run.state() == "queued"
+    launcher.mark_launched(run, os.getpid())
+    assert run.state() == "running"
+    assert runs.running() == [run]
+    run.write("stopped", step=1, seconds=1.0)
+    assert run.state() == "stopped"
+    assert run.is_resumable()
+    run.write("queued", at=time.time(), pairs=60, finish=False)
+    assert runs.queued() == [run]
+    # Another process has the number by now.
+    run.write("launched", pid=os.getpid(), created=psutil.Process().create_time() - 100, at=time.time())
+    assert run.state() == "interrupted"
+    assert run.failure().key == "run_killed"
+    run.write("failed", key="no_file", values={"path": "gone.csv"})
     assert run.state() == "failed"
-    error = runs.failure(run)
-    assert error.key == "no_file"
-    assert "gone.csv" in error.text("ko")
+    assert "gone.csv" in run.failure().text("ko")
+    run.write("finished", checkpoint="x", epoch=1, seconds=1.0)
+    assert (run.state(), run.failure(), run.is_resumable()) == ("finished", None, False)
 
 
-def test_an_unforeseen_failure_is_logged_with_its_traceback(tiny_base, home, monkeypatch, caplog):
-    run = runs.create(config(tiny_base, home))
-    monkeypatch.setattr("kochat.training.Trainer.step", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        runs.execute(run)
-    assert runs.failure(run).key == "run_failed"
-    assert "ZeroDivisionError" in caplog.text
+def test_progress_and_the_time_left_by_the_newest_steps(home):
+    run = make(home, "mine")
+    assert (run.progress(), run.seconds_left()) == ("0%", None)
+    step(run, 1, 10.0)
+    assert (run.progress(), run.seconds_left()) == ("5%", None)
+    step(run, 2, 12.0)
+    step(run, 3, 14.0)
+    assert (run.progress(), run.seconds_left()) == ("15%", 34.0)
 
 
-def test_names(tiny_base, home):
-    first = runs.create(config(tiny_base, home, "same"))
-    (first.path / "events.jsonl").write_text('{"type": "finished", "stopped": false}\n')
-    # The run of a checkpoint that was deleted since does not stand in the way of the name.
-    second = runs.create(config(tiny_base, home, "same"))
-    assert (first.name, second.name, second.checkpoint_name) == ("same", "same-2", "same")
-    assert runs.find("same") == first
-    for bad in ("nothing", "", ".."):
+def test_the_curve_as_csv(home):
+    run = make(home, "mine")
+    epoch(run, 1, 3.5, None)
+    epoch(run, 2, 2.5, 3.25)
+    assert run.curve_csv() == (
+        "epoch,loss,validation_loss,perplexity,tokens_per_second,seconds\n1,3.5,,9.5,800.0,4.0\n2,2.5,3.25,9.5,800.0,8.0\n"
+    )
+
+
+def test_runs_are_found_by_name_and_the_newest_comes_first(home):
+    first, second = make(home, "one"), make(home, "two")
+    assert runs.list_runs() == [second, first]
+    assert runs.find("one") == first
+    for bad in ("nothing", "", "..", "../runs/one"):
         with pytest.raises(RunError, match="no run named"):
             runs.find(bad)
 
 
-def test_a_taken_output_is_refused_before_anything_is_written(tiny_base, home):
-    (home / "checkpoints" / "mine").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="already"):
-        runs.start(config(tiny_base, home))
-    assert runs.list_runs() == []
+def test_the_run_to_look_at_is_the_one_that_is_on(home):
+    assert runs.shown() is None
+    first, second = make(home, "one"), make(home, "two")
+    assert runs.shown() in (first, second)
+    launcher.mark_launched(first, os.getpid())
+    assert runs.shown() == first
 
 
-def test_a_torn_last_line_of_the_journal_is_left_out(tiny_base, home):
-    run = runs.create(config(tiny_base, home))
-    assert run.events() == []
-    (run.path / "events.jsonl").write_text('{"type": "started", "steps": 4}\n{"type": "st')
-    assert run.events() == [{"type": "started", "steps": 4}]
+def test_only_the_settings_that_differ_are_compared(home):
+    first = make(home, "one", epochs=2, learning_rate=1e-3)
+    second = make(home, "two", epochs=2, learning_rate=3e-3)
+    assert runs.differing_settings([first, second]) == {"learning_rate": [1e-3, 3e-3]}
+    assert runs.differing_settings([first]) == runs.differing_settings([]) == {}
 
 
-def test_another_process_with_the_same_number_is_not_the_run(tiny_base, home):
-    run = runs.create(config(tiny_base, home))
-    assert run.is_alive()
-    known = {"pid": os.getpid(), "created": psutil.Process().create_time() - 100}
-    (run.path / "process.json").write_text(json.dumps(known))
-    assert not run.is_alive()
-    assert run.state() == "interrupted"
-
-
-def test_of_two_starts_at_the_same_moment_one_is_refused(tiny_base, home):
-    made = json.dumps(config(tiny_base, home).to_dict())
-    code = (
-        "import json, sys, time\nfrom kochat import runs\nfrom kochat.config import TrainingConfig\n"
-        "from kochat.errors import RunError\n"
-        f"config = TrainingConfig.from_dict(json.loads({made!r}))\n"
-        "try:\n    runs.create(config); print('started', flush=True); sys.stdin.read()\n"
-        "except RunError as error:\n    print(error.key, flush=True)\n"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = sorted(process.stdout.readline().strip() for process in both)
-    for process in both:
-        process.communicate()
-    assert said == ["run_active", "started"]
+def test_a_name_is_kept_while_its_run_can_still_fill_it(home):
+    run = make(home, "mine")
+    assert list(runs.reserved()) == ["mine"]
+    run.write("cancelled")
+    assert runs.reserved() == {}
+    (run.state_folder / "000001-000000003").mkdir(parents=True)
+    assert list(runs.reserved()) == ["mine"]
+    run.write("finished", checkpoint="x", epoch=1, seconds=1.0)
+    assert runs.reserved() == {}

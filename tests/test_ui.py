@@ -1,14 +1,17 @@
 """The page's own small functions: texts in both languages, messages to the letter, a journal made visible."""
 
+import os
 import re
 
 import gradio as gr
 import pytest
 
+from kochat import launcher, runs
+from kochat.config import TrainingConfig
 from kochat.errors import DataError
-from kochat.ui import chat, progress, text, training
+from kochat.ui import chat, form, progress, text
 
-STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2}
+STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0}
 
 
 def step(number, seconds):
@@ -19,8 +22,21 @@ def epoch(number, loss, validation_loss):
     samples = [{"question": "안녕 <b>", "label": label, "reply": f"답 {number} <i>"} for label in ("0", "건설현장")]
     return {
         "type": "epoch", "epoch": number, "epochs": 2, "loss": loss, "validation_loss": validation_loss,
-        "seconds": 61.0, "samples": samples,
+        "perplexity": 12.25, "tokens_per_second": 801.0, "seconds": 61.0, "samples": samples,
     }  # fmt: skip
+
+
+@pytest.fixture
+def run(home):
+    """A run called mine, as if this process trained it."""
+    made = launcher.create(TrainingConfig(data="emotions", output=str(home / "checkpoints" / "mine")))
+    launcher.mark_launched(made, os.getpid())
+    return made
+
+
+def write(run, *events):
+    for event in events:
+        run.write(event["type"], **{name: value for name, value in event.items() if name != "type"})
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_blanks():
@@ -41,9 +57,10 @@ def test_every_text_is_used_and_every_used_text_is_there():
 
     code = "".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
     used = set(re.findall(r'"(k_\w+)"', code))
-    made = {f"k_{name}" for name in ("epoch", "training_loss", "validation_loss", "since_start")}
-    made |= {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
-    made |= {f"k_state_{name}" for name in ("running", "finished", "stopped")}
+    made = {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
+    made |= {f"k_state_{name}" for name in ("running", "finished", "stopped", "cancelled")}
+    made |= {f"k_is_{name}" for name in (*runs.RESUMABLE, "queued", "running", "finished")}
+    made |= {f"k_keep_{name}" for name in ("auto", "best", "last")}
     made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
@@ -72,35 +89,54 @@ def test_the_note_says_the_label_how_sure_and_who():
     assert chat.note_for("en", "우산장수", None, "우산장수", ["건설현장", "우산장수"], "jobs") == "우산장수 · jobs"
 
 
-def test_progress_tells_steps_epochs_and_the_time_left():
-    events = [STARTED, step(1, 2.0), step(2, 4.0), step(3, 6.0)]
-    shown = progress.progress_html("en", "mine", "running", events)
+def test_progress_tells_steps_epochs_and_the_time_left(run):
+    assert "Getting ready" in progress.progress_html("en", run)
+    write(run, STARTED, step(1, 2.0), step(2, 4.0), step(3, 6.0))
+    shown = progress.progress_html("en", run)
     assert 'aria-valuenow="3"' in shown
     assert 'aria-valuemax="20"' in shown
     assert "step 3 of 20 · epoch 0 of 2 · about 34 s left" in shown
-    assert "Getting ready" in progress.progress_html("en", "mine", "running", [])
-    done = [*events, {"type": "finished", "stopped": False, "seconds": 125.0, "checkpoint": "x"}]
-    assert "2분" in progress.progress_html("ko", "mine", "finished", done)
+    write(run, {"type": "finished", "epoch": 2, "seconds": 125.0, "checkpoint": "x"})
+    assert "“mine” 학습이 끝났어요. 2번째 에폭의 상태로" in progress.progress_html("ko", run)
+    assert "2분" in progress.progress_html("ko", run)
 
 
-def test_a_failed_or_killed_run_shows_its_sentence():
-    failed = [{"type": "failed", "key": "hub_unreachable", "values": {"name": "<skt>"}}]
-    assert "&lt;skt&gt; 모델을 받지 못했어요" in progress.progress_html("ko", "mine", "failed", failed)
-    assert "ended from outside" in progress.progress_html("en", "mine", "interrupted", [STARTED])
+def test_a_failed_or_killed_run_shows_its_sentence(run):
+    write(run, STARTED, {"type": "launched", "pid": os.getpid(), "created": 1.0, "at": 1.0})
+    assert "ended from outside" in progress.progress_html("en", run)
+    write(run, {"type": "failed", "key": "hub_unreachable", "values": {"name": "<skt>"}})
+    assert "&lt;skt&gt; 모델을 받지 못했어요" in progress.progress_html("ko", run)
 
 
-def test_the_curve_has_a_point_an_epoch_and_series():
-    assert progress.curve("ko", [STARTED]) is None
-    frame = progress.curve("ko", [epoch(1, 2.0, 2.5), epoch(2, 1.0, None)])
-    assert frame.values.tolist() == [["1", 2.0, "학습 손실"], ["1", 2.5, "검증 손실"], ["2", 1.0, "학습 손실"]]
-    many = progress.curve("en", [epoch(number, 1.0, None) for number in range(1, 32)])
-    assert many["epoch"].tolist()[-1] == 31
+def test_the_queue_shows_places_and_when_each_starts():
+    assert progress.queue_html("ko", []) == ""
+    shown = progress.queue_html("ko", [("<둘>", 90.0), ("셋", None)])
+    assert shown.index("&lt;둘&gt;") < shown.index("약 2분 뒤 시작") < shown.index("셋")
 
 
-def test_table_and_samples_show_the_newest_epoch_first_and_escape_what_people_wrote():
-    events = [epoch(1, 2.0, 2.5), epoch(2, 1.0, None)]
-    assert progress.epochs_table("en", events)["data"] == [[2, "1.000", "–", "1 min"], [1, "2.000", "2.500", "1 min"]]
-    shown = progress.samples_html("ko", events)
+def test_the_curve_has_a_point_an_epoch_and_series_and_marks_the_best_epoch(run):
+    assert progress.curve("ko", run.record()) is None
+    write(run, epoch(1, 2.0, 2.5), epoch(2, 1.0, 2.75))
+    training, validation, best = "학습 손실", "검증 손실", "가장 좋은 에폭"
+    points = [
+        ("1", 2.0, training),
+        ("1", 2.5, validation),
+        ("1", 2.5, best),
+        ("2", 1.0, training),
+        ("2", 2.75, validation),
+    ]
+    assert [tuple(row) for row in progress.curve("ko", run.record()).values] == points
+    write(run, *(epoch(number, 1.0, None) for number in range(1, 32)))
+    assert progress.curve("en", run.record())["epoch"].tolist()[-1] == 31
+
+
+def test_table_and_samples_show_the_newest_epoch_first_and_escape_what_people_wrote(run):
+    write(run, epoch(1, 2.0, 2.5), epoch(2, 1.0, None))
+    assert progress.epochs_table("en", run.record())["data"] == [
+        ["2", "1.000", "–", "12.2", "801", "1 min"],
+        ["1 ★", "2.000", "2.500", "12.2", "801", "1 min"],
+    ]
+    shown = progress.samples_html("ko", run.record())
     assert shown.index("답 2") < shown.index("답 1")
     assert "안녕 &lt;b&gt;" in shown
     assert "<i>" not in shown
@@ -128,6 +164,6 @@ def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():
 
 
 def test_a_name_is_offered_that_is_free(home):
-    assert training.free_name("ko") == "내-챗봇-1"
+    assert form.free_name("ko") == "내-챗봇-1"
     (home / "checkpoints" / "my-bot-1").mkdir(parents=True)
-    assert training.free_name("en") == "my-bot-2"
+    assert form.free_name("en") == "my-bot-2"

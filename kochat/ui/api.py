@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gradio as gr
 
-from .. import checkpoint, pairs, runs
+from .. import checkpoint, launcher, pairs, runs
 from ..config import DEFAULT_CHECKPOINT
 from ..errors import DataError
 from ..labels import AUTO
 from .bots import bot
+from .form import make_config
 from .text import shows_errors
-from .training import make_config
 
 
 @shows_errors
@@ -33,11 +33,11 @@ def train(
     rows: int | None = None,
     request: gr.Request = None,
 ) -> dict:
-    """Start a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
+    """Queue a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
     if data not in pairs.DATASETS:  # a path of the server's own disk is nobody's business
         raise DataError("no_file", path=data)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}
-    return {"run": runs.start(make_config(data, base, name, validation_share=validation_share, **settings)).name}
+    return {"run": launcher.start(make_config(data, base, name, validation_share=validation_share, **settings)).name}
 
 
 def list_runs() -> list[dict]:
@@ -48,7 +48,7 @@ def list_runs() -> list[dict]:
             "run": run.name,
             "state": run.state(),
             "progress": run.progress(),
-            "epochs": [{k: e[k] for k in wanted} for e in run.events() if e["type"] == "epoch"],
+            "epochs": [{k: e[k] for k in wanted} for _, e in sorted(run.record().epochs.items())],
         }
         for run in runs.list_runs()
     ]

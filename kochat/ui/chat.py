@@ -12,7 +12,7 @@ from ..labels import AUTO, AUTO_NAMES, has_names, label_name
 from .bots import bot, labels
 from .text import language_of, say, shows_errors, t
 
-EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "보고 싶어", "고백할까?", "오늘 생일이야")
+EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 LONGEST_MESSAGE = 10_000  # characters
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 

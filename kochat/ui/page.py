@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint
-from . import api, chat, training
+from .. import checkpoint, launcher
+from ..shelf import MOST_BYTES
+from . import api, chat, history, shelf, training
 from .bots import bot
 from .text import TEXTS, i18n, t
 
@@ -38,6 +40,10 @@ def build() -> gr.Blocks:
                 chat_tab = chat.build()
             with gr.Tab(t("k_training_tab"), id="training"):
                 training_tab = training.build(chat_tab, tabs)
+            with gr.Tab(t("k_runs_tab"), id="runs"):
+                history.build(page)
+            with gr.Tab(t("k_checkpoints_tab"), id="checkpoints") as checkpoints_tab:
+                shelf.build(page, checkpoints_tab, chat_tab)
         training.watch(page, chat_tab, training_tab)
         api.build()
     return page.queue(max_size=64, default_concurrency_limit=8)
@@ -50,6 +56,7 @@ def launch(**options) -> None:
     """
     page = build()
     threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=_look_after_the_queue, daemon=True).start()
     page.launch(
         theme=THEME,
         css=(Path(__file__).parent / "style.css").read_text("utf-8"),
@@ -63,7 +70,7 @@ def launch(**options) -> None:
         mcp_server=False,
         enable_monitoring=False,
         show_error=True,
-        max_file_size="50mb",
+        max_file_size=MOST_BYTES,
         **options,
     )
 
@@ -75,3 +82,13 @@ def _warm_up() -> None:
             bot(names[0]).reply("안녕")
     except Exception:
         log.exception("%s could not be loaded ahead; the chat will say why", names[0])
+
+
+def _look_after_the_queue() -> None:
+    """Start what waits: after a restart, and when a run was killed, nobody else would."""
+    while True:
+        try:
+            launcher.dispatch()
+        except Exception:
+            log.exception("the queue of runs could not be looked after")
+        time.sleep(1)

@@ -1,6 +1,6 @@
 """What a run looks like on the page, made from its journal alone: progress, curve, table, samples.
 
-Knows events (see training.py) and HTML; no component and no process.
+Knows runs and HTML; no component and no process.
 """
 
 from __future__ import annotations
@@ -10,53 +10,72 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import RunError
+from ..events import best_epoch
+from ..journal import Record
 from ..labels import label_name
+from ..runs import Run
 from .text import say
 
 MOST_CATEGORIES = 15  # up to so many epochs the axis shows each; a phone has no room for more
 
 
-def of_type(events: list[dict], kind: str) -> list[dict]:
-    """The events of one type."""
-    return [event for event in events if event["type"] == kind]
+def epochs_of(record: Record) -> list[dict]:
+    """The events of the epochs that are done, in order."""
+    return [epoch for _, epoch in sorted(record.epochs.items())]
 
 
-def progress_html(language: str, name: str, state: str, events: list[dict]) -> str:
-    """The progress bar, the steps, the time left, and how it ended."""
-    steps, epochs = of_type(events, "step"), of_type(events, "epoch")
-    if state in ("failed", "interrupted"):
-        return _banner(_failure(language, state, events), "bad")
-    started = of_type(events, "started")
-    if not started:
+def progress_html(language: str, run: Run) -> str:
+    """The state, the progress bar, the steps, the time left, and how it ended."""
+    record, state, name = run.record(), run.state(), run.checkpoint_name
+    if state == "queued":
+        return _banner(say(language, "k_state_queued", name=name), "busy")
+    if state == "running" and not record.started:
         return _banner(say(language, "k_preparing", name=name), "busy")
-    done, total = (steps[-1]["step"], steps[-1]["steps"]) if steps else (0, started[0]["steps"])
+    failure = run.failure()
+    banner = _banner(failure.text(language), "bad") if failure else _banner(_headline(language, run), state)
+    return banner + (_facts(language, run) if record.started else "")
+
+
+def _headline(language: str, run: Run) -> str:
+    record = run.record()
+    if run.state() == "finished" and record.final.get("epoch"):
+        return say(language, "k_state_finished_epoch", name=run.checkpoint_name, epoch=record.final["epoch"])
+    return say(language, f"k_state_{run.state()}", name=run.checkpoint_name)
+
+
+def _facts(language: str, run: Run) -> str:
+    record, state = run.record(), run.state()
+    started, step = record.started, record.last_step()
+    done, total = (step["step"], step["steps"]) if step else (0, started["steps"])
     facts = [say(language, "k_steps", done=done, total=total)]
-    facts.append(say(language, "k_epochs_done", done=len(epochs), total=started[0]["epochs"]))
-    if state == "running" and steps and done < total:
-        facts.append(say(language, "k_time_left", time=duration(language, _seconds_left(steps))))
-    elif events[-1]["type"] == "finished":
-        facts.append(duration(language, events[-1]["seconds"]))
-    about = say(language, "k_about_data", pairs=started[0]["pairs"], held_out=started[0]["validation_pairs"])
-    if started[0]["cut"]:
-        about += " · " + say(language, "k_about_cut", cut=started[0]["cut"])
-    return _banner(say(language, f"k_state_{state}", name=name), state) + _bar(done, total, " · ".join(facts), about)
+    facts.append(say(language, "k_epochs_done", done=len(record.epochs), total=started["epochs"]))
+    left = run.seconds_left()
+    if state == "running" and left is not None and done < total:
+        facts.append(say(language, "k_time_left", time=duration(language, left)))
+    elif state != "running":
+        facts.append(duration(language, record.seconds()))
+    about = say(language, "k_about_data", pairs=started["pairs"], held_out=started["validation_pairs"])
+    if started["cut"]:
+        about += " · " + say(language, "k_about_cut", cut=started["cut"])
+    return _bar(done, total, " · ".join(facts), about)
 
 
-def _failure(language: str, state: str, events: list[dict]) -> str:
-    if state == "interrupted":
-        return RunError("run_killed").text(language)
-    return RunError(events[-1]["key"], **events[-1]["values"]).text(language)
+def queue_html(language: str, waiting: list[tuple[str, float | None]]) -> str:
+    """The runs that wait for their turn, with their place and about when they start (seconds from now)."""
+    if not waiting:
+        return ""
+    rows = "".join(
+        f"<li>{html.escape(name)}"
+        + (f' <span class="quiet">{html.escape(_starts_in(language, seconds))}</span>' if seconds is not None else "")
+        + "</li>"
+        for name, seconds in waiting
+    )
+    head = html.escape(say(language, "k_queue"))
+    return f"<h3>{head}</h3><ol>{rows}</ol>"
 
 
-def _seconds_left(steps: list[dict]) -> float:
-    # The last steps tell the speed of now: the chat may have taken the processor before.
-    recent = steps[-50:]
-    if len(recent) > 1:
-        a_step = (recent[-1]["seconds"] - recent[0]["seconds"]) / (len(recent) - 1)
-    else:
-        a_step = recent[0]["seconds"]
-    return a_step * (recent[-1]["steps"] - recent[-1]["step"])
+def _starts_in(language: str, seconds: float) -> str:
+    return say(language, "k_starts_in", time=duration(language, seconds))
 
 
 def duration(language: str, seconds: float) -> str:
@@ -80,13 +99,21 @@ def _bar(done: int, total: int, facts: str, about: str) -> str:
     )
 
 
-def curve(language: str, events: list[dict]) -> pd.DataFrame | None:
+def curve(language: str, record: Record) -> pd.DataFrame | None:
     """The points of the loss curve; None before the first (an empty table breaks the plot for good)."""
-    rows = []
-    for event in of_type(events, "epoch"):
-        rows.append((event["epoch"], event["loss"], say(language, "k_training_loss")))
+    training, validation, best = series(language)
+    rows, chosen = [], best_epoch(epochs_of(record))
+    for event in epochs_of(record):
+        rows.append((event["epoch"], event["loss"], training))
         if event["validation_loss"] is not None:
-            rows.append((event["epoch"], event["validation_loss"], say(language, "k_validation_loss")))
+            rows.append((event["epoch"], event["validation_loss"], validation))
+        if event["epoch"] == chosen:
+            rows.append((event["epoch"], event["validation_loss"], best))
+    return as_frame(rows)
+
+
+def as_frame(rows: list[tuple[int, float, str]]) -> pd.DataFrame | None:
+    """Rows of epoch, loss and series for the plot; None where there are none."""
     if not rows:
         return None
     frame = pd.DataFrame(rows, columns=["epoch", "loss", "kind"])
@@ -94,20 +121,29 @@ def curve(language: str, events: list[dict]) -> pd.DataFrame | None:
     return frame.astype({"epoch": str}) if frame["epoch"].max() <= MOST_CATEGORIES else frame
 
 
-def epochs_table(language: str, events: list[dict]) -> dict[str, Any]:
-    """The value of the table: a row an epoch, the newest first."""
-    headers = [say(language, f"k_{name}") for name in ("epoch", "training_loss", "validation_loss", "since_start")]
-    rows = []
-    for event in reversed(of_type(events, "epoch")):
+def series(language: str) -> list[str]:
+    """What the curve's lines are called: training loss, validation loss, the best epoch."""
+    return [say(language, key) for key in ("k_training_loss", "k_validation_loss", "k_best_epoch")]
+
+
+TABLE_COLUMNS = ("k_epoch", "k_training_loss", "k_validation_loss", "k_perplexity", "k_speed", "k_since_start")
+
+
+def epochs_table(language: str, record: Record) -> dict[str, Any]:
+    """The value of the table: a row an epoch, the newest first, a star at the best one."""
+    rows, best = [], best_epoch(epochs_of(record))
+    for event in reversed(epochs_of(record)):
         validation = event["validation_loss"]
+        shown = f"{event['epoch']} ★" if event["epoch"] == best else str(event["epoch"])
         losses = [f"{event['loss']:.3f}", "–" if validation is None else f"{validation:.3f}"]
-        rows.append([event["epoch"], *losses, duration(language, event["seconds"])])
-    return {"headers": headers, "data": rows}
+        facts = [f"{event['perplexity']:.1f}", f"{event['tokens_per_second']:.0f}"]
+        rows.append([shown, *losses, *facts, duration(language, event["seconds"])])
+    return {"headers": [say(language, key) for key in TABLE_COLUMNS], "data": rows}
 
 
-def samples_html(language: str, events: list[dict]) -> str:
+def samples_html(language: str, record: Record) -> str:
     """What the model answered after each epoch: a table a question, a column a label, newest first."""
-    epochs = of_type(events, "epoch")
+    epochs = epochs_of(record)
     if not epochs or not epochs[0]["samples"]:
         return ""
     questions = list(dict.fromkeys(sample["question"] for sample in epochs[0]["samples"]))

@@ -1,0 +1,68 @@
+"""Files and folders that are there whole or not at all, whatever ends the process meanwhile.
+
+Knows the disk; not what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import CheckpointError
+
+
+@contextlib.contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """A hidden folder beside `output` to write into; in the end it is synced and renamed to `output`.
+
+    If anything fails it is removed. Raises CheckpointError where the disk is full.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{output.name}.part-"
+    for left in output.parent.glob(f"{prefix}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
+    try:
+        yield part
+        for file in part.iterdir():
+            _sync(file)
+        part.chmod(0o755)
+        part.rename(output)
+        _sync(output.parent)
+    except Exception as error:
+        if is_disk_full(error):
+            raise CheckpointError("disk_full") from error
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file by way of a hidden one beside it."""
+    part = path.with_name(f".{path.name}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this says that the disk is full.
+
+    safetensors, tokenizers and torch have exceptions of their own, and tell the reason in words only.
+    """
+    words = (f"(os error {errno.ENOSPC})", "No space left on device", "PytorchStreamWriter failed writing")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(one in str(error) for one in words)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,156 @@
+"""The journal of a run, events.jsonl: one event a line, only ever appended to, and what it says so far.
+
+Several processes may append and read at any time; a line torn by a kill or a full disk is left out and
+cut off by whoever writes next. Knows events as dicts; no process and no training.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+log = logging.getLogger(__name__)
+FINAL = ("finished", "stopped", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a journal says. Steps that were done again after a kill count once, as they were done last."""
+
+    state: str = "running"  # queued, running, or one of FINAL; whether its process lives is not known here
+    queued_at: float = 0.0  # seconds since 1970
+    pairs: int = 0  # rows of the data, as counted when it was queued
+    finishing: bool = False  # queued only to make a checkpoint of what is saved
+    process: dict[str, Any] | None = None  # pid and its creation time
+    stopping: bool = False
+    started: dict[str, Any] | None = None
+    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
+    epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    launched_at: float = 0.0
+    final: dict[str, Any] = field(default_factory=dict)  # the event that it ended with
+
+    def with_events(self, events: list[dict[str, Any]]) -> Record:
+        """This and what comes after it."""
+        now: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        now |= {"steps": dict(self.steps), "epochs": dict(self.epochs)}
+        for event in events:
+            _fold(now, event)
+        return replace(self, **now)
+
+    def last_step(self) -> dict[str, Any] | None:
+        """The event of the newest step."""
+        return self.steps[max(self.steps)] if self.steps else None
+
+    def seconds(self) -> float:
+        """Of training so far."""
+        newest = self.final if "seconds" in self.final else self.last_step() or {}
+        return newest.get("seconds", 0.0)
+
+
+def _fold(now: dict[str, Any], event: dict[str, Any]) -> None:
+    match event["type"]:
+        case "queued":
+            now |= {"state": "queued", "queued_at": event["at"], "pairs": event["pairs"], "finishing": event["finish"]}
+            now |= {"final": {}, "process": None, "stopping": False}
+        case "launched":
+            process = {"pid": event["pid"], "created": event["created"]}
+            now |= {"state": "running", "process": process, "launched_at": event["at"]}
+        case "stopping":
+            now["stopping"] = True
+        case "started":
+            at, an_epoch = event.get("at_step", 0), event["steps"] / event["epochs"]
+            now["started"] = event
+            now["steps"] = {step: one for step, one in now["steps"].items() if step <= at}
+            now["epochs"] = {epoch: one for epoch, one in now["epochs"].items() if epoch * an_epoch <= at}
+        case "step":
+            now["steps"][event["step"]] = event
+        case "epoch":
+            now["epochs"][event["epoch"]] = event
+        case kind if kind in FINAL:
+            now |= {"state": kind, "final": event}
+
+
+def append(journal: Path, event: dict[str, Any]) -> None:
+    """Write one event. Raises OSError (ENOSPC) where the disk is full; then nothing of it stays."""
+    line = (json.dumps(event, ensure_ascii=False) + "\n").encode()
+    with FileLock(journal.with_name(".journal")):  # or a line that another process is writing would look torn
+        _append(journal, line)
+
+
+def _append(journal: Path, line: bytes) -> None:
+    descriptor = os.open(journal, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+    try:
+        _cut_torn_line(descriptor)
+        before = os.fstat(descriptor).st_size
+        if os.write(descriptor, line) < len(line):
+            os.ftruncate(descriptor, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(journal))
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    end = size
+    while end:
+        start = max(0, end - 4096)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(descriptor, end)
+
+
+@dataclass
+class _Read:
+    file: tuple[int, int]  # a journal of the same name may be another one
+    size: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
+
+
+_reads: dict[Path, _Read] = {}
+_reading = threading.Lock()
+
+
+def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
+    """All events so far and what they say; only what is new since the last time is read."""
+    with _reading:
+        try:
+            with journal.open("rb") as file:
+                status = os.fstat(file.fileno())
+                same = (status.st_dev, status.st_ino)
+                known = _reads.get(journal)
+                if known is None or known.file != same or status.st_size < known.size:
+                    known = _reads[journal] = _Read(same)
+                file.seek(known.size)
+                new = file.read()
+        except FileNotFoundError:
+            _reads.pop(journal, None)
+            return [], Record()
+        whole = new[: new.rfind(b"\n") + 1]
+        if whole:
+            events = [event for line in whole.splitlines() if (event := _parse(line, journal))]
+            known.events = known.events + events
+            known.record = known.record.with_events(events)
+            known.size += len(whole)
+        return known.events, known.record
+
+
+def _parse(line: bytes, journal: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        log.warning("%s has a line that cannot be read: %r", journal, line[:80])
+        return None

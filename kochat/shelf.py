@@ -1,0 +1,150 @@
+"""Keeping checkpoints: rename, delete, as a zip out and in again.
+
+Never the shipped one, never one that a run works with. Knows checkpoints and runs; no model.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from . import checkpoint, launcher, runs
+from .config import DEFAULT_CHECKPOINT, home
+from .errors import CheckpointError
+from .files import whole_folder
+
+MOST_FILES = 20
+MOST_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
+PIECE = 2**20
+# Weights come as safetensors alone: other forms can carry code.
+# And what a broken zip, a locked one, or a config with nonsense in it raises:
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError)
+KINDS = (".safetensors", ".json", ".jinja", ".md", ".txt")
+
+
+def rename(name: str, new_name: str) -> Path:
+    """Give a checkpoint another name. Raises CheckpointError."""
+    with launcher.lock():
+        folder = _own(name)
+        output = _free(new_name)
+        folder.rename(output)
+    checkpoint.record(output, {})  # its README says the new name
+    return output
+
+
+def delete(name: str) -> None:
+    """Remove a checkpoint from disk. Raises CheckpointError."""
+    with launcher.lock():
+        folder = _own(name)
+        hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
+        folder.rename(hidden / folder.name)  # gone at once, not file by file
+    shutil.rmtree(hidden)
+
+
+def _own(name: str) -> Path:
+    folder = checkpoint.list_checkpoints(for_chat=False).get(name)
+    if folder is None:
+        raise CheckpointError("no_checkpoint", path=name)
+    if folder == DEFAULT_CHECKPOINT or folder.parent != home() / "checkpoints":
+        raise CheckpointError("shipped_checkpoint", name=name)
+    for run in [*runs.running(), *runs.queued(), *runs.reserved().values()]:
+        if Path(run.config.base) == folder or Path(run.config.output) == folder:
+            raise CheckpointError("checkpoint_in_use", name=name, run=run.name)
+    return folder
+
+
+def _free(name: str) -> Path:
+    output = checkpoint.folder_of(name)
+    if output.name in checkpoint.names_taken() or output.name in runs.reserved():
+        raise CheckpointError("name_taken", name=output.name)
+    return output
+
+
+def pack(name: str, folder: Path) -> Path:
+    """Write a checkpoint as NAME.zip into `folder`. Raises CheckpointError."""
+    source = checkpoint.list_checkpoints(for_chat=False).get(name)
+    if source is None:
+        raise CheckpointError("no_checkpoint", path=name)
+    target = folder / f"{name}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights hardly shrink
+        for file in sorted(source.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                archive.write(file, f"{name}/{file.name}")
+    return target
+
+
+def unpack(archive: Path) -> Path:
+    """Take a checkpoint out of a zip like those of `pack`, under the name of its folder or of the file.
+
+    Checked before a byte is written: names, kinds and sizes; then loaded once, strictly, before it is there.
+    Raises CheckpointError.
+    """
+    try:
+        with launcher.lock(), zipfile.ZipFile(archive) as opened:
+            members = _members(opened, archive.name)
+            top = {PurePosixPath(one.filename).parts[0] for one in members if "/" in one.filename}
+            output = _free(next(iter(top), archive.stem))
+            with whole_folder(output) as part:
+                for member in members:
+                    _extract(opened, member, part / PurePosixPath(member.filename).name, archive.name)
+                _check(part, archive.name)
+    except BROKEN as error:
+        raise CheckpointError("bad_zip", name=archive.name) from error
+    return output
+
+
+def _members(opened: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    """The files of the zip, if all of them may come in."""
+    members = [one for one in opened.infolist() if not one.is_dir()]
+    folders = set()
+    for one in members:
+        path = PurePosixPath(one.filename)
+        folders.add(path.parent)
+        is_plain = len(path.parts) <= 2 and not path.is_absolute() and not {"..", "\\"} & {*path.parts, *one.filename}
+        is_link = stat.S_ISLNK(one.external_attr >> 16)
+        is_plain &= bool(re.fullmatch(r"\w[\w.-]*", path.name))  # no drives, no streams, nothing hidden
+        if not is_plain or is_link or path.suffix not in KINDS:
+            raise CheckpointError("unsafe_zip", name=name, file=one.filename)
+    sizes = sum(one.file_size for one in members)
+    same = len({one.filename.casefold() for one in members}) < len(members)
+    if same or not members or len(folders) > 1 or len(members) > MOST_FILES or sizes > MOST_BYTES:
+        raise CheckpointError("bad_zip", name=name)
+    return members
+
+
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, name: str) -> None:
+    left = member.file_size
+    with opened.open(member) as source, target.open("xb") as file:
+        while piece := source.read(PIECE):
+            left -= len(piece)
+            if left < 0:  # it is larger than it says
+                raise CheckpointError("bad_zip", name=name)
+            file.write(piece)
+
+
+def _check(folder: Path, name: str) -> None:
+    try:
+        checkpoint.read_card(folder)
+        _check_size(folder, name)
+        card = checkpoint.load(folder).card
+    except CheckpointError as error:  # the folder's own name says nothing to anybody
+        raise CheckpointError(error.key, **{**error.values, "name": name}) from error
+    if not card.labels:
+        raise CheckpointError("not_for_upload", name=name)
+
+
+def _check_size(folder: Path, name: str) -> None:
+    """Refuse a config that asks for a model much larger than the weights: loading it would fill the memory."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    width, layers = int(config.get("n_embd", 768)), int(config.get("n_layer", 12))
+    others = int(config.get("vocab_size", 50257)) + int(config.get("n_positions", 1024))
+    parameters = 12 * layers * width**2 + others * width
+    if min(width, layers, others) < 1 or parameters > (folder / "model.safetensors").stat().st_size:
+        raise CheckpointError("damaged_checkpoint", name=name)

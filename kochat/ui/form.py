@@ -1,0 +1,121 @@
+"""The form of the training tab: which data, which base, which settings; what it says becomes a run."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+
+from .. import checkpoint, hub, launcher, pairs, runs
+from ..config import KOGPT2, NOTEBOOK_DEFAULTS, TrainingConfig, home
+from ..errors import CheckpointError, DataError
+from .chat import PRIVATE
+from .text import say, shows_errors, t
+
+OWN_FILE = "own"
+MOST_MEGABYTES = 50  # of a file of pairs
+
+
+def data_choices() -> list[tuple]:
+    """The datasets by name, and a file of one's own."""
+    return [(t(f"k_data_{name}"), name) for name in ("emotions", "jobs", "ChatbotData", OWN_FILE)]
+
+
+def base_choices() -> list[tuple[str, str]]:
+    """What can be trained further: every checkpoint here, and KoGPT2 on the Hub."""
+    names = list(checkpoint.list_checkpoints(for_chat=False))
+    return [(name, name) for name in names] + [(f"KoGPT2 ({KOGPT2})", KOGPT2)]
+
+
+def base_source(base: str) -> str:
+    """The folder of a checkpoint in the list, or a Hub id; never a path. Raises CheckpointError."""
+    path = checkpoint.list_checkpoints(for_chat=False).get(base)
+    if path:
+        return str(path)
+    if hub.looks_like_hub_id(base):
+        return base
+    raise CheckpointError("no_checkpoint", path=base)
+
+
+def defaults_of(base: str) -> dict:
+    """The settings that a base brings: its own, else the notebook's."""
+    path = checkpoint.list_checkpoints(for_chat=False).get(base)
+    return {**NOTEBOOK_DEFAULTS, **(checkpoint.read_card(path).defaults if path else {})}
+
+
+def free_name(language: str) -> str:
+    """A name that no checkpoint has yet."""
+    stem, taken = say(language, "k_name_stem"), checkpoint.names_taken() | set(runs.reserved())
+    return next(name for number in itertools.count(1) if (name := f"{stem}-{number}") not in taken)
+
+
+def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig:
+    """The settings of a run."""
+    config = TrainingConfig(data=source, base=base_source(base), output=str(checkpoint.folder_of(name)), **settings)
+    if checkpoint.safe_name(name) in checkpoint.names_taken():
+        raise CheckpointError("name_taken", name=name)
+    return config
+
+
+@shows_errors
+def start(data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, request: gr.Request):
+    """Queue a run with what the form says."""
+    if data == OWN_FILE and not upload:
+        raise DataError("no_upload")
+    if data == OWN_FILE and Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
+        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows)}
+    settings |= {"learning_rate": rate, "validation_share": share}
+    settings |= {"keep": keep, "patience": _whole(patience)}
+    config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
+    if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
+        config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
+    launcher.start(config)
+
+
+def _whole(number: float | None) -> int | float | None:
+    # The page may send 5 as 5.0; 5.5 is refused by the settings, with a sentence.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def build() -> tuple[list, gr.Button, gr.Button]:
+    """The inputs of `start`, in its order, and the buttons to start and to stop."""
+    data = gr.Dropdown(
+        data_choices(), value="emotions", label=t("k_data"), info=t("k_data_info"),
+        interactive=True, filterable=False, elem_id="data",
+    )  # fmt: skip
+    # What may be in a file or a number is checked by the core: its sentences are in the visitor's language.
+    upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="upload")
+    first = base_choices()[0][1]
+    base = gr.Dropdown(
+        base_choices(), value=first, label=t("k_base"), info=t("k_base_info"), interactive=True, elem_id="base"
+    )
+    name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.LONGEST_NAME, elem_id="name")
+    own = defaults_of(first)
+    epochs = gr.Number(own["epochs"], label=t("k_epochs"), info=t("k_epochs_info"))
+    with gr.Accordion(t("k_more"), open=False):
+        rows = gr.Number(None, label=t("k_rows"), info=t("k_rows_info"))
+        batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
+        rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
+        share = gr.Slider(
+            0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info")
+        )
+        keep = gr.Dropdown(
+            [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
+            label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
+        )  # fmt: skip
+        patience = gr.Number(None, label=t("k_patience"), info=t("k_patience_info"))
+    with gr.Row():
+        start_button = gr.Button(t("k_start"), variant="primary", elem_id="start")
+        stop_button = gr.Button(t("k_stop"), variant="stop", visible=False, elem_id="stop")
+    data.change(lambda chosen: gr.File(visible=chosen == OWN_FILE), data, upload, queue=False, **PRIVATE)
+
+    def take_defaults(chosen: str):
+        own = defaults_of(chosen)
+        return own["epochs"], own["batch_size"], own["learning_rate"]
+
+    base.change(take_defaults, base, [epochs, batch_size, rate], queue=False, **PRIVATE)
+    form = [data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience]
+    return form, start_button, stop_button

@@ -1,0 +1,221 @@
+"""The runs tab: every run that was started, one looked at closely, several compared."""
+
+from __future__ import annotations
+
+import functools
+import html
+import itertools
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+
+import gradio as gr
+
+from .. import checkpoint, launcher, pairs, runs
+from ..events import best_epoch
+from ..runs import RESUMABLE, Run
+from . import progress
+from .chat import PRIVATE
+from .text import language_of, say, shows_errors, t
+from .training import empty_plot, loss_plot
+
+COLUMNS = (
+    "k_run",
+    "k_state",
+    "k_base",
+    "k_data",
+    "k_row_count",
+    "k_best_short",
+    "k_validation_loss",
+    "k_took",
+    "k_when",
+)
+
+
+def table(language: str) -> dict:
+    """The value of the list: a row a run, the newest first."""
+    rows = [_row(language, run) for run in runs.list_runs()]
+    return {"headers": [say(language, key) for key in COLUMNS], "data": rows}
+
+
+def _row(language: str, run: Run) -> list[str]:
+    record, config = run.record(), run.config
+    epochs = progress.epochs_of(record)
+    best = best_epoch(epochs)
+    loss = f"{record.epochs[best]['validation_loss']:.3f}" if best else "–"
+    data = config.data if config.data in pairs.DATASETS else Path(config.data).name
+    if record.started:
+        data += f" ({record.started['data_sha256'][:8]})"
+    return [
+        run.name,
+        say(language, f"k_is_{run.state()}"),
+        Path(config.base).name,
+        data,
+        str(record.pairs),
+        f"{best or '–'} / {len(epochs)}",
+        loss,
+        progress.duration(language, record.seconds()) if record.started else "–",
+        f"{datetime.fromtimestamp(record.queued_at):%Y-%m-%d %H:%M}",
+    ]
+
+
+def chosen_runs(names: list[str]) -> list[Run]:
+    """The runs of these names that are still there."""
+    there = {run.name: run for run in runs.list_runs()}
+    return [there[name] for name in names or [] if name in there]
+
+
+def compared(language: str, chosen: list[Run]) -> tuple:
+    """The curves of several runs, the validation loss where there is one, as the plot's points and series."""
+    rows = []
+    for run in chosen:
+        for epoch in progress.epochs_of(run.record()):
+            validation = epoch["validation_loss"]
+            rows.append((epoch["epoch"], epoch["loss"] if validation is None else validation, run.name))
+    return progress.as_frame(rows), [run.name for run in chosen]
+
+
+def settings_table(language: str, chosen: list[Run]) -> dict:
+    """One run: all its settings. Several: a column a run, only what differs."""
+    if len(chosen) == 1:
+        values = {name: [value] for name, value in asdict(chosen[0].config).items() if name not in runs.PLACES}
+    else:
+        values = runs.differing_settings(chosen)
+    rows = [[name, *("–" if value is None else _short(name, value) for value in row)] for name, row in values.items()]
+    return {"headers": [say(language, "k_setting"), *(run.name for run in chosen)], "data": rows}
+
+
+def _short(name: str, value: object) -> str:
+    # Where a file lies on the server's disk is nobody's business.
+    return Path(str(value)).name if name in ("data", "base") else str(value)
+
+
+def details(language: str, names: list[str]) -> list:
+    """Everything below the list for the runs chosen, in the order of `build`."""
+    chosen = chosen_runs(names)
+    one = chosen[0] if len(chosen) == 1 else None
+    state = one.state() if one else ""
+    if one:
+        frame, lines = progress.curve(language, one.record()), progress.series(language)
+    else:
+        frame, lines = compared(language, chosen)
+    at_rest = bool(one) and state not in ("queued", "running")
+    return [
+        progress.progress_html(language, one) if one else "",
+        loss_plot(language, frame, lines, frame is not None),
+        gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
+        progress.samples_html(language, one.record()) if one else "",
+        gr.Accordion(visible=bool(one)),
+        f'<pre class="log">{html.escape(one.log())}</pre>' if one else "",
+        gr.Button(visible=state in RESUMABLE),
+        gr.Button(visible=state in ("queued", "running")),
+        gr.Button(visible=at_rest),
+        gr.DownloadButton(visible=bool(one and one.record().epochs), value=_csv(one) if one else None),
+        gr.Button(visible=at_rest),
+    ]
+
+
+@functools.cache
+def downloads() -> Path:
+    """Where files wait to be downloaded, each name once."""
+    return Path(tempfile.mkdtemp(prefix="kochat-"))
+
+
+def _csv(run: Run) -> str:
+    path = downloads() / f"{run.name}.csv"
+    path.write_text(run.curve_csv(), "utf-8")
+    return str(path)
+
+
+def again(run: Run) -> Run:
+    """A new run with the same settings, under the next free name. Raises KochatError."""
+    taken = checkpoint.names_taken() | set(runs.reserved())
+    stem = run.checkpoint_name
+    name = next(name for i in itertools.count(2) if (name := f"{stem}-{i}") not in taken)
+    return launcher.start(replace(run.config, output=str(checkpoint.folder_of(name))))
+
+
+def version(names: list[str]) -> tuple:
+    """What changes whenever there is something new to show."""
+    all_runs = tuple((run.name, run.state(), len(run.record().epochs)) for run in runs.list_runs())
+    return all_runs, tuple((run.name, len(run.events())) for run in chosen_runs(names))
+
+
+def refresh(names: list[str], request: gr.Request) -> list:
+    """The list, what can be chosen, and the details of what is chosen, as they are now."""
+    language, there = language_of(request), [run.name for run in runs.list_runs()]
+    names = [name for name in names or [] if name in there]
+    return [table(language), gr.Dropdown(choices=there, value=names), *details(language, names), version(names)]
+
+
+def poll(seen: tuple, names: list[str], request: gr.Request):
+    """What `refresh` gives, where there is something new."""
+    return gr.skip() if version(names) == seen else refresh(names, request)
+
+
+def show(names: list[str], request: gr.Request) -> list:
+    """The details of what is chosen."""
+    return details(language_of(request), names)
+
+
+def pick(event: gr.SelectData) -> list[str]:
+    """The run in whose row somebody clicked."""
+    return [event.row_value[0]]
+
+
+def act(do: Callable[[Run], object]):
+    """A handler that does something with the run chosen."""
+
+    @shows_errors
+    def handler(names: list[str], request: gr.Request):
+        for run in chosen_runs(names)[:1]:
+            do(run)
+
+    return handler
+
+
+def build(page: gr.Blocks) -> None:
+    """The components and events of the tab."""
+    listed = gr.Dataframe(interactive=False, show_label=False, buttons=[], wrap=True, max_height=320, elem_id="runs")
+    chosen = gr.Dropdown(
+        [], value=[], multiselect=True, label=t("k_choose_runs"), info=t("k_choose_runs_info"), elem_id="chosen-runs"
+    )
+    bar = gr.HTML(elem_id="run-progress")
+    with gr.Row():
+        resume = gr.Button(t("k_resume"), variant="primary", visible=False, elem_id="run-resume")
+        stop = gr.Button(t("k_stop"), variant="stop", visible=False, elem_id="run-stop")
+        repeat = gr.Button(t("k_again"), visible=False, elem_id="run-again")
+        csv = gr.DownloadButton(t("k_csv"), visible=False, elem_id="run-csv")
+        delete = gr.Button(t("k_delete"), visible=False, elem_id="run-delete")
+    sure, yes = confirm("k_sure_run", elem_id="run-delete-yes")
+    plot = empty_plot(elem_id="run-plot")
+    settings = gr.Dataframe(interactive=False, show_label=False, buttons=[], visible=False, elem_id="settings")
+    samples = gr.HTML()
+    with gr.Accordion(t("k_log"), open=False, visible=False) as log:
+        text = gr.HTML(elem_id="run-log")
+    below = [bar, plot, settings, samples, log, text, resume, stop, repeat, csv, delete]
+    seen = gr.State(())
+    everything = [listed, chosen, *below, seen]
+    quick = {"queue": False, **PRIVATE}
+
+    page.load(refresh, chosen, everything, **quick)
+    gr.Timer(2.0).tick(poll, [seen, chosen], everything, trigger_mode="once", **quick)
+    chosen.input(show, chosen, below, **quick)
+    listed.select(pick, None, chosen, **quick).then(show, chosen, below, **quick)
+    for button, do in ((resume, launcher.resume), (stop, launcher.stop), (repeat, again), (yes, launcher.delete)):
+        button.click(act(do), chosen, None, **PRIVATE).then(refresh, chosen, everything, **quick)
+    for event in (yes.click, chosen.input, listed.select):  # the question was about another run
+        event(lambda: gr.Row(visible=False), None, sure, **quick)
+    delete.click(lambda: gr.Row(visible=True), None, sure, **quick)
+
+
+def confirm(question: str, elem_id: str) -> tuple[gr.Row, gr.Button]:
+    """A hidden row that asks before something is deleted, and its yes button."""
+    with gr.Row(visible=False) as row:
+        gr.Markdown(t(question))
+        yes = gr.Button(t("k_yes_delete"), variant="stop", elem_id=elem_id)
+        no = gr.Button(t("k_no"))
+    no.click(lambda: gr.Row(visible=False), None, row, queue=False, **PRIVATE)
+    return row, yes

@@ -1,0 +1,97 @@
+"""The chatbots tab: what is there, its card, rename, delete, download as a zip, upload of one."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import gradio as gr
+
+from .. import checkpoint, shelf
+from .chat import PRIVATE, ChatTab, checkpoint_dropdown
+from .history import confirm, downloads
+from .text import language_of, say, shows_errors, t
+
+
+def card_of(name: str | None) -> str:
+    """The README of a checkpoint without the lines that only the Hub reads."""
+    path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
+    if path is None or not (path / "README.md").is_file():
+        return ""
+    return re.sub(r"\A---\n.*?\n---\n", "", (path / "README.md").read_text("utf-8"), flags=re.DOTALL)
+
+
+def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
+    """The dropdown with what is there now, and the card of what is chosen in it."""
+    names = list(checkpoint.list_checkpoints(for_chat=False))
+    name = wanted if wanted in names else next(iter(names), None)
+    return gr.Dropdown(choices=names, value=name), card_of(name)
+
+
+def show(name: str) -> tuple:
+    """The card of what is chosen; what was asked or packed for another goes."""
+    return card_of(name), gr.DownloadButton(visible=False), gr.Row(visible=False)
+
+
+def changed(wanted: str | None, in_chat: str) -> tuple:
+    """Dropdown, card, name box, the chat's dropdown and the question, when something is renamed or gone."""
+    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Row(visible=False)
+
+
+@shows_errors
+def rename(name: str, new_name: str, in_chat: str, request: gr.Request):
+    """Rename the checkpoint chosen; a chat with it goes on under the new name."""
+    made = shelf.rename(name, new_name)
+    return changed(made.name, made.name if in_chat == name else in_chat)
+
+
+@shows_errors
+def delete(name: str, in_chat: str, request: gr.Request):
+    """Delete the checkpoint chosen."""
+    shelf.delete(name)
+    return changed(None, in_chat)
+
+
+@shows_errors
+def pack(name: str, request: gr.Request):
+    """Offer the checkpoint chosen as a zip."""
+    return gr.DownloadButton(value=str(shelf.pack(name, downloads())), visible=True)
+
+
+@shows_errors
+def unpack(path: str | None, in_chat: str, request: gr.Request):
+    """Take in the zip that was uploaded."""
+    if not path:
+        return [gr.skip()] * 5
+    made = shelf.unpack(Path(path))
+    gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
+    return changed(made.name, in_chat)
+
+
+def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
+    """The components and events of the tab."""
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            chosen = gr.Dropdown([], label=t("k_checkpoint"), interactive=True, filterable=False, elem_id="kept")
+            new_name = gr.Textbox(label=t("k_new_name"), max_length=checkpoint.LONGEST_NAME, elem_id="new-name")
+            with gr.Row():
+                rename_button = gr.Button(t("k_rename"), elem_id="rename")
+                delete_button = gr.Button(t("k_delete"), elem_id="delete")
+            sure, yes = confirm("k_sure_checkpoint", elem_id="delete-yes")
+            pack_button = gr.Button(t("k_pack"), elem_id="pack")
+            download = gr.DownloadButton(t("k_download"), visible=False, variant="primary", elem_id="download")
+            upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
+        with gr.Column(scale=3, min_width=300):
+            card = gr.Markdown(elem_id="card", sanitize_html=True)
+
+    quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure]
+    for opened in (page.load, tab.select):
+        opened(choose, chosen, [chosen, card], **quick)
+    chosen.change(show, chosen, [card, download, sure], **quick)
+    # Only an event that goes through the queue can show its error as a sentence.
+    rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)
+    delete_button.click(lambda: gr.Row(visible=True), None, sure, **quick)
+    yes.click(delete, [chosen, chat.checkpoint], all_changed, **PRIVATE)
+    pack_button.click(pack, chosen, download, **PRIVATE)
+    upload.upload(unpack, [upload, chat.checkpoint], all_changed, **PRIVATE).then(lambda: None, None, upload, **quick)

@@ -1,0 +1,123 @@
+"""The journal: appended to by several, read as it grows, whatever was torn."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kochat import journal
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "events.jsonl"
+
+
+def step(number, loss=1.0):
+    return {"type": "step", "step": number, "steps": 8, "loss": loss, "seconds": float(number)}
+
+
+def started(at_step=0):
+    return {"type": "started", "steps": 8, "epochs": 2, "at_step": at_step}
+
+
+def write(path, *events):
+    for event in events:
+        journal.append(path, event)
+
+
+def test_a_journal_that_is_not_there_yet_is_empty(path):
+    assert journal.read(path) == ([], journal.Record())
+
+
+def test_events_are_read_as_they_come(path):
+    write(path, started(), step(1))
+    assert [event["type"] for event in journal.read(path)[0]] == ["started", "step"]
+    write(path, step(2))
+    events, record = journal.read(path)
+    assert events[-1] == step(2)
+    assert record.last_step() == step(2)
+    assert record.seconds() == 2.0
+
+
+def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_writer(path):
+    write(path, started(), step(1))
+    with path.open("ab") as file:
+        file.write('{"type": "step", "loss": "어'.encode()[:-1])
+    assert len(journal.read(path)[0]) == 2
+    write(path, step(2))
+    assert [json.loads(line)["type"] for line in path.read_text("utf-8").splitlines()] == ["started", "step", "step"]
+    assert journal.read(path)[0][-1] == step(2)
+
+
+def test_a_journal_of_nothing_but_a_torn_line_begins_anew(path):
+    path.write_bytes(b"x" * 10_000)
+    write(path, step(1))
+    assert journal.read(path)[0] == [step(1)]
+
+
+def test_a_line_that_a_crash_filled_with_zeros_is_left_out_with_a_warning(path, caplog):
+    write(path, step(1))
+    with path.open("ab") as file:
+        file.write(bytes(20) + b"\n")
+    write(path, step(2))
+    assert journal.read(path)[0] == [step(1), step(2)]
+    assert "cannot be read" in caplog.text
+
+
+def test_steps_done_again_after_a_kill_count_once_as_done_last(path):
+    epoch = {"type": "epoch", "epoch": 1, "loss": 1.0}
+    write(path, started(), *(step(n) for n in (1, 2, 3, 4)), epoch, step(5), step(6))
+    write(path, started(at_step=3), step(4, loss=0.5))
+    record = journal.read(path)[1]
+    assert list(record.steps) == [1, 2, 3, 4]
+    assert record.steps[4]["loss"] == 0.5
+    assert record.epochs == {}  # ended at step 4, and is done again
+    write(path, {**epoch, "loss": 0.75})
+    assert journal.read(path)[1].epochs[1]["loss"] == 0.75
+
+
+def test_another_journal_of_the_same_name_is_read_from_its_beginning(path):
+    write(path, step(1), step(2))
+    assert len(journal.read(path)[0]) == 2
+    path.rename(path.with_name("old"))
+    write(path, step(7))
+    assert journal.read(path)[0] == [step(7)]
+
+
+def test_a_full_disk_leaves_no_half_line(path, monkeypatch):
+    write(path, step(1))
+    whole, written = path.read_bytes(), os.write
+    monkeypatch.setattr(os, "write", lambda file, data: written(file, data[:10]))
+    with pytest.raises(OSError, match="No space left") as caught:
+        write(path, step(2))
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == whole
+
+
+def test_processes_that_write_at_the_same_time_lose_nothing(path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom kochat import journal\n"
+        "for n in range(300): journal.append(Path(sys.argv[1]), {'type': sys.argv[2], 'n': n})\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, path, name]) for name in ("one", "two")]
+    assert [process.wait() for process in both] == [0, 0]
+    events = journal.read(path)[0]
+    for name in ("one", "two"):
+        assert [event["n"] for event in events if event["type"] == name] == list(range(300))
+
+
+def test_ten_thousand_steps_are_read_in_a_moment(path):
+    lines = [json.dumps({**step(n), "steps": 10_000}) for n in range(1, 10_001)]
+    path.write_text(json.dumps(started()) + "\n" + "\n".join(lines) + "\n")
+    begin = time.monotonic()
+    assert journal.read(path)[1].last_step()["step"] == 10_000
+    first = time.monotonic() - begin
+    begin = time.monotonic()
+    journal.read(path)
+    assert first < 0.5
+    assert time.monotonic() - begin < first / 5

@@ -1,0 +1,218 @@
+"""Starting runs as processes: queue, stop, resume, kill; what a run leaves is whole."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from kochat import checkpoint, launcher, runs
+from kochat.config import TrainingConfig
+from kochat.errors import CheckpointError, DataError, RunError, SettingsError
+from kochat.files import write_whole
+
+
+def config(base, home, name="mine", **settings):
+    settings = {"data": "emotions", "rows": 60, "epochs": 2, "precision": "float32", **settings}
+    return TrainingConfig(base=str(base), output=str(home / "checkpoints" / name), **settings)
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def kinds(events):
+    return [event["type"] for event in events if event["type"] != "step"]
+
+
+def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
+    run = launcher.start(config(tiny_base, home))
+    assert runs.running() == [run]
+    followed = list(launcher.follow(run))
+    one = ["epoch", "saved"]
+    assert kinds(followed) == ["queued", "launched", "started", *one, *one, "finished"]
+    assert followed == run.events()
+    assert (run.state(), run.progress(), run.failure()) == ("finished", "100%", None)
+    assert list(checkpoint.list_checkpoints())[-1] == "mine"
+    assert "epoch 2/2" in run.log()
+
+
+def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
+    first = launcher.start(config(tiny_base, home, "one", epochs=10_000))
+    second = launcher.start(config(tiny_base, home, "two", epochs=1))
+    third = launcher.start(config(tiny_base, home, "three"))
+    assert (first.state(), second.state(), third.state()) == ("running", "queued", "queued")
+    assert runs.queued() == [second, third]
+    wait_for(lambda: first.record().epochs)
+    # The first will take long, and the others about as long a pair as it does.
+    soon, later = launcher.seconds_until_start(second), launcher.seconds_until_start(third)
+    assert 5 < soon < later < 2 * soon
+    launcher.stop(third)
+    assert third.state() == "cancelled"
+    launcher.stop(first)
+    # Whoever ends starts the next: nobody else looks after the queue here.
+    wait_for(lambda: second.state() == "finished")
+    assert first.state() == "stopped"
+    assert third.state() == "cancelled"
+
+
+def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch):
+    monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", "2")
+    started = [launcher.start(config(tiny_base, home, name, epochs=10_000)) for name in ("one", "two", "three")]
+    assert [run.state() for run in started] == ["running", "running", "queued"]
+    for run in reversed(started):
+        launcher.stop(run)
+    for wrong in ("0", "many", "-1"):
+        monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", wrong)
+        with pytest.raises(SettingsError, match="KOCHAT_RUNS_AT_ONCE"):
+            launcher.dispatch()
+
+
+def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home):
+    whole = launcher.start(config(tiny_base, home, "whole", epochs=16))
+    list(launcher.follow(whole))
+    run = launcher.start(config(tiny_base, home, epochs=16))
+    for stop in (lambda: launcher.stop(run), lambda: os.kill(run.record().process["pid"], signal.SIGTERM)):
+        at = len(run.record().steps)
+        wait_for(lambda at=at: len(run.record().steps) > at + 3)
+        stop()
+        wait_for(lambda: run.state() == "stopped", seconds=3)
+        assert not (home / "checkpoints" / "mine").exists()
+        launcher.resume(run)
+    list(launcher.follow(run))
+    assert run.state() == "finished"
+    losses = [[one["loss"] for one in r.record().steps.values()] for r in (run, whole)]
+    assert losses[0] == losses[1]
+    assert same_weights(home / "checkpoints" / "mine", home / "checkpoints" / "whole")
+
+
+def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home):
+    run = launcher.start(config(tiny_base, home, epochs=10_000))
+    wait_for(lambda: run.record().epochs)
+    launcher.stop(run)
+    wait_for(lambda: run.state() == "stopped")
+    other = launcher.start(config(tiny_base, home, "other", epochs=10_000))
+    launcher.resume(run, finish=True)
+    wait_for(lambda: run.state() == "finished")
+    assert other.state() == "running"
+    assert checkpoint.load(home / "checkpoints" / "mine").card.labels == ["0", "1", "2"]
+    launcher.stop(other)
+
+
+def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home):
+    run = launcher.start(config(tiny_base, home, epochs=12))
+    wait_for(run.has_state)
+    pid = run.record().process["pid"]
+    assert psutil.Process(pid).nice() == 10
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: run.state() == "interrupted", seconds=5)
+    assert not (home / "checkpoints" / "mine").exists()
+    with pytest.raises(CheckpointError, match="kept for the run “mine”"):
+        launcher.create(config(tiny_base, home))
+    launcher.resume(run)
+    list(launcher.follow(run))
+    assert run.state() == "finished"
+    assert list(run.record().steps) == list(range(1, run.record().started["steps"] + 1))
+
+
+def test_what_cannot_be_done_is_refused(tiny_base, home):
+    with pytest.raises(DataError, match="no file"):
+        launcher.start(config(tiny_base, home, data=str(home / "gone.csv")))
+    (home / "checkpoints" / "taken").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="already"):
+        launcher.start(config(tiny_base, home, "taken"))
+    assert runs.list_runs() == []
+    run = launcher.create(config(tiny_base, home))
+    with pytest.raises(RunError, match="cannot be resumed"):
+        launcher.resume(run)
+    with pytest.raises(RunError, match="Stop it first"):
+        launcher.delete(run)
+    launcher.stop(run)
+    with pytest.raises(RunError, match="has saved nothing"):
+        launcher.resume(run, finish=True)
+    launcher.delete(run)
+    assert runs.list_runs() == []
+    # The name is free again.
+    assert launcher.create(config(tiny_base, home)) == run
+
+
+def test_the_run_of_a_deleted_checkpoint_does_not_stand_in_the_way_of_its_name(tiny_base, home):
+    first = launcher.create(config(tiny_base, home, "same"))
+    first.write("finished", checkpoint="x", epoch=1, seconds=1.0)
+    second = launcher.create(config(tiny_base, home, "same"))
+    assert (second.name, second.checkpoint_name) == ("same-2", "same")
+
+
+def same_weights(one, other):
+    states = [checkpoint.load(folder).model.state_dict() for folder in (one, other)]
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def be_the_process(home: str, name: str) -> None:
+    """What `python -m kochat train --run NAME` does, in a process that has torch already."""
+    os.environ["KOCHAT_HOME"] = home
+    torch.set_num_threads(1)
+    from kochat import worker
+
+    launcher.mark_launched(runs.find(name), os.getpid())
+    worker.execute(runs.find(name))
+
+
+@pytest.fixture
+def processes():
+    """Starts processes that need not import torch anew: twenty of them are done in seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kochat.training", "tests.test_launcher"])
+    return context
+
+
+def test_killed_at_twenty_random_moments_and_resumed_the_weights_are_the_same(tiny_base, home, processes):
+    def process(run):
+        one = processes.Process(target=be_the_process, args=(str(home), run.name))
+        one.start()
+        return one
+
+    def make(name):
+        # Saved again and again, so that many a kill comes in the middle of saving.
+        return launcher.create(config(tiny_base, home, name, epochs=3, save_minutes=0.001, sample_questions=()))
+
+    whole = make("whole")
+    process(whole).join()
+    begin = time.monotonic()
+    process(make("timed")).join()
+    a_run = time.monotonic() - begin
+    chance, broken_off = random.Random(0), 0
+    for number in range(20):
+        run = make(f"killed-{number}")
+        one = process(run)
+        time.sleep(chance.uniform(0.1, 0.9) * a_run)
+        one.kill()
+        one.join()
+        broken_off += run.state() != "finished"
+        for name, path in checkpoint.list_checkpoints(for_chat=False).items():
+            assert checkpoint.load(path).card.weights_sha256, name
+        if run.state() != "finished":
+            launcher_resume_here(run)
+            process(run).join()
+        assert run.state() == "finished"
+        assert same_weights(home / "checkpoints" / run.name, home / "checkpoints" / "whole")
+    assert broken_off >= 10
+
+
+def launcher_resume_here(run):
+    """Queue the run without starting the usual process."""
+    assert run.is_resumable()
+    run.write("queued", at=time.time(), pairs=60, finish=False)
+
+
+def test_files_are_written_whole(tmp_path):
+    write_whole(tmp_path / "a.json", "{}")
+    assert [path.name for path in Path(tmp_path).iterdir() if path.is_file()] == ["a.json"]

@@ -1,0 +1,137 @@
+"""Keeping checkpoints: renamed, deleted, out as a zip and in again; what must not come in."""
+
+import json
+import stat
+import zipfile
+
+import pytest
+import torch
+
+from kochat import checkpoint, launcher, shelf
+from kochat.cards import Card
+from kochat.config import TrainingConfig
+from kochat.errors import CheckpointError
+
+
+@pytest.fixture
+def own(home, model, tokenizer):
+    """A checkpoint of one's own, called mine."""
+    return checkpoint.save(home / "checkpoints" / "mine", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+
+
+def names():
+    return [name for name in checkpoint.list_checkpoints(for_chat=False) if name != "kochat-mini"]
+
+
+def test_a_renamed_checkpoint_says_its_new_name_and_talks(own, home):
+    assert shelf.rename("mine", "우리-봇") == home / "checkpoints" / "우리-봇"
+    assert names() == ["우리-봇"]
+    assert "# 우리-봇" in (home / "checkpoints" / "우리-봇" / "README.md").read_text("utf-8")
+    assert checkpoint.load(home / "checkpoints" / "우리-봇").card.labels == ["0", "1"]
+    for taken in ("kochat-mini", "우리-봇", "../x"):
+        with pytest.raises(CheckpointError):
+            shelf.rename("우리-봇", taken)
+
+
+def test_a_deleted_checkpoint_is_gone(own, home):
+    shelf.delete("mine")
+    assert names() == []
+    assert list((home / "checkpoints").iterdir()) == []
+
+
+def test_the_shipped_one_and_one_that_a_run_works_with_stay(own, home):
+    launcher.create(TrainingConfig(data="emotions", base=str(own), output=str(home / "checkpoints" / "next")))
+    for change in (shelf.delete, lambda name: shelf.rename(name, "other")):
+        with pytest.raises(CheckpointError, match="comes with kochat"):
+            change("kochat-mini")
+        with pytest.raises(CheckpointError, match="in use by the run “next”"):
+            change("mine")
+        with pytest.raises(CheckpointError, match="no checkpoint"):
+            change("nothing")
+    assert names() == ["mine"]
+
+
+def test_out_as_a_zip_and_in_again_it_is_the_same(own, tmp_path):
+    packed = shelf.pack("mine", tmp_path)
+    before = checkpoint.load(own)
+    with pytest.raises(CheckpointError, match="already"):
+        shelf.unpack(packed)
+    shelf.delete("mine")
+    after = checkpoint.load(shelf.unpack(packed))
+    assert names() == ["mine"]
+    assert after.card == before.card
+    assert torch.equal(after.model.transformer.wte.weight, before.model.transformer.wte.weight)
+
+
+def test_files_without_a_folder_take_the_name_of_the_zip(own, tmp_path):
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+        for file in own.iterdir():
+            archive.write(file, file.name)
+    assert shelf.unpack(tmp_path / "flat.zip").name == "flat"
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new/pytorch_model.bin", "new/model.py", "../evil.json", "/etc/evil.json", "new/../../evil.json", "a/b/c.json",
+        "new\\..\\evil.json", "new/.hidden.json", link("new/config-link.json"),
+    ],
+)  # fmt: skip
+def test_what_does_not_belong_into_a_checkpoint_is_refused(own, home, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for file in own.iterdir():
+            archive.write(file, f"new/{file.name}")
+        archive.writestr(name, "{}")
+    with pytest.raises(CheckpointError, match=r"does not belong|could not be read as the zip"):
+        shelf.unpack(tmp_path / "x.zip")
+    assert names() == ["mine"]
+    assert not list(tmp_path.glob("**/evil.json"))
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["mine"]
+
+
+def packed_as(own, path, change):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in own.iterdir():
+            change(archive, file)
+    return path
+
+
+def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, monkeypatch):
+    def refused(path, sentence):
+        with pytest.raises(CheckpointError, match=sentence):
+            shelf.unpack(path)
+        assert [path.name for path in (home / "checkpoints").iterdir()] == ["mine"]
+
+    (tmp_path / "no.zip").write_bytes(b"PK no zip")
+    refused(tmp_path / "no.zip", "could not be read as the zip")
+
+    def without_weights(archive, file):
+        if file.suffix != ".safetensors":
+            archive.write(file, f"new/{file.name}")
+
+    refused(packed_as(own, tmp_path / "less.zip", without_weights), "less.zip is incomplete: model.safetensors")
+
+    def torn(archive, file):
+        data = file.read_bytes()
+        archive.writestr(f"new/{file.name}", data[: len(data) // 2] if file.suffix == ".safetensors" else data)
+
+    refused(packed_as(own, tmp_path / "torn.zip", torn), "torn.zip is damaged")
+
+    def untrained(archive, file):
+        card = {**json.loads((own / "kochat.json").read_text("utf-8")), "labels": []}
+        archive.writestr(f"new/{file.name}", json.dumps(card) if file.name == "kochat.json" else file.read_bytes())
+
+    refused(packed_as(own, tmp_path / "base.zip", untrained), "was not trained to answer")
+    whole = shelf.pack("mine", tmp_path)
+    monkeypatch.setattr(shelf, "MOST_BYTES", 1000)
+    refused(whole, "already|could not be read as the zip")
+    whole.rename(tmp_path / "big.zip")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    refused(tmp_path / "empty.zip", "could not be read as the zip")

@@ -1,0 +1,156 @@
+"""Saved states: a training that goes on from one gives what it would have given without the pause."""
+
+import errno
+import itertools
+
+import pytest
+import torch
+
+from kochat import checkpoint, state
+from kochat.config import TrainingConfig
+from kochat.errors import CheckpointError, RunError
+from kochat.events import Epoch, Finished, Saved, Started, Step, Stopped
+from kochat.training import fine_tune, finish_early
+
+
+def config(base, tmp_path, name="trained", **settings):
+    settings = {"data": "emotions", "rows": 60, "validation_share": 0.2, "epochs": 3, **settings}
+    # With dropout the losses depend on the random numbers too.
+    return TrainingConfig(base=str(base), output=str(tmp_path / name), dropout=0.2, **settings)
+
+
+def after(most):
+    """A should_stop that says so when it is asked once more than `most` times."""
+    asked = itertools.count()
+    return lambda: next(asked) >= most
+
+
+def curve(events):
+    steps = {e.step: e.loss for e in events if isinstance(e, Step)}
+    epochs = {e.epoch: (e.loss, e.validation_loss, e.perplexity) for e in events if isinstance(e, Epoch)}
+    return steps, epochs
+
+
+def weights(folder):
+    return checkpoint.load(folder).model.state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stopped_at_any_step_and_resumed_it_is_bit_for_bit_the_same_training(tiny_base, tmp_path, optimizer, precision):
+    settings = {"optimizer": optimizer, "precision": precision, "keep": "best", "question_dropout": 0.1}
+    whole = list(fine_tune(config(tiny_base, tmp_path, "whole", **settings)))
+    made = config(tiny_base, tmp_path, "resumed", **settings)
+    together, at = [], []
+    for most in (1, 3, 4, 8, 10**6):  # stops in the first epoch, at its end, later, and not any more
+        for event in fine_tune(made, after(most), tmp_path / "state"):
+            together.append(event)
+            if isinstance(event, Started):
+                at.append(event.at_step)
+    assert at[0] == 0
+    assert at == sorted(set(at))
+    assert curve(together) == curve(whole)
+    assert same(weights(tmp_path / "resumed"), weights(tmp_path / "whole"))
+    resumed, uninterrupted = (checkpoint.read_card(tmp_path / name).metrics for name in ("resumed", "whole"))
+    assert {**resumed, "seconds": 0} == {**uninterrupted, "seconds": 0}
+
+
+def test_the_state_is_saved_at_each_epoch_and_when_stopped_and_only_the_newest_stays(tiny_base, tmp_path):
+    made, folder = config(tiny_base, tmp_path), tmp_path / "state"
+    events = list(fine_tune(made, after(11), folder))
+    kinds = [type(e) for e in events if not isinstance(e, Step)]
+    assert kinds == [Started, Epoch, Saved, Saved, Stopped]
+    assert len(list(folder.iterdir())) == 1
+    # Between two epochs it is saved after so many minutes.
+    often = config(tiny_base, tmp_path, "often", save_minutes=1e-9, epochs=1)
+    kinds = [type(e) for e in fine_tune(often, state=tmp_path / "state-2")]
+    assert kinds[:5] == [Started, Step, Saved, Step, Saved]
+
+
+def test_a_stopped_training_becomes_a_checkpoint_of_what_it_learned(tiny_base, tmp_path):
+    made = config(tiny_base, tmp_path)
+    events = list(fine_tune(made, after(2), tmp_path / "state"))
+    assert isinstance(events[-1], Stopped)
+    finished = finish_early(made, tmp_path / "state")
+    assert finished == Finished(str(tmp_path / "trained"), None, finished.seconds)
+    assert checkpoint.load(tmp_path / "trained").card.metrics["steps"] == 2
+    assert not same(weights(tmp_path / "trained"), checkpoint.load(tiny_base, as_base=True).model.state_dict())
+
+
+def test_the_best_epoch_is_kept_also_when_a_later_one_is_worse(tiny_base, tmp_path):
+    # So fast that it has all by heart soon, and only gets worse on what it has not seen.
+    settings = {"epochs": 12, "learning_rate": 3e-2, "schedule": "constant"}
+    made = config(tiny_base, tmp_path, "best", keep="best", **settings)
+    events = list(fine_tune(made))
+    losses = {e.epoch: e.validation_loss for e in events if isinstance(e, Epoch)}
+    best = min(losses, key=losses.get)
+    assert 1 < best < 12
+    assert events[-1].epoch == best
+    metrics = checkpoint.read_card(tmp_path / "best").metrics
+    assert (metrics["epoch"], metrics["best_epoch"]) == (best, best)
+    # The same training, ended with that epoch's weights: patience keeps the same ones.
+    patient = list(fine_tune(config(tiny_base, tmp_path, "patient", keep="best", patience=2, **settings)))
+    assert max(e.epoch for e in patient if isinstance(e, Epoch)) == best + 2
+    assert same(weights(tmp_path / "patient"), weights(tmp_path / "best"))
+    # Asked otherwise it keeps the last one; so it does where a handful of questions would choose.
+    for keep in ("last", "auto"):
+        last = list(fine_tune(config(tiny_base, tmp_path, keep, keep=keep, **settings)))
+        assert last[-1].epoch == 12
+        assert last[0].keep == "last"
+    assert same(weights(tmp_path / "last"), weights(tmp_path / "auto"))
+    assert not same(weights(tmp_path / "last"), weights(tmp_path / "best"))
+
+
+def test_with_enough_questions_the_best_epoch_is_kept_unless_asked_otherwise(tiny_base, tmp_path):
+    made = config(tiny_base, tmp_path, rows=None, validation_share=0.5)
+    assert next(fine_tune(made)).keep == "best"
+
+
+def test_a_checkpoint_that_was_written_just_before_the_end_is_not_written_twice(tiny_base, tmp_path):
+    made, folder = config(tiny_base, tmp_path), tmp_path / "state"
+    list(fine_tune(made, state=folder))
+    written = (tmp_path / "trained" / "kochat.json").stat().st_mtime_ns
+    events = list(fine_tune(made, state=folder))  # killed before it could say that it was done
+    assert [type(event) for event in events] == [Started, Finished]
+    assert (tmp_path / "trained" / "kochat.json").stat().st_mtime_ns == written
+    # Somebody else's checkpoint of that name is not taken for it.
+    other = checkpoint.read_card(tmp_path / "trained")
+    assert other.metrics["history"]
+    checkpoint.record(tmp_path / "trained", {"history": []})
+    with pytest.raises(CheckpointError, match="already"):
+        list(fine_tune(made, state=folder))
+
+
+def test_changed_data_are_refused(tiny_base, tmp_path, sample):
+    table = tmp_path / "mine.csv"
+    sample[:60].to_csv(table, index=False)
+    made = config(tiny_base, tmp_path, data=str(table), rows=None)
+    list(fine_tune(made, after(2), tmp_path / "state"))
+    sample[:57].to_csv(table, index=False)
+    with pytest.raises(RunError, match="have changed"):
+        next(fine_tune(made, state=tmp_path / "state"))
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_last_good_state(tiny_base, tmp_path, monkeypatch):
+    made, folder = config(tiny_base, tmp_path), tmp_path / "state"
+    whole = list(fine_tune(config(tiny_base, tmp_path, "whole")))
+    running = fine_tune(made, state=folder)
+    events = list(itertools.takewhile(lambda event: not isinstance(event, Saved), running))
+    good = state.newest(folder)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accelerate.accelerator.save_accelerator_state", full)
+        with pytest.raises(CheckpointError, match="The disk is full"):
+            events += running
+    assert [path.name for path in folder.iterdir()] == [good.name]
+    # With room again it goes on.
+    events += fine_tune(made, state=folder)
+    assert curve(events) == curve(whole)
+    assert same(weights(tmp_path / "trained"), weights(tmp_path / "whole"))
