@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from . import checkpoint
+from .decoder import Decoder, suits_int8
+from .drafts import Drafts
 from .errors import ReplyError
-from .generation import generate, greedy_steps, text_pieces
+from .generation import Asked, Engine, text_of, text_pieces
 from .labels import AUTO
-from .model import log_likelihoods, next_token_probabilities
 from .prompt import IGNORE, Prompt
 
 LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with max_length
@@ -54,6 +54,9 @@ class Chatbot:
         self.prompt = Prompt(self.tokenizer, min(loaded.card.max_length, positions), loaded.card.strip_punctuation)
         # Likelihoods are of whole answers, however short the examples were cut in training.
         self._uncut = replace(self.prompt, max_length=positions)
+        self._exact = Decoder(self.model)
+        quick = Decoder(self.model, int8=True) if suits_int8(self.model) else self._exact
+        self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.answers))
 
     def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:
         """The greedy reply. Raises ReplyError for an empty question or an unknown label."""
@@ -62,9 +65,8 @@ class Chatbot:
     def stream(self, question: str, label: str = AUTO, strength: float | None = None) -> Iterator[str]:
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
         question = self._checked(question)
-        options = self._decoding([(question, self._resolved(question, label))], strength)
-        steps = greedy_steps(self.model, **options, **self._ids())
-        return text_pieces(self.tokenizer, (tokens[0] for tokens in steps))
+        asked = self._asked(question, self._resolved(question, label), strength)
+        return text_pieces(self.tokenizer, self._engine.stream(asked))
 
     def replies(self, asked: Sequence[tuple[str, str]], strength: float | None = None) -> list[str]:
         """Replies to several (question, label), decoded together."""
@@ -74,7 +76,8 @@ class Chatbot:
         known = [
             (q, max(read[q], key=read[q].get) if label == AUTO else self._resolved(q, label)) for q, label in asked
         ]
-        return generate(self.model, self.tokenizer, **self._decoding(known, strength))
+        replies = self._engine.replies([self._asked(*one, strength) for one in known])
+        return [text_of(self.tokenizer, tokens) for tokens in replies]
 
     def predict_label(self, question: str) -> dict[str, float]:
         """The probability of each label, given the question alone."""
@@ -83,7 +86,7 @@ class Chatbot:
     def predict_labels(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """`predict_label` for several questions at once."""
         choices = [self.prompt.encode_label_choice(q, label) for q in questions for label in self.labels]
-        scores = log_likelihoods(self.model, choices, self.tokenizer.pad_token_id)
+        scores = self._engine.decoder.log_likelihoods(choices)
         n = len(self.labels)
         rows = torch.tensor(scores, dtype=torch.float64).reshape(len(questions), n).softmax(-1).tolist()
         return [dict(zip(self.labels, row, strict=True)) for row in rows]
@@ -96,7 +99,7 @@ class Chatbot:
         """`score` for several (question, answer, label) at once."""
         examples = [self._uncut.encode_example(*row) for row in rows]
         counted = [(e.input_ids, len(e.labels) - e.labels.count(IGNORE)) for e in examples]
-        return log_likelihoods(self.model, counted, self.tokenizer.pad_token_id)
+        return self._exact.log_likelihoods(counted)
 
     def explain(self, question: str, label: str = AUTO, runners_up: int = 5) -> list[ExplainedStep]:
         """The steps of the greedy reply, its </s> included, as the checkpoint decodes without strength.
@@ -104,9 +107,8 @@ class Chatbot:
         A reply that is cut at its longest has no </s>.
         """
         prompt = self.prompt.encode_prompt(self._checked(question), self._resolved(question, label))
-        steps = greedy_steps(self.model, [prompt], **self._ids())
-        reply, end = [tokens[0] for tokens in steps], self.tokenizer.eos_token_id
-        rows = next_token_probabilities(self.model, prompt, [*reply, end])
+        [reply], end = self._engine.replies([Asked(prompt)]), self.tokenizer.eos_token_id
+        rows = self._exact.probabilities(prompt, [*reply, end])
         if rows[-1].argmax() == end:
             reply.append(end)
         explained = []
@@ -131,16 +133,13 @@ class Chatbot:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
         return label
 
-    def _ids(self) -> dict[str, int]:
-        return {"eos_id": self.tokenizer.eos_token_id, "pad_id": self.tokenizer.pad_token_id}
-
-    def _decoding(self, asked: Sequence[tuple[str, str]], strength: float | None) -> dict[str, Any]:
+    def _asked(self, question: str, label: str, strength: float | None) -> Asked:
         strength = self.card.strength if strength is None else strength
-        prompts = [self.prompt.encode_prompt(question, label) for question, label in asked]
-        if strength <= 0:
-            return {"prompts": prompts}
-        unlabelled = [self.prompt.encode_prompt(question, None) for question, _ in asked]
-        return {"prompts": prompts, "unlabelled": unlabelled, "strength": strength}
+        unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
+        return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
+
+    def _drafts(self, answers: Sequence[str]) -> Drafts:
+        return Drafts([*self.prompt.text_ids(answer), self.tokenizer.eos_token_id] for answer in answers)
 
     def _token_text(self, token: int) -> str:
         return self.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import lzma
 import os
 import re
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints need
     from .tokenizer import Tokenizer
 
 CARD_FILE = "kochat.json"
+ANSWERS_FILE = "answers.json.xz"
+MOST_ANSWER_BYTES = 2**28  # a small file may unpack to more than the memory holds
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
 LONGEST_NAME = 60
 WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
@@ -41,6 +44,7 @@ class Checkpoint:
     model: Model
     tokenizer: Tokenizer
     card: Card
+    answers: dict[str, int] = field(default_factory=dict)  # it was trained on, and how often each
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
@@ -70,7 +74,25 @@ def _load(folder: Path, name: str, card: Card) -> Checkpoint:
     from .tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
-    return Checkpoint(name, load_model(folder, tokenizer), tokenizer, card)
+    return Checkpoint(name, load_model(folder, tokenizer), tokenizer, card, _read_answers(folder, name))
+
+
+def _read_answers(folder: Path, name: str) -> dict[str, int]:
+    if not (folder / ANSWERS_FILE).is_file():
+        return {}
+    try:
+        with lzma.open(folder / ANSWERS_FILE) as file:
+            answers = json.loads(file.read(MOST_ANSWER_BYTES))
+        if all(isinstance(count, int) for count in answers.values()):
+            return answers
+    except (OSError, EOFError, ValueError, AttributeError, lzma.LZMAError) as error:
+        raise CheckpointError("damaged_checkpoint", name=name) from error
+    raise CheckpointError("damaged_checkpoint", name=name)
+
+
+def _write_answers(folder: Path, answers: dict[str, int]) -> None:
+    with lzma.open(folder / ANSWERS_FILE, "wt", encoding="utf-8") as file:
+        json.dump(answers, file, ensure_ascii=False)
 
 
 def read_card(folder: Path, needed: bool = True) -> Card | None:
@@ -167,16 +189,25 @@ def _complete(parent: Path, for_chat: bool) -> list[Path]:
     return paths
 
 
-def save(output: str | os.PathLike, model: Model, tokenizer: Tokenizer, card: Card, dtype: str = "float32") -> Path:
+def save(
+    output: str | os.PathLike,
+    model: Model,
+    tokenizer: Tokenizer,
+    card: Card,
+    dtype: str = "float32",
+    answers: dict[str, int] | None = None,
+) -> Path:
     """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
 
-    `dtype` is that of the saved weights. Raises CheckpointError when the name is taken or the disk is
-    full; nothing half-written stays.
+    `dtype` is that of the saved weights, `answers` what it was trained to say and how often. Raises
+    CheckpointError when the name is taken or the disk is full; nothing half-written stays.
     """
     output = Path(output)
     check_free(output)
     with whole_folder(output) as part:
         _write(part, output.name, model, tokenizer, card, dtype)
+        if answers:
+            _write_answers(part, answers)
     return output
 
 

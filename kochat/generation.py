@@ -1,87 +1,186 @@
-"""Greedy decoding with a key-value cache, batched, one step at a time; and texts out of ids.
+"""Greedy decoding, the replies of all callers together, one pass at a time; and texts out of ids.
 
-Knows a model, token ids and a tokenizer; not what a question or a label is.
+Knows a decoder, token ids and a tokenizer; not what a question or a label is.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+
+from .decoder import Decoder
+from .drafts import LONGEST, Drafts
 
 MAX_REPLY_TOKENS = 128
 # With a strength above 0 only tokens at least so likely, relative to the likeliest one, may be chosen.
 PLAUSIBLE = 0.1
+# More rows in one pass make everybody wait; who comes then waits for a place.
+MOST_ROWS = 64
+# Drafts are for the time in which the processor waits for memory; so many tokens keep it busy.
+TOKENS_OF_A_PASS = 128
 
 
-@torch.inference_mode()
-def greedy_steps(
-    model: GPT2LMHeadModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    eos_id: int,
-    pad_id: int,
-    max_tokens: int = MAX_REPLY_TOKENS,
-    unlabelled: Sequence[Sequence[int]] | None = None,
-    strength: float = 0.0,
-) -> Iterator[list[int | None]]:
-    """The next token of every prompt, step by step; None for those that have ended.
+@dataclass
+class Asked:
+    """What is to be continued: a prompt, and the same without its label where that is strengthened.
 
-    A prompt ends with `eos_id` (which is not yielded), after `max_tokens`, or where the model has no
-    position left for it. With `unlabelled`, the same prompts without their label, the label is
-    strengthened: log p(token | label) + strength * (log p(token | label) - log p(token | no label)).
+    log p(token | label) + strength * (log p(token | label) - log p(token | no label)) then decides, among
+    the tokens that are plausible under the label.
     """
-    rows = [list(prompt) for prompt in prompts]
-    strong = strength > 0 and unlabelled is not None
-    if strong:
-        rows += [list(prompt) for prompt in unlabelled]
-    longest, positions_in_all = max(map(len, rows)), model.config.n_positions
-    # As many tokens for each as it would get alone, however long the others are.
-    room = [positions_in_all - max(map(len, rows[i :: len(prompts)])) for i in range(len(prompts))]
-    device = model.device
-    ids = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    alive = [True] * len(prompts)
-    for step in range(min(max_tokens, max(room))):
-        hidden = model.transformer(
-            ids, past_key_values=cache, attention_mask=mask, position_ids=positions, use_cache=True
-        ).last_hidden_state
-        logits = model.lm_head(hidden[:, -1]).float()
-        chosen = (_strengthen(logits, strength) if strong else logits).argmax(-1)
-        tokens = chosen.tolist()
-        alive = [was and step < left and t != eos_id for was, left, t in zip(alive, room, tokens, strict=True)]
-        if not any(alive):
-            return
-        yield [token if is_alive else None for token, is_alive in zip(tokens, alive, strict=True)]
-        ids = (chosen.repeat(2) if strong else chosen)[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        positions = (positions[:, -1:] + 1).clamp(max=positions_in_all - 1)
+
+    prompt: Sequence[int]
+    unlabelled: Sequence[int] | None = None
+    strength: float = 0.0
+
+    def rows(self) -> list[list[int]]:
+        """The one or two sequences that the model reads for it."""
+        strong = self.unlabelled is not None and self.strength > 0
+        return [list(self.prompt), list(self.unlabelled)] if strong else [list(self.prompt)]
 
 
-def _strengthen(logits: torch.Tensor, strength: float) -> torch.Tensor:
-    labelled, unlabelled = logits.log_softmax(-1).chunk(2)
+@dataclass(eq=False)
+class _Reply:
+    """A reply on its way."""
+
+    strength: float
+    limit: int  # tokens
+    new: list[list[int]]  # what each of its rows reads next, before the draft
+    draft: list[int] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+    ready: deque[int] = field(default_factory=deque)
+    over: bool = False
+    error: Exception | None = None
+
+    def take(self, chosen: list[int], eos_id: int) -> int:
+        """Accept what the model chose after each token of the draft; how many of these were right."""
+        right = 0
+        for token in chosen:
+            if token == eos_id:
+                self.over = True
+                break
+            self.said.append(token)
+            self.ready.append(token)
+            self.over = len(self.said) >= self.limit
+            if self.over or right == len(self.draft) or self.draft[right] != token:
+                break
+            right += 1
+        self.new = [[token]] * len(self.new)
+        return right
+
+
+class Engine:
+    """Decodes the replies of all callers together.
+
+    There is no thread of its own: whoever waits for a token runs the next pass, for everybody. So a new
+    reply joins at the next pass, one whose caller has gone leaves at the next, and nobody waits behind a
+    long one. Safe to use from several threads.
+    """
+
+    def __init__(self, decoder: Decoder, eos_id: int, drafts: Drafts | None = None):
+        self.decoder, self.eos_id, self.drafts = decoder, eos_id, drafts or Drafts()
+        self._passing = threading.Lock()
+        self._joining: deque[_Reply] = deque()
+        self._rows: list[tuple[_Reply, int]] = []  # of each row of the decoder: whose, and which of that one's
+
+    def stream(self, asked: Asked, max_tokens: int = MAX_REPLY_TOKENS) -> Iterator[int]:
+        """The tokens of one reply as they come.
+
+        It ends with `eos_id` (which is not yielded), after `max_tokens`, or where the model has no
+        position left for it.
+        """
+        reply = self._join(asked, max_tokens)
+        try:
+            while True:
+                while reply.ready:
+                    yield reply.ready.popleft()
+                if reply.over:
+                    break
+                with self._passing:
+                    if not reply.ready and not reply.over:
+                        self._pass()
+            if reply.error:
+                raise reply.error
+        finally:
+            reply.over = True
+
+    def replies(self, asked: Sequence[Asked], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
+        """All tokens of several replies, decoded together."""
+        streams = [self._join(one, max_tokens) for one in asked]
+        for reply in streams:
+            while not reply.over:
+                with self._passing:
+                    if not reply.over:
+                        self._pass()
+            if reply.error:
+                raise reply.error
+        return [reply.said for reply in streams]
+
+    def _join(self, asked: Asked, max_tokens: int) -> _Reply:
+        rows = asked.rows()
+        reply = _Reply(asked.strength, min(max_tokens, self.decoder.positions - max(map(len, rows))), rows)
+        if reply.limit < 1:
+            reply.over = True
+        else:
+            self._joining.append(reply)
+        return reply
+
+    def _pass(self) -> None:
+        try:
+            self._make_way()
+            self._admit()
+            if self._rows:
+                self._decode()
+        except Exception as error:
+            for reply, _ in self._rows:
+                reply.error, reply.over = error, True
+            self._rows, self.decoder.lengths = [], []
+
+    def _make_way(self) -> None:
+        """Take out the rows of those that are over; the decoder moves its last row to their place."""
+        for row in reversed(range(len(self._rows))):
+            if self._rows[row][0].over:
+                self.decoder.remove(row)
+                self._rows[row] = self._rows[-1]
+                self._rows.pop()
+
+    def _admit(self) -> None:
+        while self._joining and len(self._rows) + len(self._joining[0].new) <= MOST_ROWS:
+            reply = self._joining.popleft()
+            for which in range(len(reply.new)):
+                self.decoder.add()
+                self._rows.append((reply, which))
+
+    @torch.inference_mode()
+    def _decode(self) -> None:
+        new = [reply.new[which] + reply.draft for reply, which in self._rows]
+        wanted = [len(reply.draft) + 1 for reply, _ in self._rows]
+        logits = self.decoder.extend(new, wanted)
+        best = logits.argmax(-1).split(wanted)
+        of_row = dict(zip(self._rows, zip(logits.split(wanted), best, strict=True), strict=True))
+        right: dict[_Reply, int] = {}
+        for reply in dict.fromkeys(reply for reply, _ in self._rows):
+            scores, chosen = of_row[reply, 0]
+            if len(reply.new) == 2:
+                chosen = _strengthen(scores, of_row[reply, 1][0], reply.strength).argmax(-1)
+            right[reply] = reply.take(chosen.tolist(), self.eos_id)
+        for row, (reply, _) in enumerate(self._rows):
+            self.decoder.lengths[row] -= len(reply.draft) - right[reply]
+        most = (TOKENS_OF_A_PASS - len(self._rows)) // len(self._rows)
+        for reply in right:
+            reply.draft = self.drafts.after(reply.said, min(LONGEST, most, reply.limit - len(reply.said) - 1))
+
+
+def _strengthen(labelled: torch.Tensor, unlabelled: torch.Tensor, strength: float) -> torch.Tensor:
+    labelled, unlabelled = labelled.log_softmax(-1), unlabelled.log_softmax(-1)
     scores = labelled + strength * (labelled - unlabelled)
     likely = labelled >= labelled.max(-1, keepdim=True).values + math.log(PLAUSIBLE)
     return scores.masked_fill(~likely, -math.inf)
-
-
-def generate(
-    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[int]], **options
-) -> list[str]:
-    """Whole replies to `prompts`, decoded together; `options` as in `greedy_steps`."""
-    if not prompts:
-        return []
-    replies: list[list[int]] = [[] for _ in prompts]
-    steps = greedy_steps(model, prompts, eos_id=tokenizer.eos_token_id, pad_id=tokenizer.pad_token_id, **options)
-    for tokens in steps:
-        for reply, token in zip(replies, tokens, strict=True):
-            if token is not None:
-                reply.append(token)
-    return ["".join(text_pieces(tokenizer, reply)) for reply in replies]
 
 
 def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> Iterator[str]:
@@ -105,3 +204,8 @@ def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> It
             shown = certain
             if piece:
                 yield piece
+
+
+def text_of(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> str:
+    """The whole text of a reply."""
+    return "".join(text_pieces(tokenizer, tokens))

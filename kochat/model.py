@@ -7,7 +7,6 @@ of files and network come out as CheckpointError or HubError.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,43 +72,6 @@ def loss(model: nn.Module, batch: Batch, label_loss: float = 0.0, question_loss:
     tokens = is_answer.sum()
     objective = (losses * weights[learned]).sum() / tokens.clamp(min=1)
     return Loss(objective, losses.detach()[is_answer[learned]].sum(), tokens)
-
-
-SCORED_AT_ONCE = 64  # sequences
-
-
-@torch.inference_mode()
-def log_likelihoods(model: nn.Module, counted: Sequence[tuple[list[int], int]], pad_id: int) -> list[float]:
-    """For each (token ids, n): log P(the last n tokens | those before), in nats."""
-    scores = [0.0] * len(counted)
-    by_length = sorted(range(len(counted)), key=lambda i: len(counted[i][0]))
-    for start in range(0, len(by_length), SCORED_AT_ONCE):
-        chosen = by_length[start : start + SCORED_AT_ONCE]
-        rows = [counted[i] for i in chosen]
-        longest = max(len(ids) for ids, _ in rows)
-        ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in rows], device=model.device)
-        length = torch.tensor([[len(ids)] for ids, _ in rows], device=model.device)
-        scored = torch.tensor([[n] for _, n in rows], device=model.device)
-        place = torch.arange(longest, device=model.device)[None]
-        mask = place < length
-        # The token at place i is predicted at place i - 1.
-        predicted = ((place >= length - scored) & mask)[:, 1:]
-        hidden = model.transformer(ids, attention_mask=mask.long()).last_hidden_state[:, :-1]
-        logits = model.lm_head(hidden[predicted]).float()
-        tokens = -functional.cross_entropy(logits, ids[:, 1:][predicted], reduction="none")
-        row_of = predicted.nonzero()[:, 0]
-        sums = torch.zeros(len(rows), dtype=torch.float64, device=model.device).index_add(0, row_of, tokens.double())
-        for i, total in zip(chosen, sums.tolist(), strict=True):
-            scores[i] = total
-    return scores
-
-
-@torch.inference_mode()
-def next_token_probabilities(model: nn.Module, prompt: list[int], reply: list[int]) -> torch.Tensor:
-    """P(token | prompt and the reply so far) at each token of `reply`: shape (len(reply), vocabulary)."""
-    ids = torch.tensor([prompt + reply[:-1]], device=model.device)
-    hidden = model.transformer(ids).last_hidden_state[0, len(prompt) - 1 :]
-    return model.lm_head(hidden).float().softmax(-1)
 
 
 class LossModule(nn.Module):

@@ -26,7 +26,7 @@ PIECE = 2**20
 # Weights come as safetensors alone: other forms can carry code.
 # And what a broken zip, a locked one, or a config with nonsense in it raises:
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError)
-KINDS = (".safetensors", ".json", ".jinja", ".md", ".txt")
+KINDS = (".safetensors", ".json", ".jinja", ".md", ".txt", ".xz")
 
 
 def rename(name: str, new_name: str) -> Path:

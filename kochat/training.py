@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from . import state as state_files
 from .batches import pad
 from .cards import Card, source_name
 from .config import TrainingConfig, command
+from .decoder import Decoder
 from .errors import SettingsError
 from .events import Epoch, Event, Finished, Saved, Started, Step, Stopped
 from .examples import Examples, Split, read_split
-from .generation import generate
+from .generation import Asked, Engine, text_of
 from .labels import in_order
 from .model import scale_logits
 from .prompt import Example, Prompt
@@ -32,6 +34,7 @@ from .trainer import Trainer, Weights, choose_precision, mean_loss
 CALIBRATION_FACTORS = [f / 100 for f in range(100, 45, -5)]
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
+ANSWERS_KEPT = 20_000  # for drafts; a bot that was taught more seldom says one of the others word for word
 SAMPLE_LABELS = 6  # of more labels only the first are answered under after each epoch
 
 
@@ -77,6 +80,7 @@ class _Training:
         set_seed(config.seed)
         self.model, self.card = base.model, _card(config, base, split)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
+        self.answers = dict(Counter(split.training["A"]).most_common(ANSWERS_KEPT))
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id)
         self.best: Weights | None = None
 
@@ -181,7 +185,8 @@ class _Training:
         if config.calibrate and self.examples.validation:
             self.card.metrics["calibration"] = self._calibrate(trainer)
         if trainer.accelerator.is_main_process and not self._is_written():
-            checkpoint.save(config.output, self.model, self.prompt.tokenizer, self.card, config.save_dtype)
+            tokenizer = self.prompt.tokenizer
+            checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.answers)
         return Finished(config.output, kept, self._seconds())
 
     def _is_written(self) -> bool:
@@ -222,11 +227,13 @@ class _Training:
 
     def _samples(self) -> list[dict]:
         asked = [(q, label) for q in self.config.sample_questions for label in self.card.labels[:SAMPLE_LABELS]]
-        prompts = [self.prompt.encode_prompt(q, label) for q, label in asked]
+        tokenizer = self.prompt.tokenizer
         self.model.eval()
-        replies = generate(self.model, self.prompt.tokenizer, prompts)
+        engine = Engine(Decoder(self.model), tokenizer.eos_token_id)
+        replies = engine.replies([Asked(self.prompt.encode_prompt(*one)) for one in asked])
         return [
-            {"question": q, "label": label, "reply": reply} for (q, label), reply in zip(asked, replies, strict=True)
+            {"question": q, "label": label, "reply": text_of(tokenizer, tokens)}
+            for (q, label), tokens in zip(asked, replies, strict=True)
         ]
 
     def _steps_done(self) -> int:

@@ -1,12 +1,16 @@
 """Greedy decoding against the loop that computes everything again, and texts out of ids."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
 
-from kochat.generation import generate, greedy_steps, text_pieces
+from kochat.decoder import Decoder
+from kochat.drafts import Drafts
+from kochat.generation import Asked, Engine, text_of, text_pieces
 from kochat.model import make_model
 from kochat.prompt import Prompt
 from kochat.tokenizer import load_tokenizer
@@ -37,13 +41,10 @@ def the_notebooks_loop(model, prompt, tokens):
     return ids[len(prompt) :]
 
 
-def decoded(model, prompts, **options):
-    """The rows of greedy_steps, each without the None after its end."""
-    steps = list(greedy_steps(model, prompts, **{"eos_id": NEVER, "pad_id": 0, **options}))
-    rows = [[step[i] for step in steps] for i in range(len(prompts))]
-    for row in rows:
-        assert None not in row[: len(row) - row.count(None)]  # who has ended stays so
-    return [[token for token in row if token is not None] for row in rows]
+def decoded(model, prompts, eos_id=NEVER, unlabelled=None, strength=0.0, **options):
+    """The tokens of the reply to each prompt, decoded together."""
+    asked = [Asked(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)]
+    return Engine(Decoder(model), eos_id).replies(asked, **options)
 
 
 PROMPTS = [[2, 267, 300, 301, 3, 267, 60, 4], [2, 310, 3, 4], [2, 400, 401, 402, 403, 404, 405, 406, 407, 3, 4], [2]]
@@ -55,7 +56,7 @@ def test_the_cache_changes_nothing(tokenizer, seed):
     expected = [the_notebooks_loop(model, prompt, 16) for prompt in PROMPTS]
     assert len(set(expected[0])) > 4  # not one token again and again
     assert [decoded(model, [prompt], max_tokens=16)[0] for prompt in PROMPTS] == expected
-    # Of different lengths in one batch: padded on the left.
+    # Of different lengths in one batch.
     assert decoded(model, PROMPTS, max_tokens=16) == expected
 
 
@@ -67,9 +68,7 @@ def test_each_reply_stops_at_its_own_end(tokenizer):
     assert len(expected[0]) <= 5
     assert len({len(row) for row in expected}) > 1
     assert decoded(model, PROMPTS, max_tokens=16, eos_id=end) == expected
-    # When all have ended, no further step is computed.
-    assert len(list(greedy_steps(model, PROMPTS[:1], eos_id=end, pad_id=0))) == len(expected[0])
-    assert list(greedy_steps(model, PROMPTS[:1], eos_id=endless[0][0], pad_id=0)) == []
+    assert decoded(model, PROMPTS[:1], eos_id=endless[0][0]) == [[]]
 
 
 def test_a_reply_has_at_most_max_tokens_and_ends_with_the_models_positions(tokenizer):
@@ -85,7 +84,7 @@ def test_a_reply_has_at_most_max_tokens_and_ends_with_the_models_positions(token
 
 
 def test_nothing_asked_is_nothing_replied(tokenizer):
-    assert generate(lively(tokenizer, 0), tokenizer, []) == []
+    assert decoded(lively(tokenizer, 0), []) == []
 
 
 def test_strength_moves_the_choice_by_the_label_among_plausible_tokens(tokenizer):
@@ -174,12 +173,93 @@ def test_bytes_that_are_no_character_leave_the_rest_alone(tokenizer):
         assert "".join(text_pieces(tokenizer, [*first, *broken])) == "안녕"
 
 
-def test_generate_gives_the_text_of_each_reply(tokenizer):
-    model = lively(tokenizer, 4)
-    tokens = decoded(model, PROMPTS, eos_id=1, max_tokens=9)
-    expected = ["".join(text_pieces(tokenizer, row)) for row in tokens]
-    assert generate(model, tokenizer, PROMPTS, max_tokens=9) == expected
-    assert len(set(expected)) == len(PROMPTS)
+def test_the_text_of_a_reply_is_its_pieces(tokenizer):
+    tokens = Prompt(tokenizer, 96).text_ids("오늘은 뷁 비가 와요")
+    assert text_of(tokenizer, tokens) == "오늘은 뷁 비가 와요"
+
+
+class Counting(Decoder):
+    """A decoder that notes how many tokens each row reads in each pass."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.passes = []
+
+    def extend(self, new, wanted):
+        self.passes.append(list(map(len, new)))
+        return super().extend(new, wanted)
+
+
+@pytest.mark.parametrize("strength", [0.0, 2.0])
+def test_drafts_change_the_passes_and_never_the_reply(tokenizer, strength):
+    model = lively(tokenizer, 3)
+    asked = [Asked(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
+    plain = Engine(Decoder(model), NEVER).replies(asked, 12)
+    endings = [[*row, 1] for row in plain]
+    wrong = [[*row[:5], 17, 18] for row in plain for _ in range(2)]  # right so far, then not
+    for answers in (endings, wrong, [*endings, *wrong], [[17, 18, 19]]):
+        assert Engine(Decoder(model), NEVER, Drafts(answers)).replies(asked, 12) == plain
+    decoder = Counting(model)
+    reply = list(Engine(decoder, NEVER, Drafts(endings)).stream(asked[0], 12))
+    assert reply == plain[0]
+    assert len(decoder.passes) == 2  # the prompt, then the draft of all that is left
+    # Of a draft that is wrong from its sixth token on, five are taken.
+    decoder = Counting(model)
+    assert list(Engine(decoder, NEVER, Drafts(wrong)).stream(asked[0], 12)) == plain[0]
+    assert len(decoder.passes) == 2 + 7 - 1
+
+
+def test_a_draft_may_hold_the_end(tokenizer):
+    model = lively(tokenizer, 0)
+    [endless] = decoded(model, PROMPTS[:1], max_tokens=16)
+    end = endless[6]
+    reply = endless[: endless.index(end)]
+    decoder = Counting(model)
+    assert Engine(decoder, end, Drafts([[*reply, end]])).replies([Asked(PROMPTS[0])]) == [reply]
+    assert len(decoder.passes) == 2
+
+
+def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
+    model = lively(tokenizer, 1)
+    expected = [the_notebooks_loop(model, prompt, 16) for prompt in PROMPTS]
+    decoder = Counting(model)
+    engine = Engine(decoder, NEVER)
+    first, second, third = (engine.stream(Asked(prompt), 16) for prompt in PROMPTS[:3])
+    told = [next(first) for _ in range(3)]
+    others = [next(second)]
+    assert decoder.passes[3] == [1, len(PROMPTS[1])]  # the second's prompt beside the first's fourth token
+    assert next(first) == expected[0][3]
+    assert len(decoder.passes) == 4  # which was there already
+    first.close()
+    last = list(third)
+    assert decoder.passes[4] == [1, len(PROMPTS[2])]  # the first has left, the second goes on beside the third
+    assert told == expected[0][:3]
+    assert [*others, *second] == expected[1]
+    assert last == expected[2]
+    assert engine.replies([Asked(PROMPTS[3])], 16) == [expected[3]]
+    assert decoder.passes[-1] == [1]
+
+
+def test_many_threads_get_their_own_replies(tokenizer):
+    model = lively(tokenizer, 2)
+    prompts = [[2, 300 + i, 3, 4 + i % 3] for i in range(100)]  # more than decode at once
+    alone = [decoded(model, [prompt], max_tokens=9)[0] for prompt in prompts]
+    engine = Engine(Decoder(model), NEVER)
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda prompt: list(engine.stream(Asked(prompt), 9)), prompts))
+    assert replies == alone
+    assert len({tuple(reply) for reply in alone}) > 50
+
+
+def test_a_failed_pass_ends_all_its_replies_and_the_next_ones_work(tokenizer):
+    model = lively(tokenizer, 0)
+    engine = Engine(Decoder(model), NEVER)
+    first, second = (engine.stream(Asked(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
+    next(first)
+    for stream in (second, first):
+        with pytest.raises(IndexError):
+            list(stream)
+    assert engine.replies([Asked(PROMPTS[0])], 8) == [the_notebooks_loop(model, PROMPTS[0], 8)]
 
 
 def test_the_joined_pieces_of_any_text_are_the_text(tokenizer):

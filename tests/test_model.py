@@ -1,4 +1,4 @@
-"""Models: the loss against Hugging Face's and the notebook's, likelihoods, dropout."""
+"""Models: the loss against Hugging Face's and the notebook's, dropout."""
 
 import math
 
@@ -9,10 +9,8 @@ from torch import nn
 
 from kochat.batches import pad
 from kochat.model import (
-    log_likelihoods,
     loss,
     make_model,
-    next_token_probabilities,
     scale_logits,
     set_dropout,
 )
@@ -147,32 +145,6 @@ def test_label_and_question_tokens_join_the_objective_with_their_weights(model, 
 def test_a_batch_without_answers_has_no_loss(model, batch):
     nothing = {**batch, "labels": torch.full_like(batch["labels"], -100), "parts": torch.zeros_like(batch["parts"])}
     assert [value.item() for value in loss(model, nothing)] == [0, 0, 0]
-
-
-def test_log_likelihoods_are_those_of_a_plain_loop(model, tokenizer):
-    prompt = Prompt(tokenizer, 96)
-    texts = ["안녕", "오늘 날씨는 어때?", "🦜", "배가 고파서 밥을 먹고 싶어"]
-    whole = [prompt.encode_example(text, text[::-1], "0").input_ids for text in texts]
-    counted = [(ids, n) for ids in whole for n in (0, 1, 3, len(ids) - 1)] * 5  # more than are scored at once
-    by_hand = []
-    for ids, n in counted[: len(counted) // 5]:
-        with torch.no_grad():
-            rows = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        by_hand.append(sum(rows[i - 1, ids[i]].item() for i in range(len(ids) - n, len(ids))))
-    assert log_likelihoods(model, counted, tokenizer.pad_token_id) == pytest.approx(by_hand * 5, rel=1e-5)
-    assert log_likelihoods(model, [], tokenizer.pad_token_id) == []
-
-
-def test_next_token_probabilities_are_distributions_that_agree_with_the_likelihood(model, tokenizer):
-    example = Prompt(tokenizer, 96).encode_example("안녕", "좋은 아침이에요", "0")
-    start = example.labels.count(-100)
-    prompt, reply = example.input_ids[:start], example.input_ids[start:]
-    rows = next_token_probabilities(model, prompt, reply)
-    assert rows.shape == (len(reply), len(tokenizer))
-    assert rows.sum(-1).tolist() == pytest.approx([1] * len(reply), abs=1e-5)
-    total = sum(math.log(row[token]) for row, token in zip(rows, reply, strict=True))
-    [likelihood] = log_likelihoods(model, [(example.input_ids, len(reply))], tokenizer.pad_token_id)
-    assert total == pytest.approx(likelihood, rel=1e-5)
 
 
 def test_the_seed_makes_the_model(tokenizer):

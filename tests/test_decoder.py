@@ -1,0 +1,125 @@
+"""The decoder against transformers' own forward pass: rows, their lengths, likelihoods, 8 bits."""
+
+import math
+import random
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from kochat.decoder import Decoder, suits_int8
+from kochat.model import make_model
+from kochat.prompt import Prompt
+
+
+@torch.inference_mode()
+def logits_of(model, ids):
+    return model(torch.tensor([ids])).logits[0]
+
+
+def large(tokenizer, **options):
+    """A model with weights large enough for attention to matter."""
+    model = make_model(tokenizer, layers=3, width=16, heads=2, positions=128, seed=1)
+    for name, value in options.items():
+        setattr(model.config, name, value)
+    model = GPT2LMHeadModel(model.config)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(8).add_(torch.randn_like(weights) * 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"activation_function": "gelu_new"},
+        {"activation_function": "relu", "scale_attn_by_inverse_layer_idx": True},
+        {"scale_attn_weights": False, "n_inner": 24},
+    ],
+)
+def test_rows_that_grow_unevenly_have_the_logits_of_transformers(tokenizer, options):
+    model, rng = large(tokenizer, **options), random.Random(0)
+    decoder = Decoder(model)
+    rows: list[list[int]] = []
+    for turn in range(30):
+        if turn % 3 == 0:
+            decoder.add()
+            rows.append([])
+        if turn % 7 == 6:
+            gone = rng.randrange(len(rows))
+            decoder.remove(gone)
+            rows[gone] = rows[-1]
+            rows.pop()
+        if turn % 5 == 4 and len(rows[0]) > 2:  # take tokens back, as of a wrong draft
+            decoder.lengths[0] -= 2
+            del rows[0][-2:]
+        new = [[rng.randrange(600) for _ in range(rng.choice((1, 2, 4, 9)))] for _ in rows]
+        wanted = [rng.randrange(len(ids) + 1) for ids in new]
+        found = decoder.extend(new, wanted)
+        for row, ids in zip(rows, new, strict=True):
+            row += ids
+        expected = [logits_of(model, row)[len(row) - n :] for row, n in zip(rows, wanted, strict=True)]
+        torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)
+    assert decoder.lengths == [len(row) for row in rows]
+    assert max(decoder.lengths) > 64  # past what the cache had room for at first
+    assert decoder.copy().lengths == []
+
+
+def test_log_likelihoods_are_those_of_a_plain_loop(model, tokenizer):
+    prompt, decoder = Prompt(tokenizer, 96), Decoder(model)
+    texts = ["안녕", "오늘 날씨는 어때?", "🦜", "배가 고파서 밥을 먹고 싶어"]
+    whole = [prompt.encode_example(text, text[::-1], "0").input_ids for text in texts]
+    counted = [(ids, n) for ids in whole for n in (0, 1, 3, len(ids) - 1)] * 5  # more than are scored at once
+    by_hand = []
+    for ids, n in counted[: len(counted) // 5]:
+        rows = logits_of(model, ids).log_softmax(-1)
+        by_hand.append(sum(rows[i - 1, ids[i]].item() for i in range(len(ids) - n, len(ids))))
+    assert decoder.log_likelihoods(counted) == pytest.approx(by_hand * 5, rel=1e-5)
+    assert decoder.log_likelihoods([]) == []
+    assert decoder.lengths == []
+
+
+def test_probabilities_are_distributions_that_agree_with_the_likelihood(model, tokenizer):
+    example = Prompt(tokenizer, 96).encode_example("안녕", "좋은 아침이에요", "0")
+    start = example.labels.count(-100)
+    prompt, reply = example.input_ids[:start], example.input_ids[start:]
+    rows = Decoder(model).probabilities(prompt, reply)
+    assert rows.shape == (len(reply), len(tokenizer))
+    assert rows.sum(-1).tolist() == pytest.approx([1] * len(reply), abs=1e-5)
+    total = sum(math.log(row[token]) for row, token in zip(rows, reply, strict=True))
+    assert [total] == pytest.approx(Decoder(model).log_likelihoods([(example.input_ids, len(reply))]), rel=1e-5)
+
+
+needs_kernels = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="torch has no 8-bit kernels here"
+)
+
+
+@needs_kernels
+def test_8_bits_are_close_and_a_row_is_the_same_whatever_stands_beside_it(tokenizer):
+    torch.manual_seed(0)
+    model = make_model(tokenizer, layers=2, width=64, heads=4, positions=96, seed=1).eval()
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(10)
+    prompts = [[2, *range(300, 300 + n), 4] for n in (3, 9, 5)]
+    alone = []
+    for prompt in prompts:
+        decoder = Decoder(model, int8=True)
+        decoder.add()
+        alone.append(decoder.extend([prompt], [1])[0])
+        exact = logits_of(model, prompt)[-1]
+        assert 0 < (alone[-1] - exact).norm() / exact.norm() < 0.02
+    together = Decoder(model, int8=True)
+    for _ in prompts:
+        together.add()
+    torch.testing.assert_close(together.extend(prompts, [1] * 3), torch.stack(alone), rtol=1e-5, atol=1e-5)
+
+
+@needs_kernels
+def test_8_bits_are_for_large_models(model):
+    assert not suits_int8(model)
+    with torch.device("meta"):
+        kogpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=51200))
+    assert kogpt2.num_parameters() > 120e6
+    assert not suits_int8(kogpt2)  # it is not on the processor
