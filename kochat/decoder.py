@@ -66,8 +66,8 @@ class Decoder:
         """Take a row out; the last one moves to its place."""
         last = len(self.lengths) - 1
         if row != last:
-            used = self.lengths[last]
-            self.cache[:, row, :used] = self.cache[:, last, :used]
+            if used := self.lengths[last]:  # a row that has read nothing has no place in the cache yet
+                self.cache[:, row, :used] = self.cache[:, last, :used]
             self.lengths[row] = used
         self.lengths.pop()
 

@@ -19,7 +19,7 @@ def logits_of(model, ids):
 
 def large(tokenizer, **options):
     """A model with weights large enough for attention to matter."""
-    model = make_model(tokenizer, layers=3, width=16, heads=2, positions=128, seed=1)
+    model = make_model(tokenizer, layers=3, width=16, heads=2, positions=256, seed=1)
     for name, value in options.items():
         setattr(model.config, name, value)
     model = GPT2LMHeadModel(model.config)
@@ -60,7 +60,7 @@ def test_rows_that_grow_unevenly_have_the_logits_of_transformers(tokenizer, opti
         for row, ids in zip(rows, new, strict=True):
             row += ids
         expected = [logits_of(model, row)[len(row) - n :] for row, n in zip(rows, wanted, strict=True)]
-        torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found, torch.cat(expected), rtol=1e-3, atol=1e-3)
     assert decoder.lengths == [len(row) for row in rows]
     assert max(decoder.lengths) > 64  # past what the cache had room for at first
     assert decoder.copy().lengths == []
