@@ -115,11 +115,13 @@ def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadMo
     Strict: transformers fills weights that are missing at random; here the folder is refused.
     """
     try:
-        found = AutoConfig.from_pretrained(folder).model_type
-        if found != "gpt2":
-            raise CheckpointError("not_a_gpt2", name=folder.name, found=found)
+        config = AutoConfig.from_pretrained(folder)
+        if config.model_type != "gpt2":
+            raise CheckpointError("not_a_gpt2", name=folder.name, found=config.model_type)
+        if config.activation_function == "gelu_new":  # the same function in one kernel instead of eight
+            config.activation_function = "gelu_pytorch_tanh"
         model, info = GPT2LMHeadModel.from_pretrained(
-            folder, dtype=torch.float32, weights_only=True, output_loading_info=True
+            folder, config=config, dtype=torch.float32, weights_only=True, output_loading_info=True
         )
     except UNREADABLE as error:
         raise CheckpointError("damaged_checkpoint", name=folder.name) from error

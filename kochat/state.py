@@ -27,6 +27,7 @@ class Position:
 
     data_sha256: str
     base_sha256: str = ""  # of the weights that it began with, where their card says
+    precision: str = ""  # that it began with; "auto" may find another one the next time
     epoch: int = 1
     batches: int = 0  # of this epoch that are done
     answer_loss: float = 0.0  # summed over them, nats

@@ -5,6 +5,7 @@ Knows batches, the loss and torch; no data, no checkpoint and no epoch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,6 +34,10 @@ class Trainer:
         if config.dropout is not None:
             set_dropout(model, config.dropout)
         self.model = model
+        # Without this the few rows that a batch looks up become a gradient as large as the vocabulary, zeros
+        # nearly all, to be added to that of the LM head. Several processes exchange dense gradients only.
+        tied = model.lm_head.weight is model.transformer.wte.weight
+        model.transformer.wte.sparse = tied and self.accelerator.num_processes == 1
         optimizers = make_optimizers(model, config)
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         warmup = round(steps * config.warmup_share)
@@ -128,8 +133,26 @@ def mean_loss(results: Sequence[Loss]) -> float:
 
 
 def choose_precision(wish: str) -> str:
-    """ "float32" or "bfloat16"; for "auto" what the processor computes fast, asked of torch."""
+    """ "float32" or "bfloat16"; for "auto" the one in which this machine multiplies matrices faster.
+
+    Having bfloat16 instructions does not say so: with AVX512-BF16 alone it is the slower one.
+    """
     if wish != "auto":
         return wish
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bfloat16" if fast else "float32"
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "float32"
+    # bfloat16 also has to pay for its casts.
+    return "bfloat16" if _seconds_to_multiply(torch.float32) > 1.5 * _seconds_to_multiply(torch.bfloat16) else "float32"
+
+
+def _seconds_to_multiply(dtype: torch.dtype) -> float:
+    """The shortest time that a product of the size that training has takes."""
+    inputs, weight = torch.randn(640, 768).to(dtype), torch.randn(768, 3072).to(dtype)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        inputs @ weight
+        times.append(time.perf_counter() - start)
+    return min(times)

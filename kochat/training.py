@@ -79,6 +79,8 @@ class _Training:
         self.config = config = _settle(config, base, split.validation["Q"].nunique())
         set_seed(config.seed)
         self.model, self.card = base.model, _card(config, base, split)
+        self.position.precision = self.position.precision or choose_precision(config.precision)
+        self.config = config = replace(config, precision=self.position.precision)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
         self.answers = dict(Counter(split.training["A"]).most_common(ANSWERS_KEPT))
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id)
@@ -208,7 +210,7 @@ class _Training:
             keep=self.config.keep,
             parameters=self.model.num_parameters(),
             device=str(trainer.accelerator.device),
-            precision=choose_precision(self.config.precision),
+            precision=self.config.precision,
             at_step=self._steps_done(),
         )
 
