@@ -115,7 +115,7 @@ def test_what_looks_like_structure_or_markup_is_shown_and_answered_as_text(visit
 
 def test_the_page_speaks_english_and_fits_a_phone(visit):
     page = visit("en-US", width=390)
-    assert page.title().startswith("kochat · a Korean chatbot")
+    expect(page).to_have_title(re.compile("^kochat · a Korean chatbot"))
     expect(page.get_by_role("tab").nth(1)).to_have_text("Training")
     ask(page, "안녕")
     expect(page.locator(f"{REPLY} .note").last).to_contain_text("Automatic →")

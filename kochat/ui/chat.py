@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
@@ -14,6 +16,7 @@ from .text import language_of, say, shows_errors, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 LONGEST_MESSAGE = 10_000  # characters
+BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -79,21 +82,42 @@ def note_for(language: str, chosen: str, read: dict[str, float] | None, label: s
     return f"{shown} · {name}"
 
 
-@shows_errors
-def answer(history: list[dict], label: str, name: str, request: gr.Request):
-    """Stream the reply to the last question into the conversation."""
-    if not history or history[-1]["role"] != "user":
-        yield gr.skip()
-        return
-    question, chatbot, said = text_of(history[-1]), bot(name), ""
+def reply_to(history: list[dict], label: str, name: str, language: str) -> Iterator[list[dict]]:
+    """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`."""
+    question, chatbot, said, shown_at = text_of(history[-1]), bot(name), "", 0.0
     read = chatbot.predict_label(question) if label == AUTO else None
     used = max(read, key=read.get) if read else label
     for piece in chatbot.stream(question, used):
         said += piece
-        yield [*history, message("assistant", said)]
-    language = language_of(request)
+        if time.monotonic() - shown_at > BETWEEN_PIECES:
+            yield [*history, message("assistant", said)]
+            shown_at = time.monotonic()
     note = note_for(language, label, read, used, chatbot.labels, name)
     yield [*history, message("assistant", said or say(language, "k_silent"), note)]
+
+
+@shows_errors
+def asked(text: str, history: list[dict], label: str, name: str, request: gr.Request):
+    """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
+    if not text.strip():
+        yield gr.skip(), gr.skip(), gr.skip()
+        return
+    history = [*history, message("user", text[-LONGEST_MESSAGE:])]
+    yield *busy(value=""), history
+    for grown in reply_to(history, label, name, language_of(request)):
+        yield gr.skip(), gr.skip(), grown
+
+
+@shows_errors
+def again(history: list[dict], label: str, name: str, request: gr.Request):
+    """Take the last reply back and ask its question again."""
+    kept = until_last_question(history)
+    if not kept:
+        yield gr.skip(), gr.skip(), gr.skip()
+        return
+    yield *busy(), kept
+    for grown in reply_to(kept, label, name, language_of(request)):
+        yield gr.skip(), gr.skip(), grown
 
 
 def busy(**box) -> tuple:
@@ -104,19 +128,6 @@ def busy(**box) -> tuple:
 def idle() -> tuple:
     """Text box and retry button when the reply is there, or was stopped."""
     return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False), gr.Button(interactive=True)
-
-
-def asked(text: str, history: list[dict]):
-    """Put the question into the conversation; nothing happens for an empty one."""
-    if not text.strip():
-        return gr.skip(), gr.skip(), gr.skip()
-    return *busy(value=""), [*history, message("user", text[-LONGEST_MESSAGE:])]
-
-
-def again(history: list[dict]):
-    """Take the last reply back and ask its question again."""
-    kept = until_last_question(history)
-    return (*busy(), kept) if kept else (gr.skip(), gr.skip(), gr.skip())
 
 
 def undone(history: list[dict]):
@@ -154,18 +165,16 @@ def build() -> ChatTab:
     gr.Markdown(t("k_no_memory"), elem_classes="quiet")
 
     at_once = {"queue": False, **PRIVATE}
-    reply = {"fn": answer, "inputs": [conversation, label, chosen], "outputs": [conversation]}
-    reply |= {"concurrency_id": "reply", "concurrency_limit": 8, **PRIVATE}
+    asking = {"outputs": [box, retry, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
 
-    def example(history: list[dict], event: gr.SelectData):
-        return asked(event.value["text"], history)
+    def example(history: list[dict], label: str, name: str, request: gr.Request, event: gr.SelectData):
+        yield from asked(event.value["text"], history, label, name, request)
 
-    starts = [
-        box.submit(asked, [box, conversation], [box, retry, conversation], **at_once),
-        retry.click(again, conversation, [box, retry, conversation], **at_once),
-        conversation.example_select(example, conversation, [box, retry, conversation], **at_once),
+    replies = [
+        box.submit(asked, [box, conversation, label, chosen], **asking),
+        retry.click(again, [conversation, label, chosen], **asking),
+        conversation.example_select(example, [conversation, label, chosen], **asking),
     ]
-    replies = [start.then(**reply) for start in starts]
     ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
     for one in replies:
         one.then(**ready)
