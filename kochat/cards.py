@@ -6,6 +6,7 @@ Knows names, licences and figures; no file and no model.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FORMAT_VERSION = 1
+SHORTEST = 8  # tokens, as TrainingConfig has it
 
 # What is known of public data and models: by the first part of a file's name, or by Hub id.
 PUBLIC_SOURCES = {
@@ -47,6 +49,20 @@ class Card:
     weights_sha256: str = ""  # of model.safetensors, checked when loaded
     format_version: int = FORMAT_VERSION
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self):
+        """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
+        kinds = {"labels": list, "data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
+        wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
+        for name in ("labels", "sources", "recipe"):
+            if not (isinstance(getattr(self, name), list) and all(isinstance(one, str) for one in getattr(self, name))):
+                wrong.append(name)
+        if type(self.max_length) is not int or self.max_length < SHORTEST:
+            wrong.append("max_length")
+        if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
+            wrong.append("strength")
+        if wrong:
+            raise TypeError(f"a card cannot have such {', '.join(wrong)}")
 
 
 def source_name(source: str) -> str:
@@ -93,10 +109,13 @@ def _about(card: Card) -> str:
 
 def _how_to_talk(name: str, card: Card) -> str:
     return (
-        "```python\nimport kochat\n"
+        "```python\nimport kochat\n\n"
         f'bot = kochat.load("checkpoints/{name}")\n'
         f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
-        "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`."
+        "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
+        "An `answers.json.xz` beside the weights holds the answers that it was trained on: kochat takes drafts of "
+        "replies from them, which makes replies quicker and changes none. Remove the file if the answers are nobody's business, and "
+        "mind that a model can say them by heart."
     )
 
 
@@ -115,7 +134,7 @@ FIGURE_NAMES = {
 def _figures(card: Card) -> str:
     lines = ["## Figures", ""]
     history = card.metrics.get("history") or []
-    kept = next((one for one in history if one["epoch"] == card.metrics.get("epoch")), (history or [None])[-1])
+    kept = next((one for one in history if one["epoch"] == card.metrics.get("epoch")), None)
     if kept:
         held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
         lines.append(f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token).")

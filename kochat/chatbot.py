@@ -138,8 +138,9 @@ class Chatbot:
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
         return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
 
-    def _drafts(self, answers: Sequence[str]) -> Drafts:
-        return Drafts([*self.prompt.text_ids(answer), self.tokenizer.eos_token_id] for answer in answers)
+    def _drafts(self, answers: dict[str, int]) -> Drafts:
+        end = self.tokenizer.eos_token_id
+        return Drafts({(*self.prompt.text_ids(answer), end): count for answer, count in answers.items()})
 
     def _token_text(self, token: int) -> str:
         return self.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")

@@ -219,10 +219,11 @@ def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Ca
     # transformers indents it, which doubles its size.
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     card.weights_sha256 = _sha256(folder / "model.safetensors")
-    _write_card(folder, name, card)
+    write_card(folder, name, card)
 
 
-def _write_card(folder: Path, name: str, card: Card) -> None:
+def write_card(folder: Path, name: str, card: Card) -> None:
+    """Write kochat.json, and the README.md made from it, of a checkpoint called `name`."""
     text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
     for file, content in ((CARD_FILE, text), ("README.md", model_card(name, card))):
         write_whole(folder / file, content)
@@ -232,7 +233,7 @@ def record(folder: Path, metrics: dict[str, Any]) -> None:
     """Add figures to the card of a checkpoint. Raises CheckpointError."""
     card = read_card(folder)
     card.metrics.update(metrics)
-    _write_card(folder, folder.name, card)
+    write_card(folder, folder.name, card)
 
 
 def _sha256(path: Path) -> str:

@@ -130,7 +130,7 @@ def train(run: Annotated[str, typer.Option(help="Be the process of this run.", h
     elif not (settings["data"] and settings["output"]):
         raise typer.BadParameter("--data and --output are needed.")
     elif "RANK" in os.environ:
-        _train_with_others(TrainingConfig(**settings))
+        _train_with_others(TrainingConfig(**_with_whole_paths(settings)))
     else:
         watch(launcher.start(TrainingConfig(**_with_whole_paths(settings))))
 

@@ -85,7 +85,7 @@ class TrainingConfig:
     save_minutes: float = _setting(5.0, "Save the state so often within an epoch, to resume from.")
     report_to: str = _setting("none", "trackio: report each epoch there too (pip install trackio).")
     seed: int = _setting(0, "Of the split, the order and the dropout.")
-    precision: str = _setting("auto", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
+    precision: str = _setting("auto", "float32, bfloat16, or auto: what this machine is faster in.")
     save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
     sample_questions: tuple[str, ...] = _setting(SAMPLE_QUESTIONS, "Answered after every epoch.")
 

@@ -8,8 +8,7 @@ model), so it changes the time a reply takes and never the reply. Knows token id
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 LONGEST = 15  # tokens; with the one before them a whole number of the kernels' rows
@@ -19,8 +18,8 @@ LIKELY = 0.3  # of the answers that begin alike, so many have to go on as the dr
 class Drafts:
     """A prefix tree of answers, held as their sorted list: those that begin alike stand together."""
 
-    def __init__(self, answers: Iterable[Sequence[int]] = ()):
-        counts = Counter(map(tuple, answers))
+    def __init__(self, counts: Mapping[tuple[int, ...], int] | None = None):
+        counts = counts or {}  # how often each answer was seen
         self.answers = sorted(counts)
         self.total_before = [0, *accumulate(counts[answer] for answer in self.answers)]
 

@@ -67,7 +67,7 @@ class Finished:
     """The checkpoint is written."""
 
     checkpoint: str
-    epoch: int | None  # whose weights it has; None: stopped within the first one
+    epoch: int | None  # whose weights it has; None: ended within an epoch
     seconds: float
 
 

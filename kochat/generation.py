@@ -66,7 +66,7 @@ class _Reply:
                 break
             self.said.append(token)
             self.ready.append(token)
-            self.over = len(self.said) >= self.limit
+            self.over |= len(self.said) >= self.limit  # its caller may have gone meanwhile
             if self.over or right == len(self.draft) or self.draft[right] != token:
                 break
             right += 1
@@ -97,9 +97,10 @@ class Engine:
         reply = self._join(asked, max_tokens)
         try:
             while True:
+                over = reply.over  # asked before its last tokens are taken
                 while reply.ready:
                     yield reply.ready.popleft()
-                if reply.over:
+                if over:
                     break
                 with self._passing:
                     if not reply.ready and not reply.over:
@@ -112,13 +113,17 @@ class Engine:
     def replies(self, asked: Sequence[Asked], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
         """All tokens of several replies, decoded together."""
         streams = [self._join(one, max_tokens) for one in asked]
-        for reply in streams:
-            while not reply.over:
-                with self._passing:
-                    if not reply.over:
-                        self._pass()
-            if reply.error:
-                raise reply.error
+        try:
+            for reply in streams:
+                while not reply.over:
+                    with self._passing:
+                        if not reply.over:
+                            self._pass()
+                if reply.error:
+                    raise reply.error
+        finally:
+            for reply in streams:
+                reply.over = True
         return [reply.said for reply in streams]
 
     def _join(self, asked: Asked, max_tokens: int) -> _Reply:
@@ -143,8 +148,9 @@ class Engine:
 
     def _make_way(self) -> None:
         """Take out the rows of those that are over; the decoder moves its last row to their place."""
+        gone = {reply for reply, _ in self._rows if reply.over}  # both rows of one, or none
         for row in reversed(range(len(self._rows))):
-            if self._rows[row][0].over:
+            if self._rows[row][0] in gone:
                 self.decoder.remove(row)
                 self._rows[row] = self._rows[-1]
                 self._rows.pop()

@@ -114,7 +114,7 @@ def _cut_torn_line(descriptor: int) -> None:
 
 @dataclass
 class _Read:
-    file: tuple[int, int]  # a journal of the same name may be another one
+    file: tuple[int, int, bytes]  # a journal of the same name, and even of the same inode, may be another one
     size: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
     record: Record = field(default_factory=Record)
@@ -130,7 +130,7 @@ def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
         try:
             with journal.open("rb") as file:
                 status = os.fstat(file.fileno())
-                same = (status.st_dev, status.st_ino)
+                same = (status.st_dev, status.st_ino, file.readline())
                 known = _reads.get(journal)
                 if known is None or known.file != same or status.st_size < known.size:
                     known = _reads[journal] = _Read(same)

@@ -29,6 +29,9 @@ from .runs import Run
 # For glibc: keep freed memory instead of giving it back at every step, to be cleared again for the next one.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
+# On Windows: neither Ctrl+C nor closing the window of whoever started it ends a run.
+OF_ITS_OWN = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+
 
 def runs_at_once() -> int:
     """How many runs may train at the same time: KOCHAT_RUNS_AT_ONCE, else one. Raises SettingsError."""
@@ -140,7 +143,7 @@ def _launch(run: Run) -> None:
     with (run.path / "log.txt").open("ab") as output:
         process = subprocess.Popen(
             command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True,
+            start_new_session=True, creationflags=OF_ITS_OWN,
         )  # fmt: skip
     try:
         mark_launched(run, process.pid)

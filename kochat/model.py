@@ -1,7 +1,7 @@
 """Models: load them strictly, make small new ones, and the loss.
 
-Knows transformers and torch; no data file and no training loop. A folder or a Hub id goes in; errors
-of files and network come out as CheckpointError or HubError.
+Knows transformers and torch; no data file and no training loop. A folder goes in; errors of its
+files come out as CheckpointError.
 """
 
 from __future__ import annotations

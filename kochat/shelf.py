@@ -23,10 +23,15 @@ from .files import whole_folder
 MOST_FILES = 20
 MOST_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
 PIECE = 2**20
+# What a broken zip, a locked one, or a config with nonsense in it raises.
+BROKEN = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError, AttributeError,
+    ArithmeticError, ImportError,
+)  # fmt: skip
 # Weights come as safetensors alone: other forms can carry code.
-# And what a broken zip, a locked one, or a config with nonsense in it raises:
-BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError)
 KINDS = (".safetensors", ".json", ".jinja", ".md", ".txt", ".xz")
+# With these a config asks for other libraries, or for code from the Hub.
+FOREIGN = ("quantization_config", "attn_implementation", "_attn_implementation", "auto_map")
 
 
 def rename(name: str, new_name: str) -> Path:
@@ -73,10 +78,14 @@ def pack(name: str, folder: Path) -> Path:
     if source is None:
         raise CheckpointError("no_checkpoint", path=name)
     target = folder / f"{name}.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights hardly shrink
+    # By way of another file, since somebody may be downloading this one; stored, since weights hardly shrink.
+    part = Path(tempfile.mkdtemp(dir=folder)) / target.name
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(source.iterdir()):
             if file.is_file() and not file.name.startswith("."):
                 archive.write(file, f"{name}/{file.name}")
+    part.replace(target)
+    part.parent.rmdir()
     return target
 
 
@@ -87,14 +96,15 @@ def unpack(archive: Path) -> Path:
     Raises CheckpointError.
     """
     try:
-        with launcher.lock(), zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened:
             members = _members(opened, archive.name)
             top = {PurePosixPath(one.filename).parts[0] for one in members if "/" in one.filename}
             output = _free(next(iter(top), archive.stem))
             with whole_folder(output) as part:
                 for member in members:
                     _extract(opened, member, part / PurePosixPath(member.filename).name, archive.name)
-                _check(part, archive.name)
+                _check(part, archive.name, output.name)
+                _free(output.name)  # a run may have taken the name meanwhile
     except BROKEN as error:
         raise CheckpointError("bad_zip", name=archive.name) from error
     return output
@@ -129,22 +139,34 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, nam
             file.write(piece)
 
 
-def _check(folder: Path, name: str) -> None:
+def _check(folder: Path, name: str, output: str) -> None:
+    """Refuse what cannot be talked to; write its README anew, whatever came along."""
+    from .chatbot import load  # brings torch, which takes seconds
+
     try:
-        checkpoint.read_card(folder)
-        _check_size(folder, name)
-        card = checkpoint.load(folder).card
+        card = checkpoint.read_card(folder)
+        if not card.labels:
+            raise CheckpointError("not_for_upload", name=name)
+        _check_config(folder, name)
+        load(folder).reply("안녕", card.labels[0])
+        checkpoint.write_card(folder, output, card)
     except CheckpointError as error:  # the folder's own name says nothing to anybody
         raise CheckpointError(error.key, **{**error.values, "name": name}) from error
-    if not card.labels:
-        raise CheckpointError("not_for_upload", name=name)
 
 
-def _check_size(folder: Path, name: str) -> None:
-    """Refuse a config that asks for a model much larger than the weights: loading it would fill the memory."""
+def _check_config(folder: Path, name: str) -> None:
+    """Refuse a config that asks for more than a GPT-2, or for one much larger than the weights.
+
+    Loading it would fill the memory.
+    """
     config = json.loads((folder / "config.json").read_text("utf-8"))
     width, layers = int(config.get("n_embd", 768)), int(config.get("n_layer", 12))
     others = int(config.get("vocab_size", 50257)) + int(config.get("n_positions", 1024))
-    parameters = 12 * layers * width**2 + others * width
-    if min(width, layers, others) < 1 or parameters > (folder / "model.safetensors").stat().st_size:
+    inner = int(config.get("n_inner") or 4 * width)
+    parameters = layers * width * (4 * width + 2 * inner) + others * width
+    if (
+        any(config.get(one) for one in FOREIGN)
+        or min(width, layers, others, inner) < 1
+        or parameters > (folder / "model.safetensors").stat().st_size
+    ):
         raise CheckpointError("damaged_checkpoint", name=name)

@@ -5,6 +5,7 @@ Knows batches, the loss and torch; no data, no checkpoint and no epoch.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,15 +134,17 @@ def mean_loss(results: Sequence[Loss]) -> float:
 
 
 def choose_precision(wish: str) -> str:
-    """ "float32" or "bfloat16"; for "auto" the one in which this machine multiplies matrices faster.
+    """ "float32" or "bfloat16"; for "auto" the one in which this processor multiplies matrices faster.
 
-    Having bfloat16 instructions does not say so: with AVX512-BF16 alone it is the slower one.
+    A GPU is asked, not measured. Of a processor, having bfloat16 instructions does not say so: with
+    AVX512-BF16 alone it is the slower one.
     """
     if wish != "auto":
         return wish
     if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # which might measure differently
+    if several or not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "float32"
     # bfloat16 also has to pay for its casts.
     return "bfloat16" if _seconds_to_multiply(torch.float32) > 1.5 * _seconds_to_multiply(torch.bfloat16) else "float32"
@@ -149,7 +152,7 @@ def choose_precision(wish: str) -> str:
 
 def _seconds_to_multiply(dtype: torch.dtype) -> float:
     """The shortest time that a product of the size that training has takes."""
-    inputs, weight = torch.randn(640, 768).to(dtype), torch.randn(768, 3072).to(dtype)
+    inputs, weight = torch.ones(640, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
     times = []
     for _ in range(6):
         start = time.perf_counter()

@@ -173,7 +173,7 @@ class _Training:
     def finish(self, trainer: Trainer) -> Finished:
         """Write the checkpoint with the weights that are to be kept."""
         config, history = self.config, self.position.history
-        kept = history[-1]["epoch"] if history else None
+        kept = None if self.position.batches or not history else history[-1]["epoch"]
         if self.best is not None:
             trainer.set_weights(self.best)
             kept = self.position.best_epoch()

@@ -39,7 +39,9 @@ def test_the_card_of_a_base_says_that_it_does_not_answer_and_how_it_was_made():
 
 def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     history = [{"epoch": 1, "loss": 3.0, "validation_loss": 4.0}, {"epoch": 2, "loss": 2.5, "validation_loss": 3.75}]
-    card = Card(labels=["0", "1", "2"], metrics={"history": history, "evaluation": {**EVALUATION, "held_out": True}})
+    card = Card(
+        labels=["0", "1", "2"], metrics={"history": history, "epoch": 2, "evaluation": {**EVALUATION, "held_out": True}}
+    )
     text = model_card("mine", card)
     assert "Its labels are `0`, `1`, `2`. 0 is everyday, 1 breakup and negative, 2 love and positive." in text
     assert 'bot = kochat.load("checkpoints/mine")\nbot.reply("12시 땡!", label="0")\n' in text
@@ -51,7 +53,7 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
 
 def test_figures_without_validation_and_on_given_pairs_are_called_so():
     history = [{"epoch": 1, "loss": 3.0, "validation_loss": None}]
-    card = Card(labels=["0"], metrics={"history": history, "evaluation": {**EVALUATION, "held_out": False}})
+    card = Card(labels=["0"], metrics={"history": history, "epoch": 1, "evaluation": {**EVALUATION, "held_out": False}})
     text = model_card("mine", card)
     assert "Loss after 1 epochs: training 3.000 (nats per token)." in text
     assert "On the pairs given:" in text

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from kochat.chatbot import load
 from kochat.decoder import Decoder, suits_int8
 from kochat.model import make_model
 from kochat.prompt import Prompt
@@ -117,8 +118,14 @@ def test_8_bits_are_close_and_a_row_is_the_same_whatever_stands_beside_it(tokeni
 
 
 @needs_kernels
-def test_8_bits_are_for_large_models(model):
+def test_8_bits_are_for_large_models(model, tiny_checkpoint, monkeypatch):
     assert not suits_int8(model)
+    monkeypatch.setattr("kochat.decoder.PARAMETERS_FOR_INT8", 1000)
+    assert suits_int8(model)
+    bot = load(tiny_checkpoint)
+    assert bot._engine.decoder is not bot._exact
+    whole = bot.replies([("안녕", "0"), ("뭐 해?", "auto")])
+    assert [bot.reply("안녕", "0"), bot.reply("뭐 해?")] == whole
     with torch.device("meta"):
         kogpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=51200))
     assert kogpt2.num_parameters() > 120e6

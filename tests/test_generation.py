@@ -1,5 +1,6 @@
 """Greedy decoding against the loop that computes everything again, and texts out of ids."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -178,6 +179,11 @@ def test_the_text_of_a_reply_is_its_pieces(tokenizer):
     assert text_of(tokenizer, tokens) == "오늘은 뷁 비가 와요"
 
 
+def drafts_of(answers):
+    """Drafts from answers, each as often as it is listed."""
+    return Drafts(Counter(map(tuple, answers)))
+
+
 class Counting(Decoder):
     """A decoder that notes how many tokens each row reads in each pass."""
 
@@ -198,14 +204,14 @@ def test_drafts_change_the_passes_and_never_the_reply(tokenizer, strength):
     endings = [[*row, 1] for row in plain]
     wrong = [[*row[:5], 17, 18] for row in plain for _ in range(2)]  # right so far, then not
     for answers in (endings, wrong, [*endings, *wrong], [[17, 18, 19]]):
-        assert Engine(Decoder(model), NEVER, Drafts(answers)).replies(asked, 12) == plain
+        assert Engine(Decoder(model), NEVER, drafts_of(answers)).replies(asked, 12) == plain
     decoder = Counting(model)
-    reply = list(Engine(decoder, NEVER, Drafts(endings)).stream(asked[0], 12))
+    reply = list(Engine(decoder, NEVER, drafts_of(endings)).stream(asked[0], 12))
     assert reply == plain[0]
     assert len(decoder.passes) == 2  # the prompt, then the draft of all that is left
     # Of a draft that is wrong from its sixth token on, five are taken.
     decoder = Counting(model)
-    assert list(Engine(decoder, NEVER, Drafts(wrong)).stream(asked[0], 12)) == plain[0]
+    assert list(Engine(decoder, NEVER, drafts_of(wrong)).stream(asked[0], 12)) == plain[0]
     assert len(decoder.passes) == 2 + 7 - 1
 
 
@@ -215,7 +221,7 @@ def test_a_draft_may_hold_the_end(tokenizer):
     end = endless[6]
     reply = endless[: endless.index(end)]
     decoder = Counting(model)
-    assert Engine(decoder, end, Drafts([[*reply, end]])).replies([Asked(PROMPTS[0])]) == [reply]
+    assert Engine(decoder, end, drafts_of([[*reply, end]])).replies([Asked(PROMPTS[0])]) == [reply]
     assert len(decoder.passes) == 2
 
 
@@ -238,6 +244,26 @@ def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
     assert last == expected[2]
     assert engine.replies([Asked(PROMPTS[3])], 16) == [expected[3]]
     assert decoder.passes[-1] == [1]
+
+
+@pytest.mark.parametrize("strength", [0.0, 2.0])
+def test_who_leaves_in_the_middle_of_a_pass_is_out_at_the_next(tokenizer, strength):
+    model = lively(tokenizer, 1)
+
+    class Leaving(Counting):
+        def extend(self, new, wanted):
+            if len(self.passes) == 2:
+                leaving.close()
+            return super().extend(new, wanted)
+
+    decoder = Leaving(model)
+    engine = Engine(decoder, NEVER)
+    staying, leaving = (engine.stream(Asked(prompt, [2, 310], strength), 16) for prompt in PROMPTS[:2])
+    next(leaving)
+    reply = list(staying)
+    assert reply == decoded(model, PROMPTS[:1], max_tokens=16, unlabelled=[[2, 310]], strength=strength)[0]
+    rows = 2 if strength else 1
+    assert list(map(len, decoder.passes)) == [rows] + [2 * rows] * 2 + [rows] * (len(decoder.passes) - 3)
 
 
 def test_many_threads_get_their_own_replies(tokenizer):

@@ -215,4 +215,8 @@ def launcher_resume_here(run):
 
 def test_files_are_written_whole(tmp_path):
     write_whole(tmp_path / "a.json", "{}")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(tmp_path / "a.json", "whole words, then half a character \ud800")
+    assert (tmp_path / "a.json").read_text() == "{}"
+    write_whole(tmp_path / "a.json", "{}")
     assert [path.name for path in Path(tmp_path).iterdir() if path.is_file()] == ["a.json"]

@@ -51,7 +51,7 @@ def test_the_shipped_one_and_one_that_a_run_works_with_stay(own, home):
     assert names() == ["mine"]
 
 
-def test_out_as_a_zip_and_in_again_it_is_the_same(own, tmp_path):
+def test_out_as_a_zip_and_in_again_it_is_the_same(own, home, tmp_path):
     packed = shelf.pack("mine", tmp_path)
     before = checkpoint.load(own)
     with pytest.raises(CheckpointError, match="already"):
@@ -60,6 +60,7 @@ def test_out_as_a_zip_and_in_again_it_is_the_same(own, tmp_path):
     after = checkpoint.load(shelf.unpack(packed))
     assert names() == ["mine"]
     assert after.card == before.card
+    assert (home / "checkpoints" / "mine" / "README.md").read_text("utf-8").startswith("---\nlanguage: ko")
     assert torch.equal(after.model.transformer.wte.weight, before.model.transformer.wte.weight)
 
 
@@ -102,6 +103,11 @@ def packed_as(own, path, change):
     return path
 
 
+def with_file(name, text):
+    """What puts another text in the place of one file."""
+    return lambda archive, file: archive.writestr(f"new/{file.name}", text if file.name == name else file.read_bytes())
+
+
 def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, monkeypatch):
     def refused(path, sentence):
         with pytest.raises(CheckpointError, match=sentence):
@@ -128,6 +134,19 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
         archive.writestr(f"new/{file.name}", json.dumps(card) if file.name == "kochat.json" else file.read_bytes())
 
     refused(packed_as(own, tmp_path / "base.zip", untrained), "was not trained to answer")
+    config = json.loads((own / "config.json").read_text("utf-8"))
+    for nonsense in ({"n_inner": 10**9}, {"n_embd": float("inf")}, {"n_layer": -1}, {"auto_map": {"AutoModel": "x.Y"}},
+                     {"quantization_config": {"load_in_8bit": True}}, {"attn_implementation": "a/kernel"}):  # fmt: skip
+        changed = json.dumps({**config, **nonsense})
+        refused(
+            packed_as(own, tmp_path / "odd.zip", with_file("config.json", changed)), "odd.zip is damaged|read as the"
+        )
+    refused(packed_as(own, tmp_path / "list.zip", with_file("config.json", "[]")), "could not be read as the zip")
+    card = json.loads((own / "kochat.json").read_text("utf-8"))
+    for nonsense in ({"labels": 5}, {"labels": [["a"]]}, {"max_length": "x"}, {"max_length": 4}, {"strength": "x"},
+                     {"metrics": [1]}, {"defaults": "x"}, {"recipe": None}):  # fmt: skip
+        changed = json.dumps({**card, **nonsense})
+        refused(packed_as(own, tmp_path / "odd.zip", with_file("kochat.json", changed)), "odd.zip is damaged")
     whole = shelf.pack("mine", tmp_path)
     monkeypatch.setattr(shelf, "MOST_BYTES", 1000)
     refused(whole, "already|could not be read as the zip")

@@ -62,7 +62,7 @@ def list_checkpoints() -> list[dict]:
 
 def build() -> None:
     """Register the endpoints with the page around."""
-    gr.api(reply, api_name="reply", concurrency_id="reply")
+    gr.api(reply, api_name="reply", concurrency_id="reply", concurrency_limit=32)
     gr.api(train, api_name="train", concurrency_limit=1)
     gr.api(list_runs, api_name="runs")
     gr.api(list_checkpoints, api_name="checkpoints")

@@ -1,0 +1,47 @@
+"""The app in a process of its own, as a benchmark needs it: an empty home, a free port, no browser."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def running_app() -> Iterator[tuple[str, float]]:
+    """Start `python app.py`; its address as soon as the page answers, and when it was started (monotonic)."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        environment = os.environ | {"KOCHAT_HOME": home, "KOCHAT_NO_BROWSER": "1", "GRADIO_SERVER_PORT": str(port)}
+        start = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(url, timeout=5).close()
+                    break
+                except OSError:
+                    if process.poll() is not None:
+                        raise RuntimeError(process.stderr.read().decode()) from None
+                    time.sleep(0.02)
+            yield url, start
+        finally:
+            process.kill()
+            process.wait()
+            for other in psutil.process_iter(["environ"]):  # what it was training
+                if (other.info["environ"] or {}).get("KOCHAT_HOME") == home:
+                    other.kill()

@@ -1,0 +1,88 @@
+"""Many visitors: `python benchmarks/visitors.py [--train]`.
+
+Each opens the page's own chat event as a browser does and sends a message every few seconds. Prints how long
+full replies took, first with no training beside, with --train also with one.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import time
+import uuid
+
+import httpx
+from gradio_client import Client
+from timing import percentile
+
+from app import running_app
+
+QUESTIONS = ("안녕", "오늘 날씨는 어때?", "보고 싶어", "12시 땡!", "심심해", "고마워", "여행 가고 싶어", "잠이 안 와")
+
+
+async def ask(client: httpx.AsyncClient, url: str, event: int, question: str) -> float:
+    """Seconds from sending a question until its reply is complete."""
+    session, start = uuid.uuid4().hex, time.perf_counter()
+    body = {"data": [question, [], "auto", "kochat-mini"], "fn_index": event, "session_hash": session}
+    (await client.post(f"{url}/gradio_api/queue/join", json=body)).raise_for_status()
+    async with client.stream("GET", f"{url}/gradio_api/queue/data", params={"session_hash": session}) as stream:
+        async for line in stream.aiter_lines():
+            told = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+            if told.get("msg") == "process_completed":
+                if not told["success"]:
+                    raise RuntimeError(told)
+                return time.perf_counter() - start
+    raise RuntimeError("the stream ended before the reply")
+
+
+async def visit(
+    client: httpx.AsyncClient, url: str, event: int, number: int, every: float, until: float
+) -> list[float]:
+    """One visitor: a message every `every` seconds, or at once where the reply took longer."""
+    chance = random.Random(number)
+    await asyncio.sleep(chance.random() * every)
+    seconds = []
+    for question in itertools.cycle(chance.sample(QUESTIONS, len(QUESTIONS))):
+        if time.perf_counter() > until:
+            return seconds
+        seconds.append(await ask(client, url, event, question))
+        await asyncio.sleep(max(0.0, every - seconds[-1]))
+    return seconds
+
+
+async def crowd(url: str, event: int, visitors: int, every: float, duration: float) -> list[float]:
+    """The seconds of all replies; any error of any visitor ends the benchmark."""
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+        until = time.perf_counter() + duration
+        each = [visit(client, url, event, number, every, until) for number in range(visitors)]
+        return [seconds for one in await asyncio.gather(*each) for seconds in one]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--visitors", type=int, default=50)
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between the messages of a visitor")
+    parser.add_argument("--duration", type=float, default=120.0, help="seconds")
+    parser.add_argument("--train", action="store_true", help="measure beside a training, too")
+    chosen = parser.parse_args()
+    with running_app() as (url, _):
+        client = Client(url, verbose=False)
+        client.predict("안녕", api_name="/reply")
+        # The page's first event is the question box; it has no name for other programs.
+        config = httpx.get(f"{url}/config").json()
+        event = next(one["id"] for one in config["dependencies"] if one["targets"][0][1] == "submit")
+        print("| visitors | replies | median s | 95 of 100 within s | longest s |\n|---|---|---|---|---|")
+        for training in (False, True) if chosen.train else (False,):
+            if training:
+                client.predict("emotions", "beside", "kochat-mini", 10_000, api_name="/train")
+                time.sleep(15)
+            seconds = asyncio.run(crowd(url, event, chosen.visitors, chosen.every, chosen.duration))
+            title = f"{chosen.visitors}, a training beside" if training else f"{chosen.visitors}"
+            figures = (percentile(seconds, share) for share in (0.5, 0.95, 1.0))
+            print(f"| {title} | {len(seconds)} | " + " | ".join(f"{one:.3f}" for one in figures) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
