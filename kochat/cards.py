@@ -114,8 +114,8 @@ def _how_to_talk(name: str, card: Card) -> str:
         f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
         "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
         "An `answers.json.xz` beside the weights holds the answers that it was trained on: kochat takes drafts of "
-        "replies from them, which makes replies quicker and changes none. Remove the file if the answers are nobody's business, and "
-        "mind that a model can say them by heart."
+        "replies from them, which makes replies quicker and changes none. Remove the file if the answers are "
+        "nobody's business, and mind that a model can say them by heart."
     )
 
 

@@ -46,16 +46,17 @@ class Chatbot:
 
     def __init__(self, loaded: checkpoint.Checkpoint):
         self.name, self.card = loaded.name, loaded.card
-        self.model, self.tokenizer = loaded.model.eval(), loaded.tokenizer
+        self.tokenizer = loaded.tokenizer
         self.labels = list(loaded.card.labels)
         if not self.labels:
             raise ReplyError("not_for_chat", name=loaded.name)
-        positions = self.model.config.n_positions
+        self.weights = weights = loaded.weights
+        positions = weights.config["n_positions"]
         self.prompt = Prompt(self.tokenizer, min(loaded.card.max_length, positions), loaded.card.strip_punctuation)
         # Likelihoods are of whole answers, however short the examples were cut in training.
         self._uncut = replace(self.prompt, max_length=positions)
-        self._exact = Decoder(self.model)
-        quick = Decoder(self.model, int8=True) if suits_int8(self.model) else self._exact
+        self._exact = Decoder(weights)
+        quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.answers))
 
     def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:

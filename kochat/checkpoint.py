@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +28,7 @@ from .labels import CHATBOT_DATA_LABELS
 if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
     from .model import Model
     from .tokenizer import Tokenizer
+    from .weights import Weights
 
 CARD_FILE = "kochat.json"
 ANSWERS_FILE = "answers.json.xz"
@@ -38,13 +40,28 @@ WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 @dataclass
 class Checkpoint:
-    """A loaded checkpoint."""
+    """A loaded checkpoint: to train on its `model` is used, to talk its `weights`."""
 
     name: str
-    model: Model
+    folder: Path
     tokenizer: Tokenizer
     card: Card
     answers: dict[str, int] = field(default_factory=dict)  # it was trained on, and how often each
+
+    @cached_property
+    def model(self) -> Model:
+        """The model as transformers has it. Raises CheckpointError."""
+        from .model import load_model
+
+        return load_model(self.folder, self.tokenizer)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights alone. Raises CheckpointError."""
+        from .weights import read_weights, weights_of
+
+        ours = read_weights(self.folder) if (self.folder / CARD_FILE).is_file() else None
+        return ours or weights_of(self.model)
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
@@ -55,26 +72,29 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     """
     folder = Path(os.path.abspath(source))  # "." has no name of its own
     if str(source) and folder.is_dir():
-        return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card())
+        return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card(), as_base)
     if not hub.looks_like_hub_id(str(source)):
         raise CheckpointError("no_checkpoint", path=str(source))
     folder = hub.fetch(str(source))
     try:
         card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS))
-        return _load(folder, str(source), card)
+        return _load(folder, str(source), card, as_base)
     except CheckpointError as error:
         # The folder's own name is the hash of a commit.
         raise CheckpointError(error.key, **{**error.values, "name": source}) from error
 
 
-def _load(folder: Path, name: str, card: Card) -> Checkpoint:
+def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
     if card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
         raise CheckpointError("damaged_checkpoint", name=name)
-    from .model import load_model
     from .tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(folder)
-    return Checkpoint(name, load_model(folder, tokenizer), tokenizer, card, _read_answers(folder, name))
+    loaded = Checkpoint(name, folder, load_tokenizer(folder), card, _read_answers(folder, name))
+    if as_base:
+        _ = loaded.model  # what is wrong with it is said now
+    elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
+        raise CheckpointError("damaged_checkpoint", name=name)
+    return loaded
 
 
 def _read_answers(folder: Path, name: str) -> dict[str, int]:

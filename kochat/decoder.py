@@ -1,6 +1,6 @@
 """A GPT-2 made ready for decoding: weights packed once, a cache allocated once, several rows in one pass.
 
-Knows torch and the weights of a GPT2LMHeadModel; not what a token means, nor when a reply ends. Every row
+Knows torch and the weights of a GPT-2; not what a token means, nor when a reply ends. Every row
 is one sequence; a pass feeds each row its own number of new tokens, so that prompts, single tokens and
 drafts travel together. What a row gives does not depend on the rows beside it.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers import GPT2LMHeadModel
+
+from .weights import Weights
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -22,13 +24,12 @@ Linear = Callable[[Tensor], Tensor]
 PARAMETERS_FOR_INT8 = 30_000_000
 FIRST_LENGTH = 64  # tokens that a row has room for before the cache grows
 SCORED_AT_ONCE = 32  # sequences
-TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")  # the same function; torch has it in one kernel
 
 
-def suits_int8(model: GPT2LMHeadModel) -> bool:
-    """Whether 8-bit weights make this model faster here: it is large, and torch has the kernels."""
-    on_cpu = model.device.type == "cpu" and "fbgemm" in torch.backends.quantized.supported_engines
-    return on_cpu and model.num_parameters() >= PARAMETERS_FOR_INT8
+def suits_int8(weights: Weights) -> bool:
+    """Whether 8 bits make these weights faster here: there are many of them, and torch has the kernels."""
+    on_cpu = weights.head().device.type == "cpu" and "fbgemm" in torch.backends.quantized.supported_engines
+    return on_cpu and weights.parameters() >= PARAMETERS_FOR_INT8
 
 
 class Decoder:
@@ -38,14 +39,14 @@ class Decoder:
     """
 
     @torch.inference_mode()
-    def __init__(self, model: GPT2LMHeadModel, int8: bool = False):
-        config, body = model.config, model.transformer
+    def __init__(self, weights: Weights, int8: bool = False):
         linear = _int8_linear if int8 else _float_linear
-        self.layers = [_Layer(block, linear, config, i) for i, block in enumerate(body.h)]
-        self.tokens, self.places, self.last_norm = body.wte.weight, body.wpe.weight, body.ln_f
-        self.head = linear(model.lm_head.weight.t(), None)
-        self.positions, self.width = config.n_positions, config.n_embd
-        self.device = model.device
+        self.layers = [_Layer(weights, i, linear) for i in range(weights.config["n_layer"])]
+        self.tokens, self.places = weights.tensors["wte.weight"], weights.tensors["wpe.weight"]
+        self.last_norm = _norm(weights, "ln_f")
+        self.head = linear(weights.head().t(), None)
+        self.positions, self.width = weights.config["n_positions"], weights.config["n_embd"]
+        self.device = self.tokens.device
         self.lengths: list[int] = []
         self.cache = self._empty(1, FIRST_LENGTH)
 
@@ -185,23 +186,38 @@ def _starts(counts: list[int]) -> list[int]:
 class _Layer:
     """One block of GPT-2 (Radford et al. 2019): attention, then a small network, each on a normalised input."""
 
-    def __init__(self, block: nn.Module, linear: Callable[[Tensor, Tensor | None], Linear], config, number: int):
-        self.norms = block.ln_1, block.ln_2
-        parts = (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
-        self.qkv, self.out, self.up, self.down = (linear(part.weight, part.bias) for part in parts)
-        self.heads = config.n_head
-        self.scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
-        if config.scale_attn_by_inverse_layer_idx:
+    def __init__(self, weights: Weights, number: int, linear: Callable[[Tensor, Tensor | None], Linear]):
+        config, tensors, block = weights.config, weights.tensors, f"h.{number}"
+        self.norms = _norm(weights, f"{block}.ln_1"), _norm(weights, f"{block}.ln_2")
+        self.qkv, self.out, self.up, self.down = (
+            linear(tensors[f"{block}.{part}.weight"], tensors[f"{block}.{part}.bias"])
+            for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+        )
+        self.heads = config["n_head"]
+        self.scale = (config["n_embd"] // self.heads) ** -0.5 if config["scale_attn_weights"] else 1.0
+        if config["scale_attn_by_inverse_layer_idx"]:
             self.scale /= number + 1
-        self.activation = _tanh_gelu if config.activation_function in TANH_GELU else block.mlp.act
+        self.activation = _activation(config["activation_function"])
 
     def __call__(self, hidden: Tensor, cache: Tensor, attention: _Attention) -> Tensor:
         hidden = hidden + self.out(attention(self.qkv(self.norms[0](hidden)), cache, self.heads, self.scale))
         return hidden + self.down(self.activation(self.up(self.norms[1](hidden))))
 
 
-def _tanh_gelu(hidden: Tensor) -> Tensor:
-    return functional.gelu(hidden, approximate="tanh")
+def _norm(weights: Weights, name: str) -> Linear:
+    weight, bias = weights.tensors[f"{name}.weight"], weights.tensors[f"{name}.bias"]
+    return partial(
+        functional.layer_norm, normalized_shape=weight.shape, weight=weight, bias=bias,
+        eps=weights.config["layer_norm_epsilon"],
+    )  # fmt: skip
+
+
+def _activation(name: str) -> Linear:
+    if name in ("gelu_new", "gelu_pytorch_tanh"):  # the same function; torch has it in one kernel
+        return partial(functional.gelu, approximate="tanh")
+    from transformers.activations import ACT2FN  # takes seconds, and hardly any GPT-2 needs it
+
+    return ACT2FN[name]
 
 
 def _float_linear(weight: Tensor, bias: Tensor | None) -> Linear:

@@ -30,8 +30,8 @@ from .model import scale_logits
 from .prompt import Example, Prompt
 from .state import Position
 from .trainer import Trainer, Weights, choose_precision, mean_loss
+from .weights import weights_of
 
-CALIBRATION_FACTORS = [f / 100 for f in range(100, 45, -5)]
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
 ANSWERS_KEPT = 20_000  # for drafts; a bot that was taught more seldom says one of the others word for word
@@ -220,7 +220,7 @@ class _Training:
         Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
         """
         batches, losses, before = self.examples.validation_batches(), {}, 1.0
-        for factor in CALIBRATION_FACTORS:
+        for factor in [f / 100 for f in range(100, 45, -5)]:
             scale_logits(self.model, factor / before)
             losses[factor], before = trainer.evaluate(batches), factor
         best = min(losses, key=losses.get)
@@ -231,7 +231,7 @@ class _Training:
         asked = [(q, label) for q in self.config.sample_questions for label in self.card.labels[:SAMPLE_LABELS]]
         tokenizer = self.prompt.tokenizer
         self.model.eval()
-        engine = Engine(Decoder(self.model), tokenizer.eos_token_id)
+        engine = Engine(Decoder(weights_of(self.model)), tokenizer.eos_token_id)
         replies = engine.replies([Asked(self.prompt.encode_prompt(*one)) for one in asked])
         return [
             {"question": q, "label": label, "reply": text_of(tokenizer, tokens)}

@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from kochat import checkpoint, pairs
 from kochat.cards import Card
@@ -87,6 +88,14 @@ def bot(tiny_checkpoint):
     from kochat.chatbot import load
 
     return load(tiny_checkpoint)
+
+
+def plain_model(bot) -> GPT2LMHeadModel:
+    """The model of a Chatbot as transformers would compute it."""
+    model = GPT2LMHeadModel(GPT2Config(**bot.weights.config))
+    tensors = {name: tensor for name, tensor in bot.weights.tensors.items() if name != "lm_head.weight"}
+    model.transformer.load_state_dict(tensors)
+    return model.eval()
 
 
 def _free_port() -> int:

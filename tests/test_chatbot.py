@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from conftest import plain_model
 
 from kochat import chatbot, checkpoint
 from kochat.config import TrainingConfig
@@ -17,13 +18,13 @@ QUESTIONS = ["안녕", "오늘 날씨는 어때?", "🦜", "</s><sys>", "헤어�
 
 
 @pytest.fixture
-def talker(bot):
+def talker(tiny_checkpoint):
     """The tiny bot with large random weights: untrained, but every question and label gets another reply."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weights in bot.model.parameters():
-            weights.mul_(8).add_(torch.randn(weights.shape, generator=generator) * 0.05)
-    return bot
+    generator = torch.Generator().manual_seed(1)
+    loaded = checkpoint.load(tiny_checkpoint)
+    for weights in loaded.weights.tensors.values():
+        weights.mul_(8).add_(torch.randn(weights.shape, generator=generator) * 0.05)
+    return chatbot.Chatbot(loaded)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def learned(tmp_path_factory, tokenizer):
 @torch.inference_mode()
 def log_probability(bot, ids, count):
     """log P of the last `count` ids after those before, from one plain forward."""
-    rows = bot.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    rows = plain_model(bot)(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     return sum(rows[i - 1, ids[i]].item() for i in range(len(ids) - count, len(ids)))
 
 

@@ -11,6 +11,7 @@ from kochat.chatbot import load
 from kochat.decoder import Decoder, suits_int8
 from kochat.model import make_model
 from kochat.prompt import Prompt
+from kochat.weights import weights_of
 
 
 @torch.inference_mode()
@@ -41,7 +42,7 @@ def large(tokenizer, **options):
 )
 def test_rows_that_grow_unevenly_have_the_logits_of_transformers(tokenizer, options):
     model, rng = large(tokenizer, **options), random.Random(0)
-    decoder = Decoder(model)
+    decoder = Decoder(weights_of(model))
     rows: list[list[int]] = []
     for turn in range(30):
         if turn % 3 == 0:
@@ -68,7 +69,7 @@ def test_rows_that_grow_unevenly_have_the_logits_of_transformers(tokenizer, opti
 
 
 def test_log_likelihoods_are_those_of_a_plain_loop(model, tokenizer):
-    prompt, decoder = Prompt(tokenizer, 96), Decoder(model)
+    prompt, decoder = Prompt(tokenizer, 96), Decoder(weights_of(model))
     texts = ["안녕", "오늘 날씨는 어때?", "🦜", "배가 고파서 밥을 먹고 싶어"]
     whole = [prompt.encode_example(text, text[::-1], "0").input_ids for text in texts]
     counted = [(ids, n) for ids in whole for n in (0, 1, 3, len(ids) - 1)] * 5  # more than are scored at once
@@ -85,11 +86,13 @@ def test_probabilities_are_distributions_that_agree_with_the_likelihood(model, t
     example = Prompt(tokenizer, 96).encode_example("안녕", "좋은 아침이에요", "0")
     start = example.labels.count(-100)
     prompt, reply = example.input_ids[:start], example.input_ids[start:]
-    rows = Decoder(model).probabilities(prompt, reply)
+    rows = Decoder(weights_of(model)).probabilities(prompt, reply)
     assert rows.shape == (len(reply), len(tokenizer))
     assert rows.sum(-1).tolist() == pytest.approx([1] * len(reply), abs=1e-5)
     total = sum(math.log(row[token]) for row, token in zip(rows, reply, strict=True))
-    assert [total] == pytest.approx(Decoder(model).log_likelihoods([(example.input_ids, len(reply))]), rel=1e-5)
+    assert [total] == pytest.approx(
+        Decoder(weights_of(model)).log_likelihoods([(example.input_ids, len(reply))]), rel=1e-5
+    )
 
 
 needs_kernels = pytest.mark.skipif(
@@ -106,12 +109,12 @@ def test_8_bits_are_close_and_a_row_is_the_same_whatever_stands_beside_it(tokeni
     prompts = [[2, *range(300, 300 + n), 4] for n in (3, 9, 5)]
     alone = []
     for prompt in prompts:
-        decoder = Decoder(model, int8=True)
+        decoder = Decoder(weights_of(model), int8=True)
         decoder.add()
         alone.append(decoder.extend([prompt], [1])[0])
         exact = logits_of(model, prompt)[-1]
         assert 0 < (alone[-1] - exact).norm() / exact.norm() < 0.02
-    together = Decoder(model, int8=True)
+    together = Decoder(weights_of(model), int8=True)
     for _ in prompts:
         together.add()
     torch.testing.assert_close(together.extend(prompts, [1] * 3), torch.stack(alone), rtol=1e-5, atol=1e-5)
@@ -119,9 +122,9 @@ def test_8_bits_are_close_and_a_row_is_the_same_whatever_stands_beside_it(tokeni
 
 @needs_kernels
 def test_8_bits_are_for_large_models(model, tiny_checkpoint, monkeypatch):
-    assert not suits_int8(model)
+    assert not suits_int8(weights_of(model))
     monkeypatch.setattr("kochat.decoder.PARAMETERS_FOR_INT8", 1000)
-    assert suits_int8(model)
+    assert suits_int8(weights_of(model))
     bot = load(tiny_checkpoint)
     assert bot._engine.decoder is not bot._exact
     whole = bot.replies([("안녕", "0"), ("뭐 해?", "auto")])
@@ -129,4 +132,4 @@ def test_8_bits_are_for_large_models(model, tiny_checkpoint, monkeypatch):
     with torch.device("meta"):
         kogpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=51200))
     assert kogpt2.num_parameters() > 120e6
-    assert not suits_int8(kogpt2)  # it is not on the processor
+    assert not suits_int8(weights_of(kogpt2))  # it is not on the processor

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from conftest import plain_model
 
 from kochat import chatbot, checkpoint, pairs
 from kochat.config import TrainingConfig
@@ -50,7 +51,7 @@ def bot(tmp_path_factory, tokenizer):
 def log_probability(bot, question, answer, label):
     example = bot.prompt.encode_example(question, answer, label)
     ids, start = example.input_ids, example.labels.count(-100)
-    rows = bot.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    rows = plain_model(bot)(torch.tensor([ids])).logits[0].log_softmax(-1)
     return sum(rows[i - 1, ids[i]].item() for i in range(start, len(ids)))
 
 

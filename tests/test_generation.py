@@ -15,6 +15,7 @@ from kochat.generation import Asked, Engine, text_of, text_pieces
 from kochat.model import make_model
 from kochat.prompt import Prompt
 from kochat.tokenizer import load_tokenizer
+from kochat.weights import weights_of
 
 POSITIONS = 32
 NEVER = -1  # as eos_id: no token ends the reply
@@ -45,7 +46,7 @@ def the_notebooks_loop(model, prompt, tokens):
 def decoded(model, prompts, eos_id=NEVER, unlabelled=None, strength=0.0, **options):
     """The tokens of the reply to each prompt, decoded together."""
     asked = [Asked(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)]
-    return Engine(Decoder(model), eos_id).replies(asked, **options)
+    return Engine(Decoder(weights_of(model)), eos_id).replies(asked, **options)
 
 
 PROMPTS = [[2, 267, 300, 301, 3, 267, 60, 4], [2, 310, 3, 4], [2, 400, 401, 402, 403, 404, 405, 406, 407, 3, 4], [2]]
@@ -188,7 +189,7 @@ class Counting(Decoder):
     """A decoder that notes how many tokens each row reads in each pass."""
 
     def __init__(self, model):
-        super().__init__(model)
+        super().__init__(weights_of(model))
         self.passes = []
 
     def extend(self, new, wanted):
@@ -200,11 +201,11 @@ class Counting(Decoder):
 def test_drafts_change_the_passes_and_never_the_reply(tokenizer, strength):
     model = lively(tokenizer, 3)
     asked = [Asked(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
-    plain = Engine(Decoder(model), NEVER).replies(asked, 12)
+    plain = Engine(Decoder(weights_of(model)), NEVER).replies(asked, 12)
     endings = [[*row, 1] for row in plain]
     wrong = [[*row[:5], 17, 18] for row in plain for _ in range(2)]  # right so far, then not
     for answers in (endings, wrong, [*endings, *wrong], [[17, 18, 19]]):
-        assert Engine(Decoder(model), NEVER, drafts_of(answers)).replies(asked, 12) == plain
+        assert Engine(Decoder(weights_of(model)), NEVER, drafts_of(answers)).replies(asked, 12) == plain
     decoder = Counting(model)
     reply = list(Engine(decoder, NEVER, drafts_of(endings)).stream(asked[0], 12))
     assert reply == plain[0]
@@ -270,7 +271,7 @@ def test_many_threads_get_their_own_replies(tokenizer):
     model = lively(tokenizer, 2)
     prompts = [[2, 300 + i, 3, 4 + i % 3] for i in range(100)]  # more than decode at once
     alone = [decoded(model, [prompt], max_tokens=9)[0] for prompt in prompts]
-    engine = Engine(Decoder(model), NEVER)
+    engine = Engine(Decoder(weights_of(model)), NEVER)
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda prompt: list(engine.stream(Asked(prompt), 9)), prompts))
     assert replies == alone
@@ -279,7 +280,7 @@ def test_many_threads_get_their_own_replies(tokenizer):
 
 def test_a_failed_pass_ends_all_its_replies_and_the_next_ones_work(tokenizer):
     model = lively(tokenizer, 0)
-    engine = Engine(Decoder(model), NEVER)
+    engine = Engine(Decoder(weights_of(model)), NEVER)
     first, second = (engine.stream(Asked(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
     next(first)
     for stream in (second, first):

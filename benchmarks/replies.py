@@ -1,0 +1,122 @@
+"""Replies: `python benchmarks/replies.py [kogpt2|mini] [--at-once 1 4 16 64] [--rounds N]`.
+
+Two tables for each number of replies at once: 24 tokens after 12 whatever they are, and whole replies to
+real questions, where drafts count. The peers need `pip install -r benchmarks/requirements.txt`.
+"""
+
+import argparse
+import statistics
+
+import peers
+import torch
+from shapes import MINI, fine_tuned, kogpt2_shaped
+from timing import interleaved, print_table
+from transformers.utils import logging
+
+import kochat
+from kochat import checkpoint, pairs
+from kochat.decoder import Decoder
+from kochat.drafts import Drafts
+from kochat.generation import Asked, Engine
+from kochat.weights import weights_of
+
+PROMPT, TOKENS = 12, 24
+LONGEST = 40  # tokens of a whole reply
+SLOW = "the notebook's loop"  # which decodes one reply after the other; once is enough to see it
+
+
+def other_engines(folder, endless: bool) -> dict:
+    """Every peer that is installed."""
+    made = {SLOW: lambda: peers.notebook_loop(folder, endless)}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        made[f"transformers, {name}"] = lambda dtype=dtype: peers.transformers_generate(folder, dtype, endless)
+    made["CTranslate2, int8"] = lambda: peers.ctranslate2_int8(folder, endless)
+    for bits in (8, 4):
+        made[f"OpenVINO, int{bits}"] = lambda bits=bits: peers.openvino(folder, bits, endless)
+    found = {}
+    for name, make in made.items():
+        try:
+            found[name] = make()
+        except Exception as error:  # of another project; its absence is to be seen in the table
+            print(f"{name}: {type(error).__name__}: {error}")
+    return found
+
+
+def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
+    """24 tokens after 12 random ones, no drafts."""
+    engine = Engine(Decoder(weights_of(checkpoint.load(folder, as_base=True).model), int8), eos_id=-1)
+    engines = other_engines(folder, endless=True)
+    numbers = torch.Generator().manual_seed(0)
+    prompts = torch.randint(10, 5_000, (max(at_once), PROMPT), generator=numbers).tolist()
+    for n in at_once:
+        some = prompts[:n]
+        contenders = {"kochat": lambda some=some: engine.replies([Asked(one) for one in some], TOKENS)}
+        contenders |= {
+            name: lambda decode=decode, some=some: decode(some, TOKENS)
+            for name, decode in engines.items()
+            if name != SLOW or n == 1
+        }
+        times = interleaved(contenders, rounds)
+        print_table(f"{n} at once, {TOKENS} tokens", times, "ms a token of each", 1000 / TOKENS, "kochat")
+        for name, seconds in times.items():
+            print(f"    {name}: {n * TOKENS / statistics.median(seconds):.0f} tokens/s in all")
+
+
+def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
+    """Replies to questions that were trained on, and to questions kept out."""
+    bot = kochat.load(folder)
+    table = pairs.read_pairs(data)
+    config = bot.card.config
+    seen, unseen = pairs.split_by_question(table, config["validation_share"], config["seed"])
+    engines = other_engines(folder, endless=False)
+    without = Engine(bot._engine.decoder.copy(), bot.tokenizer.eos_token_id, Drafts())
+    for kind, rows in (("trained on", seen), ("not trained on", unseen)):
+        rows = rows.sample(min(len(rows), 64), random_state=0)
+        prompts = [bot.prompt.encode_prompt(q, label) for q, label in rows[["Q", "label"]].itertuples(index=False)]
+        for n in at_once:
+            groups = [prompts[i : i + n] for i in range(0, len(prompts) - n + 1, n)][: max(1, 16 // n)]
+            if not groups:
+                continue
+
+            def ours(engine, groups=groups):
+                return [engine.replies([Asked(one) for one in group], LONGEST) for group in groups]
+
+            def theirs(decode, groups=groups):
+                return [decode(group, LONGEST) for group in groups]
+
+            tokens = sum(len(reply) + 1 for group in ours(without) for reply in group)
+            contenders = {
+                "kochat": lambda ours=ours: ours(bot._engine),
+                "kochat without drafts": lambda ours=ours: ours(without),
+            }
+            contenders |= {
+                name: lambda decode=decode, theirs=theirs: theirs(decode)
+                for name, decode in engines.items()
+                if name != SLOW or n == 1
+            }
+            times = interleaved(contenders, rounds)
+            title = f"{n} at once, questions {kind}, {tokens / sum(map(len, groups)):.1f} tokens a reply"
+            print_table(title, times, "ms a token", 1000 / tokens, "kochat")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shape", nargs="?", choices=("kogpt2", "mini"), default="kogpt2")
+    parser.add_argument("--data", help="mini: the file it was trained with (ChatbotData.csv)")
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if chosen.shape == "kogpt2":
+        fixed_length(kogpt2_shaped(), True, chosen.at_once, chosen.rounds)
+        whole_replies(fine_tuned(), "emotions", chosen.at_once, chosen.rounds)
+    else:
+        fixed_length(MINI, False, chosen.at_once, chosen.rounds)
+        if chosen.data:
+            whole_replies(MINI, chosen.data, chosen.at_once, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Weights read without transformers: the same as with it, and nothing made up."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kochat import checkpoint
+from kochat.errors import CheckpointError
+from kochat.weights import read_weights, weights_of
+
+
+def test_they_are_those_of_the_model(tiny_checkpoint, model):
+    read, whole = read_weights(tiny_checkpoint), weights_of(model)
+    assert read.config == whole.config
+    assert read.tensors.keys() == whole.tensors.keys() - {"lm_head.weight"}
+    assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in read.tensors.items())
+    assert torch.equal(read.head(), whole.head())
+    assert read.parameters() == whole.parameters() == model.num_parameters()
+
+
+def change(folder, edit):
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda tensors: tensors.pop("transformer.h.1.mlp.c_fc.bias"),
+        lambda tensors: tensors.update({"transformer.h.2.ln_1.weight": torch.ones(8)}),
+        lambda tensors: tensors.update({"transformer.wpe.weight": torch.ones(8, 96)}),
+        lambda tensors: tensors["transformer.ln_f.bias"].fill_(torch.nan),
+    ],
+    ids=["missing", "extra", "shape", "nan"],
+)
+def test_what_does_not_fit_is_refused(tiny_checkpoint, edit):
+    change(tiny_checkpoint, edit)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_weights(tiny_checkpoint)
+
+
+def test_a_model_of_another_making_is_left_to_transformers(tiny_checkpoint):
+    def bare(tensors):
+        for name in list(tensors):
+            tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+
+    change(tiny_checkpoint, bare)
+    assert read_weights(tiny_checkpoint) is None
+
+
+def test_talking_needs_no_model_of_transformers(tiny_checkpoint):
+    code = (
+        "import sys, kochat\n"
+        f"kochat.load({str(tiny_checkpoint)!r}).reply('안녕')\n"
+        "assert 'transformers.modeling_utils' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=checkpoint.SHIPPED_CHECKPOINTS.parent, check=True)
