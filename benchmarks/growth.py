@@ -1,4 +1,4 @@
-"""Growth: `python benchmarks/growth.py`: reply time against its length, an epoch and the memory against rows."""
+"""Growth: `python -m benchmarks.growth`: reply time against its length, an epoch and the memory against rows."""
 
 import argparse
 import statistics
@@ -6,12 +6,12 @@ import subprocess
 import sys
 import tempfile
 
-from shapes import MINI
-from timing import interleaved
-
 import kochat
 from kochat.decoder import Decoder
 from kochat.generation import Asked, Engine
+
+from .shapes import MINI
+from .timing import interleaved
 
 EPOCH = """
 import resource, sys, time

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from shapes import CACHE
 from transformers import AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from .shapes import CACHE
 
 # Token ids of the prompts, and how many tokens to decode: at most, or exactly where `endless`.
 Engine = Callable[[list[list[int]], int], object]

@@ -1,4 +1,4 @@
-"""Replies: `python benchmarks/replies.py [kogpt2|mini] [--at-once 1 4 16 64] [--rounds N]`.
+"""Replies: `python -m benchmarks.replies [kogpt2|mini] [--at-once 1 4 16 64] [--rounds N]`.
 
 Two tables for each number of replies at once: 24 tokens after 12 whatever they are, and whole replies to
 real questions, where drafts count. The peers need `pip install -r benchmarks/requirements.txt`.
@@ -7,10 +7,7 @@ real questions, where drafts count. The peers need `pip install -r benchmarks/re
 import argparse
 import statistics
 
-import peers
 import torch
-from shapes import MINI, fine_tuned, kogpt2_shaped
-from timing import interleaved, print_table
 from transformers.utils import logging
 
 import kochat
@@ -19,6 +16,10 @@ from kochat.decoder import Decoder
 from kochat.drafts import Drafts
 from kochat.generation import Asked, Engine
 from kochat.weights import weights_of
+
+from . import peers
+from .shapes import MINI, fine_tuned, kogpt2_shaped
+from .timing import interleaved, print_table
 
 PROMPT, TOKENS = 12, 24
 LONGEST = 40  # tokens of a whole reply

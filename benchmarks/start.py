@@ -1,4 +1,4 @@
-"""Start: `python benchmarks/start.py [--rounds N]`: from `python app.py` to the page, and to the first reply."""
+"""Start: `python -m benchmarks.start [--rounds N]`: from `python app.py` to the page, and to the first reply."""
 
 import argparse
 import statistics
@@ -6,7 +6,7 @@ import time
 
 from gradio_client import Client
 
-from app import running_app
+from .app import running_app
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Fine-tuning: `python benchmarks/steps.py [kogpt2|mini] [--pairs N] [--rounds N]`: seconds an epoch of each.
+"""Fine-tuning: `python -m benchmarks.steps [kogpt2|mini] [--pairs N] [--rounds N]`: seconds an epoch of each.
 
 All train the same pairs in batches of 32 with AdamW and no dropout: the notebook's loop (padded to 40 tokens,
 logits and loss everywhere, -1e18 where there is none), the Hugging Face Trainer in the precisions given
@@ -11,8 +11,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from shapes import MINI, kogpt2_shaped
-from timing import interleaved, print_table
 from torch.nn import functional
 from transformers import Trainer as HuggingFaceTrainer
 from transformers import TrainingArguments
@@ -23,6 +21,9 @@ from kochat.batches import epoch_order, pad
 from kochat.config import TrainingConfig
 from kochat.prompt import IGNORE, Prompt
 from kochat.trainer import Trainer
+
+from .shapes import MINI, kogpt2_shaped
+from .timing import interleaved, print_table
 
 MAX_LENGTH, BATCH, RATE = 40, 32, 3e-5
 

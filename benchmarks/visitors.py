@@ -1,4 +1,4 @@
-"""Many visitors: `python benchmarks/visitors.py [--train]`.
+"""Many visitors: `python -m benchmarks.visitors [--train]`.
 
 Each opens the page's own chat event as a browser does and sends a message every few seconds. Prints how long
 full replies took, first with no training beside, with --train also with one.
@@ -14,9 +14,9 @@ import uuid
 
 import httpx
 from gradio_client import Client
-from timing import percentile
 
-from app import running_app
+from .app import running_app
+from .timing import percentile
 
 QUESTIONS = ("안녕", "오늘 날씨는 어때?", "보고 싶어", "12시 땡!", "심심해", "고마워", "여행 가고 싶어", "잠이 안 와")
 

@@ -20,7 +20,7 @@ from .weights import Weights
 Linear = Callable[[Tensor], Tensor]
 
 # Below this a model's float32 weights come out of the processor's own cache, and quantising what goes into
-# each matrix costs more than it saves (benchmarks/replies.py).
+# each matrix costs more than it saves (benchmarks.replies).
 PARAMETERS_FOR_INT8 = 30_000_000
 FIRST_LENGTH = 64  # tokens that a row has room for before the cache grows
 SCORED_AT_ONCE = 32  # sequences

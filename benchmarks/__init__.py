@@ -1,0 +1,1 @@
+"""Each figure of the README: `python -m benchmarks.NAME`, one command a table."""
