@@ -90,8 +90,8 @@ def quiet() -> None:
     """No progress bars and no warnings of transformers: the page and the command line have their own."""
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
-    # It warns at every saved state that the LM head shares the embedding's weights, as it should.
-    logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
+    # It tells of every file of every saved state, and that the LM head shares the embedding's weights.
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 def scale_logits(model: GPT2LMHeadModel, factor: float) -> None:

@@ -243,6 +243,7 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     expect(page.locator("#settings")).to_contain_text("epochs")
     expect(page.locator("#settings")).not_to_contain_text("learning_rate")
     expect(page.locator("#run-plot g.hover_marks > path[aria-label*='stopped']").first).to_be_attached()
+    expect(page.locator("#run-plot g.hover_marks > path[aria-label*='내-첫-챗봇']")).to_have_count(2)
     page.locator("#chosen-runs").get_by_role("button", name=re.compile("Remove|Clear|제거|지우기")).last.click()
 
 
@@ -250,9 +251,7 @@ def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     page = visit()
     page.get_by_role("tab").nth(3).click()
     expect(page.locator("#card")).to_contain_text("kochat-mini")
-    page.locator("#delete").click()
-    page.locator("#delete-yes").click()
-    expect(page.get_by_text("기본 챗봇이라 바꾸거나 지울 수 없어요")).to_be_visible()
+    expect(page.locator("#delete")).to_be_disabled()
     choose(page, "#kept", "내-첫-챗봇")
     expect(page.locator("#card")).to_contain_text("내-첫-챗봇")
     page.locator("#new-name input, #new-name textarea").fill("새-이름")
@@ -314,6 +313,7 @@ def test_an_unsafe_name_is_refused(visit, app, name, sentence):
     page.locator("#name input, #name textarea").fill(name)
     page.locator("#start").click()
     expect(page.get_by_text(sentence)).to_be_visible()
+    expect(page.locator("#start")).to_be_enabled()  # for the next try
     assert not (app.home / "x").exists()
 
 

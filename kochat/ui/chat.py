@@ -28,6 +28,12 @@ class ChatTab:
     checkpoint: gr.Dropdown
 
 
+def afterwards(event, *do, **options) -> None:
+    """Do something when an event has ended, well or not: `then` alone does nothing after an error."""
+    event.then(*do, **options)
+    event.failure(*do, **options)
+
+
 def message(role: str, text: str, note: str = "") -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
@@ -155,7 +161,7 @@ def build() -> ChatTab:
         buttons=[], feedback_options=None, group_consecutive_messages=False,
     )  # fmt: skip
     box = gr.Textbox(
-        placeholder=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
+        placeholder=t("k_ask"), label=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
         max_lines=4, max_length=LONGEST_MESSAGE, elem_id="question",
     )  # fmt: skip
     with gr.Row(elem_id="chat-buttons"):
@@ -177,7 +183,7 @@ def build() -> ChatTab:
     ]
     ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
     for one in replies:
-        one.then(**ready)
+        afterwards(one, **ready)
     box.stop(cancels=replies, **ready)
     undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**ready)
     clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**ready)

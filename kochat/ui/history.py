@@ -202,20 +202,23 @@ def build(page: gr.Blocks) -> None:
 
     page.load(refresh, chosen, everything, **quick)
     gr.Timer(2.0).tick(poll, [seen, chosen], everything, trigger_mode="once", **quick)
-    chosen.input(show, chosen, below, **quick)
-    listed.select(pick, None, chosen, **quick).then(show, chosen, below, **quick)
+    # A plot that stays keeps the series it had; one that goes and comes back draws the new ones.
+    hide = {"fn": lambda: gr.LinePlot(visible=False), "inputs": None, "outputs": plot, **quick}
+    chosen.input(**hide).then(show, chosen, below, **quick)
+    listed.select(pick, None, chosen, **quick).then(**hide).then(show, chosen, below, **quick)
     for button, do in ((resume, launcher.resume), (stop, launcher.stop), (repeat, again), (yes, launcher.delete)):
         button.click(act(do), chosen, None, **PRIVATE).then(refresh, chosen, everything, **quick)
     for event in (yes.click, chosen.input, listed.select):  # the question was about another run
-        event(lambda: gr.Row(visible=False), None, sure, **quick)
-    delete.click(lambda: gr.Row(visible=True), None, sure, **quick)
+        event(lambda: gr.Column(visible=False), None, sure, **quick)
+    delete.click(lambda: gr.Column(visible=True), None, sure, **quick)
 
 
-def confirm(question: str, elem_id: str) -> tuple[gr.Row, gr.Button]:
-    """A hidden row that asks before something is deleted, and its yes button."""
-    with gr.Row(visible=False) as row:
+def confirm(question: str, elem_id: str) -> tuple[gr.Column, gr.Button]:
+    """A hidden part of the page that asks before something is deleted, and its yes button."""
+    with gr.Column(visible=False) as asking:
         gr.Markdown(t(question))
-        yes = gr.Button(t("k_yes_delete"), variant="stop", elem_id=elem_id)
-        no = gr.Button(t("k_no"))
-    no.click(lambda: gr.Row(visible=False), None, row, queue=False, **PRIVATE)
-    return row, yes
+        with gr.Row():
+            yes = gr.Button(t("k_yes_delete"), variant="stop", min_width=120, elem_id=elem_id)
+            no = gr.Button(t("k_no"), min_width=120)
+    no.click(lambda: gr.Column(visible=False), None, asking, queue=False, **PRIVATE)
+    return asking, yes

@@ -9,7 +9,8 @@ from pathlib import Path
 import gradio as gr
 
 from .. import checkpoint, shelf
-from .chat import PRIVATE, ChatTab, checkpoint_dropdown
+from ..config import DEFAULT_CHECKPOINT
+from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .history import confirm, downloads
 from .text import language_of, say, shows_errors, t
 
@@ -31,12 +32,14 @@ def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
 
 def show(name: str) -> tuple:
     """The card of what is chosen; what was asked or packed for another goes."""
-    return card_of(name), gr.DownloadButton(visible=False), gr.Row(visible=False)
+    own = name != DEFAULT_CHECKPOINT.name  # the shipped one stays as it is
+    buttons = gr.Button(interactive=own), gr.Button(interactive=own)
+    return card_of(name), gr.DownloadButton(visible=False), gr.Column(visible=False), *buttons
 
 
 def changed(wanted: str | None, in_chat: str) -> tuple:
     """Dropdown, card, name box, the chat's dropdown and the question, when something is renamed or gone."""
-    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Row(visible=False)
+    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Column(visible=False)
 
 
 @shows_errors
@@ -88,10 +91,11 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure]
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
-    chosen.change(show, chosen, [card, download, sure], **quick)
+    chosen.change(show, chosen, [card, download, sure, rename_button, delete_button], **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)
-    delete_button.click(lambda: gr.Row(visible=True), None, sure, **quick)
+    delete_button.click(lambda: gr.Column(visible=True), None, sure, **quick)
     yes.click(delete, [chosen, chat.checkpoint], all_changed, **PRIVATE)
     pack_button.click(pack, chosen, download, **PRIVATE)
-    upload.upload(unpack, [upload, chat.checkpoint], all_changed, **PRIVATE).then(lambda: None, None, upload, **quick)
+    taken = upload.upload(unpack, [upload, chat.checkpoint], all_changed, **PRIVATE)
+    afterwards(taken, lambda: None, None, upload, **quick)

@@ -16,7 +16,7 @@ from .. import checkpoint, launcher, runs
 from ..journal import Record
 from ..runs import RESUMABLE
 from . import form, progress
-from .chat import PRIVATE, ChatTab, checkpoint_dropdown
+from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .text import language_of, say, shows_errors, t
 
 COLORS = ("#2563eb", "#f97316", "#16a34a")
@@ -121,7 +121,9 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
             inputs, start_button, stop_button = form.build()
             queue = gr.HTML(elem_id="queue")
             with gr.Row():
-                waiting = gr.Dropdown(visible=False, show_label=False, container=False, elem_id="waiting")
+                waiting = gr.Dropdown(
+                    label=t("k_queue"), visible=False, show_label=False, container=False, elem_id="waiting"
+                )
                 cancel_button = gr.Button(t("k_cancel"), visible=False, elem_id="cancel")
         with gr.Column(scale=3, min_width=300):
             bar = gr.HTML(elem_id="progress")
@@ -133,11 +135,10 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
             table = gr.Dataframe(interactive=False, show_label=False, buttons=[], visible=False, elem_id="epochs")
             samples = gr.HTML(elem_id="samples")
     # Reading the data can take a while, with a download a long one.
-    start_button.click(
+    started = start_button.click(
         lambda: gr.Button(t("k_checking"), interactive=False), None, start_button, queue=False, **PRIVATE
-    ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE).then(
-        lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE
-    )
+    ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE)
+    afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in ((stop_button, launcher.stop), (resume, launcher.resume), (finish, finish_early)):
         button.click(act(do), seen, None, **PRIVATE)
