@@ -66,9 +66,10 @@ def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
 def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
     """Replies to questions that were trained on, and to questions kept out."""
     bot = kochat.load(folder)
-    table = pairs.read_pairs(data)
-    config = bot.card.config
-    seen, unseen = pairs.split_by_question(table, config["validation_share"], config["seed"])
+    table, config = pairs.read_pairs(data), bot.card.config
+    seen, unseen = pairs.split_by_question(table.head(config["rows"] or len(table)), config["validation_share"], config["seed"])
+    if unseen.empty:
+        unseen = table.iloc[config["rows"] :]
     engines = other_engines(folder, endless=False)
     without = Engine(bot._engine.decoder.copy(), bot.tokenizer.eos_token_id, Drafts())
     for kind, rows in (("trained on", seen), ("not trained on", unseen)):

@@ -33,11 +33,11 @@ def kogpt2_shaped() -> Path:
     return folder
 
 
-def fine_tuned(epochs: int = 15) -> Path:
-    """The same, fine-tuned on 240 pairs of the shipped sample, a tenth of its questions kept out (minutes, once)."""
+def fine_tuned(epochs: int = 20) -> Path:
+    """The same, fine-tuned on the first 120 pairs of the shipped sample (minutes, once)."""
     folder = CACHE / "fine-tuned"
     if not folder.is_dir():
-        settings = {"learning_rate": 5e-4, "rows": 240, "validation_share": 0.1, "keep": "last", "dropout": 0.0}
+        settings = {"learning_rate": 5e-4, "rows": 120, "validation_share": 0.0, "keep": "last", "dropout": 0.0}
         config = TrainingConfig(
             data="emotions", base=str(kogpt2_shaped()), output=str(folder), epochs=epochs, **settings
         )
