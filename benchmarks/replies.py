@@ -6,6 +6,7 @@ real questions, where drafts count. The peers need `pip install -r benchmarks/re
 
 import argparse
 import statistics
+from collections import Counter
 
 import torch
 from transformers.utils import logging
@@ -44,14 +45,17 @@ def other_engines(folder, endless: bool) -> dict:
 
 
 def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
-    """24 tokens after 12 random ones, no drafts."""
+    """24 tokens after 12 random ones: without drafts, and as replies learned by heart, whose drafts are right."""
     engine = Engine(Decoder(weights_of(checkpoint.load(folder, as_base=True).model), int8), eos_id=-1)
     engines = other_engines(folder, endless=True)
     numbers = torch.Generator().manual_seed(0)
     prompts = torch.randint(10, 5_000, (max(at_once), PROMPT), generator=numbers).tolist()
+    learned = Counter(tuple(reply) for reply in engine.replies([Asked(one) for one in prompts], TOKENS))
+    by_heart = Engine(engine.decoder.copy(), -1, Drafts(learned))
     for n in at_once:
         some = prompts[:n]
         contenders = {"kochat": lambda some=some: engine.replies([Asked(one) for one in some], TOKENS)}
+        contenders["kochat, by heart"] = lambda some=some: by_heart.replies([Asked(one) for one in some], TOKENS)
         contenders |= {
             name: lambda decode=decode, some=some: decode(some, TOKENS)
             for name, decode in engines.items()
@@ -67,7 +71,9 @@ def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
     """Replies to questions that were trained on, and to questions kept out."""
     bot = kochat.load(folder)
     table, config = pairs.read_pairs(data), bot.card.config
-    seen, unseen = pairs.split_by_question(table.head(config["rows"] or len(table)), config["validation_share"], config["seed"])
+    seen, unseen = pairs.split_by_question(
+        table.head(config["rows"] or len(table)), config["validation_share"], config["seed"]
+    )
     if unseen.empty:
         unseen = table.iloc[config["rows"] :]
     engines = other_engines(folder, endless=False)
@@ -106,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shape", nargs="?", choices=("kogpt2", "mini"), default="kogpt2")
     parser.add_argument("--data", help="mini: the file it was trained with (ChatbotData.csv)")
+    parser.add_argument("--fine-tune", action="store_true", help="kogpt2: whole replies, too, after some minutes")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
@@ -113,7 +120,8 @@ def main() -> None:
     logging.disable_progress_bar()
     if chosen.shape == "kogpt2":
         fixed_length(kogpt2_shaped(), True, chosen.at_once, chosen.rounds)
-        whole_replies(fine_tuned(), "emotions", chosen.at_once, chosen.rounds)
+        if chosen.fine_tune:
+            whole_replies(fine_tuned(), "emotions", chosen.at_once, chosen.rounds)
     else:
         fixed_length(MINI, False, chosen.at_once, chosen.rounds)
         if chosen.data:
