@@ -8,12 +8,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import CheckpointError
+
+LONGEST_NAME = 60
+WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
+
+
+def safe_name(name: str) -> str:
+    """`name` if it can be a file or a folder anywhere: letters of any script, digits, - and _.
+
+    Raises CheckpointError.
+    """
+    name = name.strip()
+    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
+        raise CheckpointError("unsafe_name", name=name, longest=LONGEST_NAME)
+    return name
 
 
 @contextlib.contextmanager
@@ -49,13 +64,29 @@ def write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def put_in_place(part: Path, output: Path) -> None:
+    """Sync the file `part` and name it `output`. Raises FileExistsError where that is there by now."""
+    _sync(part)
+    try:
+        os.link(part, output)  # unlike a rename it never replaces another one's file
+        part.unlink()
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without such links
+        if output.exists():
+            raise FileExistsError(output) from None
+        part.rename(output)
+    _sync(output.parent)
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Whether this says that the disk is full.
+    """Whether this says that the disk is full, or that no more may be written there.
 
     safetensors, tokenizers and torch have exceptions of their own, and tell the reason in words only.
     """
     words = (f"(os error {errno.ENOSPC})", "No space left on device", "PytorchStreamWriter failed writing")
-    return getattr(error, "errno", None) == errno.ENOSPC or any(one in str(error) for one in words)
+    no_more = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota of that name
+    return getattr(error, "errno", None) in no_more or any(one in str(error) for one in words)
 
 
 def _sync(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Pairs: every form of file that people have, what is refused and how, the split, downloads."""
 
-import io
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -8,11 +7,14 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from odd_files import FILES
 
 from kochat import pairs
+from kochat.checks import CONTROL, LONGEST_LABEL, clean
 from kochat.errors import DataError
 from kochat.labels import AUTO
-from kochat.pairs import fingerprint, keep, read_pairs, split_by_question
+from kochat.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs, split_by_question
+from kochat.tables import open_table
 
 TEXT = "Q,A,label\n12시 땡!,하루가 또 가네요.,0\n고백할까?,용기를 내 보세요!,2\n"
 ROWS = [["12시 땡!", "하루가 또 가네요.", "0"], ["고백할까?", "용기를 내 보세요!", "2"]]
@@ -38,12 +40,6 @@ def refusal(path) -> DataError:
     with pytest.raises(DataError) as caught:
         read_pairs(path)
     return caught.value
-
-
-def xlsx() -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame(ROWS, columns=pairs.COLUMNS).to_excel(buffer, index=False)
-    return buffer.getvalue()
 
 
 # What can be read.
@@ -99,10 +95,14 @@ def test_chatbot_data_has_its_three_labels(chatbot_data):
     assert (table != "").all(axis=None)
 
 
-# pandas does not quote a lone \r, which is a line end to whoever reads it; what has \0 is not taken for text.
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1).filter(str.strip)
-korean = st.text(st.characters(codec="cp949", exclude_characters="\0\r"), min_size=1).filter(str.strip)
-a_label, a_korean_label = (cell.filter(lambda text: text.strip() != AUTO) for cell in (texts, korean))
+# pandas does not quote a lone \r, which is a line end to whoever reads it.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), min_size=1).filter(clean)
+korean = st.text(st.characters(codec="cp949", exclude_characters="\r"), min_size=1).filter(clean)
+texts, korean = (cell.filter(lambda text: not CONTROL.search(text)) for cell in (texts, korean))
+a_label, a_korean_label = (
+    cell.map(lambda text: clean(text)[:LONGEST_LABEL]).filter(lambda text: clean(text) not in ("", AUTO))
+    for cell in (texts, korean)
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,7 +110,7 @@ a_label, a_korean_label = (cell.filter(lambda text: text.strip() != AUTO) for ce
 def test_what_pandas_writes_is_read_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("written") / "pairs.csv"
     pd.DataFrame(rows, columns=pairs.COLUMNS).to_csv(path, index=False, encoding="utf-8")
-    assert rows_of(path) == [[cell.strip() for cell in row] for row in rows]
+    assert rows_of(path) == [[clean(cell) for cell in row] for row in rows]
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,7 +124,7 @@ def test_what_pandas_writes_as_cp949_is_read_back(tmp_path_factory, rows):
         as_utf8 = None
     # A few syllables (창 is the bytes of â) cannot be told from UTF-8 where nothing else is in the file.
     assume(as_utf8 is None or as_utf8 == path.read_bytes().decode("cp949"))
-    assert rows_of(path) == [[cell.strip() for cell in row] for row in rows]
+    assert rows_of(path) == [[clean(cell) for cell in row] for row in rows]
 
 
 # What is refused.
@@ -137,12 +137,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(file):
-    error = refusal(file("Q,answer,label\n안녕,네,0\n"))
-    assert str(error) == ("pairs.csv has no column A. It needs the columns Q, A and label; it has Q, answer, label.")
-    assert refusal(file("질문;답;라벨\n안녕;네;0\n")).values["missing"] == "Q, A, label"
+    error = refusal(file("Q,reaction,label\n안녕,네,0\n"))
+    assert str(error) == (
+        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them."
+    )
+    assert refusal(file("one;two;three\n안녕;네;0\n")).values["missing"] == "Q, A"
 
 
-@pytest.mark.parametrize("content", ["", "\n\n \n", b"\xef\xbb\xbf", "Q,A,label", "Q,A,label\r\n", "Q,A,label\n,,\n\n"])
+@pytest.mark.parametrize("content", ["Q,A,label", "Q,A,label\r\n", "Q,A,label\n,,\n\n", "Q,A,label,no\n,,,1\n"])
 def test_a_file_without_rows_is_refused(file, content):
     assert refusal(file(content)).key == "no_rows"
 
@@ -150,27 +152,20 @@ def test_a_file_without_rows_is_refused(file, content):
 def test_empty_cells_are_named_by_the_row_numbers_of_a_spreadsheet(file):
     # Row 1 is the header, row 2 has a newline in a cell, rows 4 and 7 lack a cell, row 5 is blank.
     error = refusal(file('Q,A,label\n"a\nb",c,0\nd,e,1\nf, ,1\n\ng,h,2\ni,j\n'))
-    assert str(error) == ("pairs.csv has empty cells in 2 of its rows: 4, 7. Fill them in or delete those rows.")
+    assert str(error) == (
+        "2 of the rows of pairs.csv cannot be used: row 4 · answer: is empty; row 7 · label: is empty. "
+        "Mend them, or leave them out."
+    )
+    assert error.text("ko") == (
+        "pairs.csv 파일의 2개 행을 쓸 수 없어요: 4행 · 답변: 비어 있어요; 7행 · 라벨: 비어 있어요. 고치거나 빼 주세요."
+    )
 
 
 def test_many_rows_with_empty_cells_are_counted_and_the_first_eight_named(file):
     error = refusal(file("Q,A,label\n" + "a,,0\n" * 20))
-    assert (error.values["count"], error.values["rows"]) == (20, "2, 3, 4, 5, 6, 7, 8, 9 …")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01",
-        xlsx(),
-        TEXT.encode("utf-16"),
-        bytes(range(1, 256)),
-        'Q,A,label\na,"b,0\nc,d,1\n',
-    ],
-    ids=["png", "xlsx", "utf-16", "bytes", "open quote"],
-)
-def test_what_is_no_csv_is_refused(file, content):
-    assert refusal(file(content)).key == "not_csv"
+    named = "; ".join(f"row {row} · answer: is empty" for row in range(2, 10))
+    assert (error.values["count"], error.values["rows"]) == (20, named + " …")
+    assert refusal(file("Q,A,label\n" + "a,,0\n" * 8)).values["rows"] == named
 
 
 @pytest.mark.parametrize("row", ["a,b, c,0", "a,b,0,", "a,b,c,d,e,0"])
@@ -178,8 +173,99 @@ def test_what_is_no_csv_is_refused(file, content):
 def test_a_row_with_more_cells_than_the_header_is_refused_and_never_shifted(file, row, place):
     rows = ["c,d,1", "e,f,2"]
     rows.insert(place, row)
-    assert refusal(file("Q,A,label\n" + "\n".join(rows))).key == "not_csv"
-    assert refusal(file(f"Q,A,label\n{row}\n")).key == "not_csv"
+    error = refusal(file("Q,A,label\n" + "\n".join(rows)))
+    assert (error.key, error.values["rows"]) == ("extra_cells", str(place + 2))
+    assert refusal(file(f"Q,A,label\n{row}\n")).key == "extra_cells"
+
+
+def test_all_bad_rows_are_named_in_one_sentence_in_both_languages(file):
+    error = refusal(file("Q,A,label\n,네,0\n안녕,네,auto\n안\x07녕,,0\n잘 가,응,1\n"))
+    assert str(error) == (
+        "3 of the rows of pairs.csv cannot be used: row 2 · question: is empty; "
+        "row 3 · label: “auto” means that the bot chooses by itself; "
+        "row 4 · question: has control characters or broken ones; row 4 · answer: is empty. "
+        "Mend them, or leave them out."
+    )
+    assert error.text("ko") == (
+        "pairs.csv 파일의 3개 행을 쓸 수 없어요: 2행 · 질문: 비어 있어요; "
+        "3행 · 라벨: “auto”는 챗봇이 스스로 고른다는 뜻이라 쓸 수 없어요; "
+        "4행 · 질문: 제어 문자나 깨진 글자가 있어요; 4행 · 답변: 비어 있어요. 고치거나 빼 주세요."
+    )
+
+
+def test_bad_rows_are_left_out_where_asked_and_pairs_that_repeat_too(file):
+    path = file("Q,A,label\n,네,0\n안녕,네,0\n안녕,네,0\n안녕,응,0\n잘 가,응,1\n")
+    assert rows_of(path, bad_rows="skip") == [["안녕", "네", "0"], ["안녕", "응", "0"], ["잘 가", "응", "1"]]
+    assert rows_of(path, bad_rows="skip", rows=2) == [["안녕", "네", "0"], ["안녕", "응", "0"]]
+    assert rows_of(file("Q,A,label\n안녕,네,0\n안녕,네,0\n")) == [["안녕", "네", "0"]] * 2
+
+
+def test_where_no_row_is_good_nothing_can_be_left_out(file):
+    path = file("Q,A,label\n,네,0\n안녕,,0\n")
+    with pytest.raises(DataError, match="2 of the rows of pairs"):
+        read_pairs(path, bad_rows="skip")
+
+
+# Columns.
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["Q", "A", "label"], ("Q", "A", "label")),
+        (["answer", "A", "question", "Q", "emotion", "label"], ("Q", "A", "label")),
+        ([" 질 문 ", "답변(A)", "감정"], (" 질 문 ", "답변(A)", "감정")),
+        (["질문", "답"], ("질문", "답", None)),
+        (["PROMPT", "Response", "Class"], ("PROMPT", "Response", "Class")),
+        (["id", "input", "output", "memo"], ("input", "output", None)),
+        (["사용자", "챗봇", "말투"], ("사용자", "챗봇", "말투")),
+    ],
+)
+def test_columns_are_found_by_their_names(names, found):
+    assert find_columns(names) == Columns(*found)
+
+
+def test_columns_that_are_chosen_are_taken(file):
+    names = ["Q", "A", "label", "other"]
+    assert find_columns(names, answer="other") == Columns("Q", "other", "label")
+    assert find_columns(["A", "other"], question="A", answer="other") == Columns("A", "other")
+    for chosen, missing in (({"label": "none"}, "none"), ({"question": "A"}, "A")):
+        with pytest.raises(DataError) as caught:
+            find_columns(["Q", "A"], **chosen)
+        assert caught.value.values["missing"] == missing
+    path = file("Q,A,label\n가,나,0\n")
+    assert rows_of(path, columns=Columns("A", "Q", one_label="하나")) == [["나", "가", "하나"]]
+
+
+# The odd files: read right, or refused with their own sentence.
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_odd_file_is_read_right_or_refused_with_its_own_sentence(file, name):
+    odd, path = FILES[name], file(FILES[name].data)
+    if odd.error:
+        assert refusal(path).key == odd.error
+        return
+    report = examine(table := open_table(path), find_columns(table.columns))
+    assert [(p.row, p.column, p.reason, p.other) for p in report.problems] == odd.problems
+    assert (report.rows - report.bad, sum(report.labels.values())) == (len(odd.pairs), len(odd.pairs))
+    if odd.pairs:
+        assert rows_of(path, bad_rows="skip") == odd.pairs
+    if any(reason not in ("duplicate", "other_answer") for _, _, reason, _ in odd.problems):
+        assert refusal(path).key == "bad_rows"
+    else:
+        assert len(read_pairs(path)) == report.rows
+
+
+def test_a_report_counts_all_and_keeps_as_many_problems_as_asked(file):
+    table = open_table(file("Q,A,label\n안녕,네,0\n,,1\n안녕,네,0\n안녕,응,0\n잘 가,응,1\n"))
+    told = examine(table, find_columns(table.columns), most=3).to_dict()
+    assert [told[name] for name in ("rows", "good", "bad", "notes")] == [5, 3, 2, 1]
+    assert told["labels"] == {"0": 2, "1": 1}
+    assert told["reasons"] == {"empty_question": 1, "empty_answer": 1, "duplicate": 1, "other_answer": 1}
+    assert told["mapping"] == {"question": "Q", "answer": "A", "label": "label"}
+    assert [problem["row"] for problem in told["problems"]] == [3, 3, 4]
+    assert told["problems"][2] == {"row": 4, "column": "", "reason": "duplicate", "other": 2}
 
 
 # Split and fingerprint.
@@ -298,10 +384,10 @@ def test_a_download_that_breaks_off_is_refused_and_not_kept(server, home, header
     assert rows_of(url) == ROWS
 
 
-@pytest.mark.parametrize("body", [b"<!DOCTYPE html><html><body>Sign in, please</body></html>", b"", xlsx()])
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html><html><body>Sign in, please</body></html>", b"", b"Sign\nin"])
 def test_a_page_that_is_served_instead_is_refused_and_not_kept(server, home, body):
     server.pages["/x.csv"] = body, {"Content-Type": "text/html"}
-    assert refusal(f"{server.url}/x.csv").key in ("no_column", "no_rows", "not_csv")
+    assert refusal(f"{server.url}/x.csv").key in ("is_web_page", "empty_file", "no_column")
     assert cached(home) == []
 
 

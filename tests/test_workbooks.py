@@ -1,0 +1,84 @@
+"""Workbooks: the cells as Excel shows them, damage and bombs refused."""
+
+import io
+import zipfile
+from datetime import date, datetime, time, timedelta
+
+import pytest
+from odd_files import xlsx, zipped
+
+from kochat import workbooks
+from kochat.errors import DataError
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a workbook and give its path."""
+
+    def write(content: bytes):
+        path = tmp_path / "book"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def rows_of(path) -> list[tuple[int, list[str]]]:
+    workbooks.check(path, "book")
+    with workbooks.reading(path, "book") as (rows, _):
+        return list(rows)
+
+
+def refusal(path) -> DataError:
+    with pytest.raises(DataError) as caught:
+        rows_of(path)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (" 가\n나 ", " 가\n나 "),
+        (1, "1"),
+        (1.0, "1"),
+        (-0.5, "-0.5"),
+        (0.1 + 0.2, "0.3"),
+        (12345678901, "12345678901"),
+        (False, "FALSE"),
+        (date(2024, 3, 1), "2024-03-01"),
+        (datetime(2024, 3, 1, 9, 5), "2024-03-01 09:05:00"),
+        (time(9, 5), "09:05:00"),
+        (timedelta(hours=30), "1 day, 6:00:00"),
+        ("#N/A", "#N/A"),
+        ("_x000D_", "\r"),
+        ("_x", "_x"),
+        (None, ""),
+    ],
+)
+def test_a_cell_is_what_excel_shows(file, value, shown):
+    assert rows_of(file(xlsx([["Q", value, "x"]]))) == [(1, ["Q", shown, "x"])]
+
+
+def test_a_row_that_is_not_written_down_is_counted(file):
+    data = xlsx([["a"], ["b"], ["c"]], change=('<row r="2".*?</row>', ""))
+    assert rows_of(file(data)) == [(1, ["a"]), (2, []), (3, ["c"])]
+
+
+def test_the_share_that_is_read_grows_to_all(file):
+    with workbooks.reading(file(xlsx([[str(i)] for i in range(4)])), "book") as (rows, done):
+        assert [done() for _ in rows] == [0.25, 0.5, 0.75, 1]
+
+
+def test_a_workbook_that_unpacks_to_more_than_fits_is_refused(file, monkeypatch):
+    monkeypatch.setattr(workbooks, "MOST_UNPACKED", 1)
+    bomb = zipped({"xl/workbook.xml": bytes(2**20 + 1)})
+    assert len(bomb.getvalue()) < 5000
+    assert refusal(file(bomb.getvalue())).key == "file_too_large"
+
+
+def test_a_damaged_member_of_a_workbook_is_refused(file):
+    data = bytearray(xlsx([["Q", "A"], *(["가" * 50, str(i)] for i in range(500))]))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        start = archive.getinfo("xl/worksheets/sheet1.xml").header_offset
+    data[start + 600 : start + 700] = bytes(100)
+    assert refusal(file(bytes(data))).key == "bad_workbook"
