@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from .config import TrainingConfig, command, refuse
+from .labels import has_names, in_order
 
 FORMAT_VERSION = 1
 SHORTEST = 8  # tokens, as TrainingConfig has it
@@ -36,6 +40,7 @@ class Card:
     """How to talk to a checkpoint, and where it comes from."""
 
     labels: list[str] = field(default_factory=list)  # none: a base that was not trained to answer
+    label_names: dict[str, str] = field(default_factory=dict)  # for display, of some labels or none
     max_length: int = 40
     strip_punctuation: bool = False
     strength: float = 0.0  # of the label at decoding, unless asked otherwise
@@ -52,8 +57,11 @@ class Card:
 
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
-        kinds = {"labels": list, "data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
+        kinds = {"data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
         wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
+        names = self.label_names
+        if not (isinstance(names, dict) and all(isinstance(one, str) for one in names.values())):
+            wrong.append("label_names")
         for name in ("labels", "sources", "recipe"):
             if not (isinstance(getattr(self, name), list) and all(isinstance(one, str) for one in getattr(self, name))):
                 wrong.append(name)
@@ -63,6 +71,46 @@ class Card:
             wrong.append("strength")
         if wrong:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
+
+
+def card_of_training(
+    config: TrainingConfig, base: str, before: Card, labels: Sequence[str], rows: int, sha256: str
+) -> Card:
+    """The card of what `config` makes of the base called `base`, whose card is `before`.
+
+    `labels` are those of the data, of `rows` rows. Raises SettingsError where a name is for no label.
+    """
+    labels = in_order(labels)
+    kept = before.labels if config.keep_labels else []
+    labels = [*kept, *(label for label in labels if label not in kept)]
+    names = {label: name for label, name in before.label_names.items() if label in kept}
+    source = source_name(config.data)
+    return Card(
+        labels=labels,
+        label_names=names | _names_of(config.label_names, labels),
+        max_length=config.max_length,
+        strip_punctuation=config.strip_punctuation,
+        strength=before.strength,
+        base=base,
+        data={"source": source, "rows": rows, "sha256": sha256},
+        config={**config.to_dict(), "data": source, "base": base, "output": Path(config.output).name},
+        defaults=before.defaults,
+        sources=[*(before.sources or [base]), source],
+        recipe=[*before.recipe, command("train", config)],
+    )
+
+
+def _names_of(texts: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """Names by label, out of texts like "label=name"; a label may have a = in it."""
+    names = {}
+    for text in texts:
+        found = [label for label in labels if text.startswith(f"{label}=")]
+        if not found:
+            known = ", ".join(labels)
+            refuse("label_names", text, f"label=name with one of the labels {known}", f"라벨=이름 꼴(라벨: {known})인")
+        label = max(found, key=len)
+        names[label] = text[len(label) + 1 :].strip()
+    return names
 
 
 def source_name(source: str) -> str:
@@ -101,10 +149,15 @@ def _about(card: Card) -> str:
         return "A small Korean GPT-2, trained on plain text by kochat. It does not answer yet: fine-tune it on pairs."
     return (
         "A Korean chatbot (GPT-2) made with kochat: it answers one question at a time, conditioned on a label. "
-        f"Its labels are {', '.join(f'`{label}`' for label in card.labels)}."
-        + (" 0 is everyday, 1 breakup and negative, 2 love and positive." if card.labels == ["0", "1", "2"] else "")
+        f"Its labels are {', '.join(_named(label, card) for label in card.labels)}."
+        + (" 0 is everyday, 1 breakup and negative, 2 love and positive." if has_names(card.labels) else "")
         + " It remembers no earlier turn, and what it says is not advice."
     )
+
+
+def _named(label: str, card: Card) -> str:
+    name = card.label_names.get(label)
+    return f"`{label}` ({name})" if name else f"`{label}`"
 
 
 def _how_to_talk(name: str, card: Card) -> str:
@@ -113,9 +166,10 @@ def _how_to_talk(name: str, card: Card) -> str:
         f'bot = kochat.load("checkpoints/{name}")\n'
         f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
         "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
-        "An `answers.json.xz` beside the weights holds the answers that it was trained on: kochat takes drafts of "
-        "replies from them, which makes replies quicker and changes none. Remove the file if the answers are "
-        "nobody's business, and mind that a model can say them by heart."
+        "A `pairs.csv.xz` beside the weights holds the pairs that it was trained on: kochat takes drafts of replies "
+        "from their answers, which makes replies quicker and changes none, and can go over them again in a further "
+        "training, so that it does not forget. Remove the file if the pairs are nobody's business, and mind that a "
+        "model can say them by heart."
     )
 
 

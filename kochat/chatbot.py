@@ -6,8 +6,10 @@ Knows prompt, model and generation; no page, no file format.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +20,9 @@ from .errors import ReplyError
 from .generation import Asked, Engine, text_of, text_pieces
 from .labels import AUTO
 from .prompt import IGNORE, Prompt
+
+if TYPE_CHECKING:
+    from .pairs import Pair
 
 LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with max_length
 
@@ -57,7 +62,7 @@ class Chatbot:
         self._uncut = replace(self.prompt, max_length=positions)
         self._exact = Decoder(weights)
         quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
-        self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.answers))
+        self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
 
     def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:
         """The greedy reply. Raises ReplyError for an empty question or an unknown label."""
@@ -139,9 +144,9 @@ class Chatbot:
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
         return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
 
-    def _drafts(self, answers: dict[str, int]) -> Drafts:
-        end = self.tokenizer.eos_token_id
-        return Drafts({(*self.prompt.text_ids(answer), end): count for answer, count in answers.items()})
+    def _drafts(self, pairs: Sequence[Pair]) -> Drafts:
+        counts, end = Counter(answer for _, answer, _ in pairs), self.tokenizer.eos_token_id
+        return Drafts({(*self.prompt.text_ids(answer), end): count for answer, count in counts.items()})
 
     def _token_text(self, token: int) -> str:
         return self.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")

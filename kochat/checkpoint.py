@@ -7,13 +7,17 @@ Knows the folder and the Hub; loads strictly, writes whole or not at all. The mo
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
+import itertools
 import json
 import lzma
 import os
 import re
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,20 +26,22 @@ from . import hub
 from .cards import Card, model_card
 from .config import SHIPPED_CHECKPOINTS, home
 from .errors import CheckpointError
-from .files import whole_folder, write_whole
+from .files import LONGEST_NAME, safe_name, whole_folder, write_whole
 from .labels import CHATBOT_DATA_LABELS
 
 if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
     from .model import Model
+    from .pairs import Pair
     from .tokenizer import Tokenizer
     from .weights import Weights
 
 CARD_FILE = "kochat.json"
-ANSWERS_FILE = "answers.json.xz"
-MOST_ANSWER_BYTES = 2**28  # a small file may unpack to more than the memory holds
+PAIRS_FILE = "pairs.csv.xz"
+PAIRS_HEADER = ["Q", "A", "label"]
+MOST_PAIRS = 20_000
+LONGEST_PAIR = 800  # characters; a longer one is not kept
+MOST_PAIR_BYTES = 2**26  # of so many; a small file may unpack to more than the memory holds
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
-LONGEST_NAME = 60
-WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 
 @dataclass
@@ -46,7 +52,11 @@ class Checkpoint:
     folder: Path
     tokenizer: Tokenizer
     card: Card
-    answers: dict[str, int] = field(default_factory=dict)  # it was trained on, and how often each
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """What it was trained on, (question, answer, label), as far as it is kept. Raises CheckpointError."""
+        return read_pairs(self.folder, self.name)
 
     @cached_property
     def model(self) -> Model:
@@ -77,7 +87,7 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
         raise CheckpointError("no_checkpoint", path=str(source))
     folder = hub.fetch(str(source))
     try:
-        card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS))
+        card = read_card(folder, needed=False) or Card([] if as_base else list(CHATBOT_DATA_LABELS))
         return _load(folder, str(source), card, as_base)
     except CheckpointError as error:
         # The folder's own name is the hash of a commit.
@@ -89,7 +99,7 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
         raise CheckpointError("damaged_checkpoint", name=name)
     from .tokenizer import load_tokenizer
 
-    loaded = Checkpoint(name, folder, load_tokenizer(folder), card, _read_answers(folder, name))
+    loaded = Checkpoint(name, folder, load_tokenizer(folder), card)
     if as_base:
         _ = loaded.model  # what is wrong with it is said now
     elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
@@ -97,22 +107,27 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
     return loaded
 
 
-def _read_answers(folder: Path, name: str) -> dict[str, int]:
-    if not (folder / ANSWERS_FILE).is_file():
-        return {}
+def read_pairs(folder: Path, name: str) -> list[Pair]:
+    """The pairs of a folder; none where there is no file of them."""
+    if not (folder / PAIRS_FILE).is_file():
+        return []
     try:
-        with lzma.open(folder / ANSWERS_FILE) as file:
-            answers = json.loads(file.read(MOST_ANSWER_BYTES))
-        if all(isinstance(count, int) for count in answers.values()):
-            return answers
-    except (OSError, EOFError, ValueError, AttributeError, lzma.LZMAError) as error:
+        with lzma.open(folder / PAIRS_FILE) as file:
+            content, more = file.read(MOST_PAIR_BYTES), file.read(1)
+        lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+        rows = list(itertools.islice(csv.reader(lines, strict=True), MOST_PAIRS + 2))
+    except (OSError, EOFError, ValueError, csv.Error, lzma.LZMAError) as error:
         raise CheckpointError("damaged_checkpoint", name=name) from error
-    raise CheckpointError("damaged_checkpoint", name=name)
+    pairs = [tuple(row) for row in rows[1:] if len(row) == len(PAIRS_HEADER) and sum(map(len, row)) <= LONGEST_PAIR]
+    if more or rows[:1] != [PAIRS_HEADER] or len(pairs) < len(rows) - 1 or len(pairs) > MOST_PAIRS:
+        raise CheckpointError("damaged_checkpoint", name=name)
+    return pairs
 
 
-def _write_answers(folder: Path, answers: dict[str, int]) -> None:
-    with lzma.open(folder / ANSWERS_FILE, "wt", encoding="utf-8") as file:
-        json.dump(answers, file, ensure_ascii=False)
+def _write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
+    kept = [pair for pair in pairs if sum(map(len, pair)) <= LONGEST_PAIR]
+    with lzma.open(folder / PAIRS_FILE, "wt", encoding="utf-8", errors="replace", newline="") as file:
+        csv.writer(file).writerows([PAIRS_HEADER, *kept])
 
 
 def read_card(folder: Path, needed: bool = True) -> Card | None:
@@ -140,14 +155,6 @@ def read_card(folder: Path, needed: bool = True) -> Card | None:
 def folder_of(name: str) -> Path:
     """Where a new checkpoint of this name goes. Raises CheckpointError for an unsafe name."""
     return home() / "checkpoints" / safe_name(name)
-
-
-def safe_name(name: str) -> str:
-    """`name` if it can be a folder anywhere: letters of any script, digits, - and _."""
-    name = name.strip()
-    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
-        raise CheckpointError("unsafe_name", name=name, longest=LONGEST_NAME)
-    return name
 
 
 def check_free(output: str | os.PathLike) -> None:
@@ -215,19 +222,19 @@ def save(
     tokenizer: Tokenizer,
     card: Card,
     dtype: str = "float32",
-    answers: dict[str, int] | None = None,
+    pairs: Sequence[Pair] = (),
 ) -> Path:
     """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
 
-    `dtype` is that of the saved weights, `answers` what it was trained to say and how often. Raises
+    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MOST_PAIRS. Raises
     CheckpointError when the name is taken or the disk is full; nothing half-written stays.
     """
     output = Path(output)
     check_free(output)
     with whole_folder(output) as part:
         _write(part, output.name, model, tokenizer, card, dtype)
-        if answers:
-            _write_answers(part, answers)
+        if pairs:
+            _write_pairs(part, pairs)
     return output
 
 

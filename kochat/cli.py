@@ -108,8 +108,8 @@ def _with_options(settings: type) -> Callable:
             inspect.Parameter(
                 one.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=one.default,
-                annotation=Annotated[hints[one.name], typer.Option(help=one.metadata["help"])],
+                default=list(one.default) if isinstance(one.default, tuple) else one.default,
+                annotation=Annotated[_as_option(hints[one.name]), typer.Option(help=one.metadata["help"])],
             )
             for one in fields(settings)
             if one.name != "sample_questions"
@@ -119,6 +119,11 @@ def _with_options(settings: type) -> Callable:
         return command
 
     return decorate
+
+
+def _as_option(hint: type) -> type:
+    """The type as typer knows it: an option that may be given several times is a list."""
+    return list[str] if hint == tuple[str, ...] else hint
 
 
 @app.command()
@@ -161,6 +166,33 @@ def _train_with_others(config: TrainingConfig) -> None:
         worker.execute(run, on_event=print_event)
     else:
         collections.deque(fine_tune(config), maxlen=0)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A CSV, XLSX or JSON Lines file.")],
+    question: Annotated[
+        str | None, typer.Option(help="The column of the questions, where its name does not say.")
+    ] = None,
+    answer: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a file of pairs holds, and name every bad row."""
+    from . import pairs, tables
+
+    table = tables.open_table(file)
+    report = pairs.examine(table, pairs.find_columns(table.columns, question, answer, label))
+    told = report.to_dict()
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    for problem in report.problems:
+        typer.echo(problem.text(language()))
+    for name in ("format", "encoding", "delimiter", "mapping", "rows", "good", "bad", "notes", "labels"):
+        value = told[name]
+        shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{name:10} {json.dumps(shown) if name == 'delimiter' else shown}")
 
 
 @app.command("eval")

@@ -9,7 +9,7 @@ import os
 import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from .errors import SettingsError
@@ -59,10 +59,11 @@ class TrainingConfig:
     A setting that is None takes the base's own default, else the notebook's (`with_defaults`).
     """
 
-    data: str = _setting("", "A CSV file, a URL, or ChatbotData, emotions or jobs.")
+    data: str = _setting("", "A CSV, XLSX or JSON Lines file, a URL, or ChatbotData, emotions or jobs.")
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
     rows: int | None = _setting(None, "Use only the first rows, as the notebook does with 300.")
+    bad_rows: str = _setting("refuse", "Rows that cannot be used: refuse the data and name them, or skip them.")
     validation_share: float = _setting(0.05, "Share of the questions kept out of training; 0 for none.")
     epochs: int | None = _setting(None, "Passes over the pairs.")
     batch_size: int | None = _setting(None, "Pairs a step, for each process.")
@@ -80,6 +81,11 @@ class TrainingConfig:
     label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
     calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
+    rehearsal: int = _setting(
+        0, "Earlier pairs of the base learned beside each pair, drawn anew in every epoch, so that it does not forget."
+    )
+    keep_labels: bool = _setting(False, "The base's labels stay, beside those of the data.")
+    label_names: tuple[str, ...] = _setting((), "A label's name for display, as label=name; once for each label.")
     keep: str = _setting("auto", "Which epoch is kept: best (by validation loss), last, or auto.")
     patience: int | None = _setting(None, "End after so many epochs without a better validation loss.")
     save_minutes: float = _setting(5.0, "Save the state so often within an epoch, to resume from.")
@@ -91,13 +97,18 @@ class TrainingConfig:
 
     def __post_init__(self):
         _not_empty(self)
-        object.__setattr__(self, "sample_questions", tuple(self.sample_questions))
-        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0)
+        for name in ("sample_questions", "label_names"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for text in self.label_names:
+            if not all(part.strip() for part in text.partition("=")):
+                refuse("label_names", text, "label=name", "라벨=이름 꼴인")
+        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, rehearsal=0)
         _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout", "question_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
         _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
         _positive(self, 1e6, "max_grad_norm", "save_minutes")
+        _one_of(self, bad_rows=("refuse", "skip"))
         _one_of(self, schedule=("cosine", "linear", "constant"))
         _one_of(self, optimizer=("adamw", "muon"))
         _one_of(self, precision=("auto", "float32", "bfloat16"))
@@ -122,7 +133,7 @@ class TrainingConfig:
         known = {one.name for one in fields(cls)}
         for name in values:
             if name not in known:
-                _refuse(name, values[name], "left out", "없는 것")
+                refuse(name, values[name], "left out", "없는 것")
         return cls(**values)
 
 
@@ -136,8 +147,9 @@ def command(name: str, config: Any) -> str:
         option = "--" + one.name.replace("_", "-")
         if isinstance(value, bool):
             words.append(option if value else "--no-" + option[2:])
-        else:
-            words.append(f"{option} {shlex.quote(_without_folder(one.name, value))}")
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            words.append(f"{option} {shlex.quote(_without_folder(one.name, each))}")
     return " ".join(words)
 
 
@@ -179,7 +191,8 @@ class PretrainingConfig:
         _positive(self, 1.0, "learning_rate")
 
 
-def _refuse(name: str, value: object, allowed: str, allowed_ko: str):
+def refuse(name: str, value: object, allowed: str, allowed_ko: str) -> NoReturn:
+    """Raise the SettingsError of a setting that may not have this value."""
     shown = KOREAN_NAMES.get(name, name)
     raise SettingsError("bad_setting", field=name, field_ko=shown, value=value, allowed=allowed, allowed_ko=allowed_ko)
 
@@ -187,7 +200,7 @@ def _refuse(name: str, value: object, allowed: str, allowed_ko: str):
 def _not_empty(config: TrainingConfig):
     for one in fields(config):
         if one.default is not None and getattr(config, one.name) is None:
-            _refuse(one.name, None, "given", "비어 있지 않은")
+            refuse(one.name, None, "given", "비어 있지 않은")
 
 
 def _is_number(value: object) -> bool:
@@ -198,24 +211,24 @@ def _at_least(config: TrainingConfig, **lowest: int):
     for name, low in lowest.items():
         value = getattr(config, name)
         if value is not None and not (isinstance(value, int) and _is_number(value) and value >= low):
-            _refuse(name, value, f"a whole number from {low}", f"{low} 이상의 정수")
+            refuse(name, value, f"a whole number from {low}", f"{low} 이상의 정수")
 
 
 def _between(config: TrainingConfig, low: float, high: float, *names: str):
     for name in names:
         value = getattr(config, name)
         if value is not None and not (_is_number(value) and low <= value <= high):
-            _refuse(name, value, f"from {low} to {high}", f"{low}에서 {high} 사이의")
+            refuse(name, value, f"from {low} to {high}", f"{low}에서 {high} 사이의")
 
 
 def _positive(config: TrainingConfig, high: float, *names: str):
     for name in names:
         value = getattr(config, name)
         if value is not None and not (_is_number(value) and 0 < value <= high):
-            _refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
+            refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
 
 
 def _one_of(config: TrainingConfig, **choices: tuple[str, ...]):
     for name, allowed in choices.items():
         if (value := getattr(config, name)) not in allowed:
-            _refuse(name, value, "one of " + ", ".join(allowed), ", ".join(allowed) + " 중 하나인")
+            refuse(name, value, "one of " + ", ".join(allowed), ", ".join(allowed) + " 중 하나인")

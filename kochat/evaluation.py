@@ -74,7 +74,8 @@ def held_out(card: Card, source: str) -> pd.DataFrame:
     Its base may have seen them, where it was trained on the same data. Raises DataError where `source`
     does not hold the pairs it was trained with.
     """
-    table = pairs.read_pairs(source, rows=card.config.get("rows"))
+    chosen = {"rows": card.config.get("rows"), "bad_rows": card.config.get("bad_rows", "refuse")}
+    table = pairs.read_pairs(source, **chosen)
     if pairs.fingerprint(table) != card.data.get("sha256"):
         raise DataError("other_data", name=source)
     return pairs.split_by_question(table, card.config["validation_share"], card.config["seed"])[1]

@@ -12,7 +12,9 @@ class Started:
     pairs: int  # to train on
     validation_pairs: int
     cut: int  # pairs longer than max_length, of both
+    rehearsed: int  # earlier pairs of the base beside them in each epoch; 0 also where the base has none
     labels: list[str]
+    label_names: dict[str, str]  # for display, of some of them
     data_sha256: str
     epochs: int
     steps: int  # in all

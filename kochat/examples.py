@@ -6,6 +6,7 @@ Knows pairs, prompt and batches; no model and no loss.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +15,7 @@ from . import pairs
 from .batches import Batch, epoch_order, pad, thin
 from .config import TrainingConfig
 from .errors import DataError
+from .pairs import Pair
 from .prompt import Example, Prompt
 
 
@@ -29,42 +31,66 @@ class Split:
 
 def read_split(config: TrainingConfig) -> Split:
     """Read the data of a training and split them by question. Raises DataError."""
-    table = pairs.read_pairs(config.data, rows=config.rows)
+    table = pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows)
     training, validation = pairs.split_by_question(table, config.validation_share, config.seed)
     if training.empty:
         raise DataError("nothing_to_train", rows=len(table), held_out=len(validation))
     return Split(table, training, validation, pairs.fingerprint(table))
 
 
-class Examples:
-    """Every pair of a split as an example. Raises SettingsError where a label leaves no room for an answer."""
+def still_known(pairs: Sequence[Pair], split: Split, labels: Collection[str]) -> list[Pair]:
+    """Those of a base's pairs that are still true: under one of `labels`, and not answered anew by the training."""
+    anew = {(question, label) for question, _, label in _rows(split.training)}
+    return [pair for pair in pairs if pair[2] in labels and (pair[0], pair[2]) not in anew]
 
-    def __init__(self, split: Split, prompt: Prompt, config: TrainingConfig, pad_id: int):
-        self.config, self.pad_id = config, pad_id
-        rows = _rows(split.training)
-        self.training = [prompt.encode_example(*row) for row in rows]
-        self.unlabelled = [prompt.encode_example(q, a, None) for q, a, _ in rows]
+
+def to_keep(split: Split, earlier: Sequence[Pair], most: int) -> list[Pair]:
+    """At most so many pairs to keep of a training: its own first, then the earlier ones."""
+    own = _spread(_rows(split.training), most)
+    return own + _spread(earlier, most - len(own))
+
+
+def _spread(rows: Sequence[Pair], most: int) -> list[Pair]:
+    """At most so many of the rows, from the first to the last."""
+    return list(rows) if len(rows) <= most else [rows[i * len(rows) // most] for i in range(most)]
+
+
+class Examples:
+    """Every pair of a split as an example; of the `earlier` pairs those that an epoch goes over again.
+
+    Raises SettingsError where a label leaves no room for an answer.
+    """
+
+    def __init__(self, split: Split, prompt: Prompt, config: TrainingConfig, pad_id: int, earlier: Sequence[Pair] = ()):
+        self.config, self.prompt, self.pad_id = config, prompt, pad_id
+        self.rows = _rows(split.training)
+        self.training = [prompt.encode_example(*row) for row in self.rows]
         self.validation = [prompt.encode_example(*row) for row in _rows(split.validation)]
         self.cut = sum(example.cut for example in self.training + self.validation)
-        self.lengths = [len(example.input_ids) for example in self.training]
+        asked = set(split.table["Q"])
+        self.earlier = [pair for pair in earlier if pair[0] not in asked]
+        self.rehearsed = min(config.rehearsal * len(self.rows), len(self.earlier))
 
     def batches_an_epoch(self) -> int:
-        """How many batches one pass over the training pairs takes."""
-        return -(-len(self.training) // self.config.batch_size)
+        """How many batches one pass over the training pairs, and what is rehearsed beside them, takes."""
+        return -(-(len(self.training) + self.rehearsed) // self.config.batch_size)
 
     def batches(self, epoch: int) -> list[list[Example]]:
         """The batches of an epoch: the same for the same settings, whatever happened before.
 
         Some examples go without their label, and questions lose words, as the settings say.
         """
-        config = self.config
+        config, encode = self.config, self.prompt.encode_example
+        rehearsed = random.Random(f"{config.seed}/{epoch}/rehearsal").sample(self.earlier, self.rehearsed)
+        rows = self.rows + rehearsed
+        examples = self.training + [encode(*row) for row in rehearsed]
+        order = epoch_order([len(one.input_ids) for one in examples], config.batch_size, config.seed, epoch)
         rng = random.Random(f"{config.seed}/{epoch}/labels")
-        drop = [rng.random() < config.label_dropout for _ in self.training]
-        chosen = [(u if d else e) for e, u, d in zip(self.training, self.unlabelled, drop, strict=True)]
+        drop = [rng.random() < config.label_dropout for _ in rows]
+        chosen = [encode(q, a, None) if d else one for one, d, (q, a, _) in zip(examples, drop, rows, strict=True)]
         if config.question_dropout:
             rng = random.Random(f"{config.seed}/{epoch}/questions")
             chosen = [thin(example, config.question_dropout, rng) for example in chosen]
-        order = epoch_order(self.lengths, config.batch_size, config.seed, epoch)
         return [[chosen[i] for i in batch] for batch in order]
 
     def validation_batches(self) -> list[Batch]:
@@ -74,5 +100,5 @@ class Examples:
         return [pad(by_length[i : i + size], self.pad_id) for i in range(0, len(by_length), size)]
 
 
-def _rows(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _rows(table: pd.DataFrame) -> list[Pair]:
     return list(table[["Q", "A", "label"]].itertuples(index=False, name=None))

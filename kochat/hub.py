@@ -30,7 +30,7 @@ WANTED = (
     "special_tokens_map.json",
     "added_tokens.json",
     "kochat.json",
-    "answers.json.xz",
+    "pairs.csv.xz",
 )
 TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
 

@@ -6,7 +6,7 @@ The three labels of ChatbotData are defined by its author (songys/Chatbot_data):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 AUTO = "auto"
 CHATBOT_DATA_LABELS = ("0", "1", "2")
@@ -19,13 +19,17 @@ NAMES = {
 
 
 def has_names(labels: Iterable[str]) -> bool:
-    """Whether these are ChatbotData's labels: somebody's own 0 and 1 may mean anything."""
-    return tuple(labels) == CHATBOT_DATA_LABELS
+    """Whether ChatbotData's labels are among these: somebody's own 0 and 1 may mean anything."""
+    return tuple(label for label in labels if label.isdecimal()) == CHATBOT_DATA_LABELS
 
 
-def label_name(label: str, language: str, labels: Iterable[str]) -> str:
-    """The name of `label`, one of `labels`, in "ko" or "en"; a label without a name is shown as it is."""
-    return NAMES[language][label] if has_names(labels) else label
+def label_name(label: str, language: str, labels: Iterable[str], names: Mapping[str, str] | None = None) -> str:
+    """The name of `label`, one of `labels`, in "ko" or "en"; a label without a name is shown as it is.
+
+    `names` are those that its owner gave.
+    """
+    known = NAMES[language] if has_names(labels) else {}
+    return {**known, **(names or {})}.get(label, label)
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

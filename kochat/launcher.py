@@ -51,7 +51,7 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
     CheckpointError for an output that is taken.
     """
     runs_at_once()
-    rows = len(pairs.read_pairs(config.data, rows=config.rows))
+    rows = len(pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows))
     if not Path(config.base).is_dir() and not hub.looks_like_hub_id(config.base):
         raise CheckpointError("no_checkpoint", path=config.base)
     with lock():

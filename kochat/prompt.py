@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -58,6 +59,15 @@ class Example:
     labels: list[int]
     parts: list[int]
     cut: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token of a pair to look at: its text, what it is, whether it is kept or cut."""
+
+    text: str
+    part: Part
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -143,3 +153,41 @@ class Prompt:
             parts=[int(part) for part in parts] + [int(Part.ANSWER)] * len(kept),
             cut=cut or len(kept) < len(whole),
         )
+
+    def explain(self, question: str, answer: str, label: str) -> list[Piece]:
+        """Every token of a pair in order, those too that are cut. Raises as encode_example."""
+        ids, parts, _ = self._head(question, label)
+        whole, kept = self.text_ids(question), parts.count(Part.QUESTION)
+        said, room = [*self.text_ids(answer), self._id(EOS)], self.max_length - len(ids)
+        found = [(ids[0], Part.STRUCTURE, True)]
+        found += [(one, Part.QUESTION, i >= len(whole) - kept) for i, one in enumerate(whole)]
+        found += [(one, part, True) for one, part in zip(ids[1 + kept :], parts[1 + kept :], strict=True)]
+        found += [(one, Part.ANSWER, i < room) for i, one in enumerate(said)]
+        # What ends a label and an answer is learned with them, but it is structure to look at.
+        structure = {self._id(token) for token in (USER, LABEL_MARK, SYSTEM, EOS)}
+        texts = self.tokenizer.convert_ids_to_tokens([one for one, _, _ in found])
+        return [
+            Piece(text, Part.STRUCTURE if one in structure else part, kept)
+            for text, (one, part, kept) in zip(texts, found, strict=True)
+        ]
+
+    def too_long(self, rows: Iterable[tuple[str, str, str]]) -> list[bool]:
+        """Whether each (question, answer, label) has more tokens than fit, so that some would be cut."""
+        return [sum(map(self._most_tokens, row)) + 4 > self.max_length and self._is_cut(*row) for row in rows]
+
+    def _is_cut(self, question: str, answer: str, label: str) -> bool:
+        try:
+            return self.encode_example(question, answer, label).cut
+        except DataError:  # the label alone leaves no room
+            return True
+
+    def _most_tokens(self, text: str) -> int:
+        """So many tokens a text has at the most, told quickly: most rows of a large file are far from too long."""
+        return 1 + (len(text) if self._letters.issuperset(text) else len(text.encode("utf-8", "replace")))
+
+    @cached_property
+    def _letters(self) -> frozenset[str]:
+        """Characters that are one token at the most; any other one is at most its bytes."""
+        vocabulary = self.tokenizer.get_vocab()
+        # Without ▁ it is a tokenizer of bytes, where such tokens stand for bytes, not for characters.
+        return frozenset(" ") | {t for t in vocabulary if len(t) == 1} if "▁" in vocabulary else frozenset()

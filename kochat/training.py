@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +17,13 @@ from accelerate.utils import set_seed
 from . import checkpoint
 from . import state as state_files
 from .batches import pad
-from .cards import Card, source_name
-from .config import TrainingConfig, command
+from .cards import card_of_training
+from .config import TrainingConfig
 from .decoder import Decoder
 from .errors import SettingsError
 from .events import Epoch, Event, Finished, Saved, Started, Step, Stopped
-from .examples import Examples, Split, read_split
+from .examples import Examples, read_split, still_known, to_keep
 from .generation import Asked, Engine, text_of
-from .labels import in_order
 from .model import scale_logits
 from .prompt import Example, Prompt
 from .state import Position
@@ -34,7 +32,6 @@ from .weights import weights_of
 
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
-ANSWERS_KEPT = 20_000  # for drafts; a bot that was taught more seldom says one of the others word for word
 SAMPLE_LABELS = 6  # of more labels only the first are answered under after each epoch
 
 
@@ -78,12 +75,15 @@ class _Training:
             self.position = state_files.read_position(self.saved, self.position)
         self.config = config = _settle(config, base, split.validation["Q"].nunique())
         set_seed(config.seed)
-        self.model, self.card = base.model, _card(config, base, split)
+        rows, labels = len(split.table), split.table["label"].unique()
+        self.model = base.model
+        self.card = card_of_training(config, base.name, base.card, labels, rows, split.sha256)
         self.position.precision = self.position.precision or choose_precision(config.precision)
         self.config = config = replace(config, precision=self.position.precision)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
-        self.answers = dict(Counter(split.training["A"]).most_common(ANSWERS_KEPT))
-        self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id)
+        earlier = still_known(base.pairs, split, self.card.labels) if config.rehearsal else []
+        self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id, earlier)
+        self.pairs = to_keep(split, earlier, checkpoint.MOST_PAIRS)
         self.best: Weights | None = None
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -188,7 +188,7 @@ class _Training:
             self.card.metrics["calibration"] = self._calibrate(trainer)
         if trainer.accelerator.is_main_process and not self._is_written():
             tokenizer = self.prompt.tokenizer
-            checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.answers)
+            checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs)
         return Finished(config.output, kept, self._seconds())
 
     def _is_written(self) -> bool:
@@ -203,7 +203,9 @@ class _Training:
             pairs=len(self.examples.training),
             validation_pairs=len(self.examples.validation),
             cut=self.examples.cut,
+            rehearsed=self.examples.rehearsed,
             labels=self.card.labels,
+            label_names=self.card.label_names,
             data_sha256=self.position.data_sha256,
             epochs=self.config.epochs,
             steps=self._steps(),
@@ -258,23 +260,3 @@ def _settle(config: TrainingConfig, base: checkpoint.Checkpoint, validation_ques
     if config.keep == "auto" or not validation_questions:
         config = replace(config, keep="best" if enough else "last")
     return config
-
-
-def _card(config: TrainingConfig, base: checkpoint.Checkpoint, split: Split) -> Card:
-    return Card(
-        labels=in_order(split.table["label"]),
-        max_length=config.max_length,
-        strip_punctuation=config.strip_punctuation,
-        strength=base.card.strength,
-        base=base.name,
-        data={"source": source_name(config.data), "rows": len(split.table), "sha256": split.sha256},
-        config={
-            **config.to_dict(),
-            "data": source_name(config.data),
-            "base": base.name,
-            "output": Path(config.output).name,
-        },
-        defaults=base.card.defaults,
-        sources=[*(base.card.sources or [base.name]), source_name(config.data)],
-        recipe=[*base.card.recipe, command("train", config)],
-    )

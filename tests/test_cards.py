@@ -5,8 +5,9 @@ import json
 import pytest
 
 from kochat import checkpoint
-from kochat.cards import Card, model_card, source_name
+from kochat.cards import Card, card_of_training, model_card, source_name
 from kochat.config import TrainingConfig
+from kochat.errors import SettingsError
 from kochat.training import fine_tune
 
 EVALUATION = {
@@ -49,6 +50,33 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     assert "On the questions that its training kept out:" in text
     assert "| negative log-likelihood per character of the answer | 1.235 |" in text
     assert "| predicted label is the true one | 0.75 |" in text
+
+
+def test_names_of_labels_are_in_the_card_and_a_card_with_odd_ones_is_refused():
+    text = model_card("mine", Card(labels=["0", "우산장수"], label_names={"우산장수": "비 오는 날"}))
+    assert "Its labels are `0`, `우산장수` (비 오는 날). It remembers" in text
+    for names in (["우산장수"], {"0": 1}, None):
+        with pytest.raises(TypeError, match="label_names"):
+            Card(labels=["0"], label_names=names)
+
+
+def test_the_labels_of_a_base_stay_first_where_asked_with_their_names():
+    before = Card(labels=["2", "b=c", "b"], label_names={"b": "나", "2": "둘"})
+    data = ["b", "10", "새것"]
+
+    def made(*names, keep):
+        config = TrainingConfig(data="a.csv", output="x", keep_labels=keep, label_names=names).with_defaults({})
+        return card_of_training(config, "base", before, data, 7, "abc")
+
+    card = made("b=비", "b=c=비씨", "새것=새 이름", keep=True)
+    assert card.labels == ["2", "b=c", "b", "10", "새것"]
+    assert card.label_names == {"2": "둘", "b": "비", "b=c": "비씨", "새것": "새 이름"}
+    card = made("10=열", keep=False)
+    assert (card.labels, card.label_names) == (["10", "b", "새것"], {"10": "열"})
+    with pytest.raises(
+        SettingsError, match="label_names is 2=둘, but must be label=name with one of the labels 10, b, 새것"
+    ):
+        made("2=둘", keep=False)
 
 
 def test_figures_without_validation_and_on_given_pairs_are_called_so():

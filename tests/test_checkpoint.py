@@ -2,6 +2,7 @@
 
 import errno
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from kochat import checkpoint
+from kochat import chatbot, checkpoint
 from kochat.cards import Card
 from kochat.checkpoint import folder_of, list_checkpoints, load, read_card, record, safe_name, save
 from kochat.errors import CheckpointError
@@ -123,6 +124,57 @@ def test_any_other_failure_comes_through_and_leaves_nothing(tmp_path, monkeypatc
     assert list((tmp_path / "new").iterdir()) == []
     monkeypatch.undo()
     assert load(save(tmp_path / "new" / "mine", model, tokenizer, Card())).name == "mine"
+
+
+# Its pairs.
+
+PAIRS = [
+    ("12시 땡!", "하루가 또 가네요.", "0"),
+    ('쉼표, "따옴표"', "두 줄\n답장\r\n이에요\r", "우산장수"),
+    ("😀", " =1+1 ", "2"),
+    ("12시 땡!", "하루가 또 가네요.", "0"),
+]
+
+
+def test_pairs_are_kept_as_they_are_and_read_when_they_are_asked_for(tmp_path, model, tokenizer):
+    longest = ("가" * 799, "", "0")
+    rows = [*PAIRS, longest, ("가" * 799, "나", "0"), ("반쪽 \ud83d", "?", "0")]
+    path = save(tmp_path / "mine", model, tokenizer, Card(labels=["0"]), pairs=rows)
+    assert load(path).pairs == [*PAIRS, longest, ("반쪽 ?", "?", "0")]
+    kept = load(path)
+    (path / checkpoint.PAIRS_FILE).unlink()
+    assert kept.pairs == []
+
+
+def packed_pairs(text="", rows=0):
+    return lzma.compress(("Q,A,label\n" + text + "안녕,반가워요,0\n" * rows).encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "is_good"),
+    [
+        (packed_pairs("a,b,c\n"), True),
+        (packed_pairs(rows=20_000), True),
+        (packed_pairs(rows=20_001), False),
+        (packed_pairs("a,b\n"), False),
+        (packed_pairs('"a,b,c\n'), False),  # the quote never ends
+        (packed_pairs(f"{'a' * 2**18},b,c\n"), False),
+        (lzma.compress(b"question,answer,label\n"), False),
+        (lzma.compress(b"Q,A,label\n\xff,b,c\n"), False),
+        (lzma.compress(b"Q,A,label\n" + b"\n" * 2**26), False),  # of 10 KB
+        (packed_pairs("a,b,c\n")[:-20], False),
+        (b"garbage", False),
+        (b"", False),
+    ],
+)
+def test_pairs_that_are_damaged_or_too_many_are_refused(tiny_checkpoint, content, is_good):
+    (tiny_checkpoint / checkpoint.PAIRS_FILE).write_bytes(content)
+    if is_good:
+        assert len(load(tiny_checkpoint).pairs) in (1, 20_000)
+        return
+    error = refusal(lambda: load(tiny_checkpoint).pairs)
+    assert (error.key, error.values) == ("damaged_checkpoint", {"name": "tiny"})
+    assert refusal(chatbot.load, tiny_checkpoint).key == "damaged_checkpoint"
 
 
 # Names.

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 
 import pytest
+from odd_files import FILES
 from typer.testing import CliRunner
 
 from kochat import cli, runs
@@ -82,14 +84,15 @@ def test_every_setting_is_an_option_with_its_own_sentence():
 
 def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp_path, monkeypatch):
     given = TrainingConfig(
-        data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True
-    )
+        data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True,
+        keep_labels=True, rehearsal=2, label_names=("건설현장=building site", "우산장수=umbrellas"),
+    )  # fmt: skip
     monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config))
     monkeypatch.setattr(cli, "watch", lambda run: None)
     taken: list = []
-    assert invoke(*command("train", given).split()[3:]).exit_code == 0
-    assert taken[0].epochs == 1
-    assert taken[0].strip_punctuation is True
+    assert invoke(*shlex.split(command("train", given))[3:]).exit_code == 0
+    same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names"}
+    assert {name: getattr(taken[0], name) for name in same} == {name: getattr(given, name) for name in same}
     assert command("pretrain", PretrainingConfig(text="a/b.txt", output="c/d", passes=2)) == (
         "python -m kochat pretrain --text b.txt --output checkpoints/d --passes 2"
     )
@@ -110,6 +113,63 @@ def test_what_goes_wrong_is_one_error_of_ours(words, sentence):
     assert result.exit_code == 1
     assert isinstance(result.exception, KochatError)
     assert sentence in str(result.exception)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_check_reports_on_every_odd_file_or_refuses_it(tmp_path, name):
+    odd, path = FILES[name], tmp_path / "pairs.csv"
+    path.write_bytes(odd.data)
+    result = invoke("check", path, "--json")
+    if odd.error:
+        assert (result.exit_code, result.exception.key) == (1, odd.error)
+        return
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert (told["good"], told["rows"] - told["bad"]) == (len(odd.pairs), len(odd.pairs))
+    assert [tuple(problem.values()) for problem in told["problems"]] == odd.problems
+    lines = invoke("check", path).stdout.splitlines()
+    assert [line.split(":")[0].split(" · ")[0] for line in lines[:-9]] == [f"row {row}" for row, *_ in odd.problems]
+
+
+def test_check_takes_the_columns_that_are_given(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("one,two,three\n안녕,네,0\n,응,\n", "utf-8")
+    words = ["check", path, "--question", "one", "--answer", "two", "--label", "three"]
+    assert invoke(*words).stdout.splitlines() == [
+        "row 3 · question: is empty",
+        "row 3 · label: is empty",
+        "format     csv",
+        "encoding   utf-8-sig",
+        'delimiter  ","',
+        "mapping    question: one, answer: two, label: three",
+        "rows       2",
+        "good       1",
+        "bad        1",
+        "notes      0",
+        "labels     0: 1",
+    ]
+    assert "no column four" in str(invoke(*words[:-1], "four").exception)
+
+
+def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path):
+    def run(name):
+        path = tmp_path / "pairs.csv"
+        path.write_bytes(FILES[name].data)
+        return subprocess.run(
+            [sys.executable, "-m", "kochat", "check", str(path)],
+            env={**os.environ, "LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = run("repeated, answered otherwise, empty")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "4행: 2행과 똑같아요\n5행: 2행과 같은 질문인데 답이 달라요\n6행 · 질문: 비어 있어요\n"
+    )
+    done = run("png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "pairs.csv 파일은 표가 아니라 그림이에요. CSV, 엑셀(.xlsx), JSON Lines 파일을 골라 주세요.\n"
+    )
 
 
 def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp_path):

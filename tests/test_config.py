@@ -30,6 +30,7 @@ REFUSED = {
     "schedule": ["cosinus", "", None],
     "precision": ["float16", None],
     "save_dtype": ["int8", None],
+    "rehearsal": [-1, 0.5, None],
 }
 ALLOWED = {
     "rows": [1, None],
@@ -67,6 +68,8 @@ def test_a_refusal_says_what_is_allowed():
         TrainingConfig(learning_rate=0)
     with pytest.raises(SettingsError, match="schedule is none, but must be one of cosine, linear, constant"):
         TrainingConfig(schedule="none")
+    with pytest.raises(SettingsError, match="bad_rows is keep, but must be one of refuse, skip"):
+        TrainingConfig(bad_rows="keep")
 
 
 @pytest.mark.parametrize("settings", [{"vocabulary": 299}, {"layers": 0}, {"lines": 0}, {"learning_rate": 2}])
@@ -123,6 +126,17 @@ def test_the_recorded_command_names_files_without_their_folders(tmp_path):
     assert command("pretrain", pretraining) == (
         "python -m kochat pretrain --text nsmc.txt.xz --output checkpoints/base --pairs pairs.csv"
     )
+
+
+def test_names_of_labels_are_given_once_for_each_label():
+    config = TrainingConfig(data="a.csv", output="x", keep_labels=True, label_names=["0=일상 이야기", "a=b=c"])
+    assert config.label_names == ("0=일상 이야기", "a=b=c")
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    words = shlex.split(command("train", config))
+    assert words[words.index("--keep-labels") :][1:] == ["--label-names", "0=일상 이야기", "--label-names", "a=b=c"]
+    for text in ("일상", "=일상", "0=", "0= "):
+        with pytest.raises(SettingsError, match=f"label_names is {text}, but must be label=name"):
+            TrainingConfig(label_names=(text,))
 
 
 def test_the_recorded_command_keeps_hub_ids_and_addresses():

@@ -119,6 +119,20 @@ def test_what_cannot_be_evaluated_is_refused(bot):
         evaluate(bot, TABLE[:0])
 
 
+def test_held_out_are_told_where_training_left_bad_rows_out_too(tmp_path, tokenizer):
+    data = tmp_path / "pairs.csv"
+    with_bad = [*ROWS, ("", "네", "0"), ROWS[0], ("안녕", "네", "")]
+    pd.DataFrame(with_bad, columns=["Q", "A", "label"]).to_csv(data, index=False)
+    with pytest.raises(DataError, match="2 of the rows of pairs"):
+        train(tmp_path / "refused", tokenizer, data, epochs=1)
+    train(tmp_path, tokenizer, data, epochs=1, bad_rows="skip", validation_share=0.3)
+    card = checkpoint.read_card(tmp_path / "trained")
+    assert card.data["rows"] == len(ROWS)
+    table = held_out(card, str(data))
+    assert set(table["Q"]) < {question for question, _, _ in ROWS}
+    assert table.equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0)[1])
+
+
 def test_held_out_are_exactly_the_validation_pairs(tmp_path, tokenizer):
     output, events = train(tmp_path, tokenizer, "emotions", epochs=1, rows=90, seed=3, validation_share=0.2)
     card = checkpoint.read_card(tmp_path / "trained")

@@ -19,6 +19,19 @@ def test_any_other_label_is_its_own_name():
     assert has_names(["0", "1", "2"])
 
 
+def test_names_that_were_given_come_first_and_labels_of_ones_own_beside_chatbot_datas_leave_those_theirs():
+    known = ["0", "1", "2", "우산장수"]
+    names = {"1": "헤어짐", "우산장수": "비 오는 날"}
+    assert [label_name(label, "ko", known, names) for label in known] == [
+        "일상다반사",
+        "헤어짐",
+        "사랑·긍정",
+        "비 오는 날",
+    ]
+    assert label_name("우산장수", "en", known) == "우산장수"
+    assert not has_names(["0", "1", "2", "3"])
+
+
 def test_numbers_come_first_by_value_then_texts_as_they_appear():
     assert in_order(["2", "0", "1", "0"]) == ["0", "1", "2"]
     assert in_order(["우산장수", "10", "건설현장", "9", "우산장수"]) == ["9", "10", "우산장수", "건설현장"]

@@ -1,6 +1,7 @@
 """Keeping checkpoints: renamed, deleted, out as a zip and in again; what must not come in."""
 
 import json
+import lzma
 import stat
 import zipfile
 
@@ -16,7 +17,8 @@ from kochat.errors import CheckpointError
 @pytest.fixture
 def own(home, model, tokenizer):
     """A checkpoint of one's own, called mine."""
-    return checkpoint.save(home / "checkpoints" / "mine", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+    card, pairs = Card(labels=["0", "1"], max_length=64), [("안녕", "반가워요, 정말", "0")]
+    return checkpoint.save(home / "checkpoints" / "mine", model, tokenizer, card, pairs=pairs)
 
 
 def names():
@@ -60,6 +62,7 @@ def test_out_as_a_zip_and_in_again_it_is_the_same(own, home, tmp_path):
     after = checkpoint.load(shelf.unpack(packed))
     assert names() == ["mine"]
     assert after.card == before.card
+    assert after.pairs == [("안녕", "반가워요, 정말", "0")]
     assert (home / "checkpoints" / "mine" / "README.md").read_text("utf-8").startswith("---\nlanguage: ko")
     assert torch.equal(after.model.transformer.wte.weight, before.model.transformer.wte.weight)
 
@@ -134,6 +137,8 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
         archive.writestr(f"new/{file.name}", json.dumps(card) if file.name == "kochat.json" else file.read_bytes())
 
     refused(packed_as(own, tmp_path / "base.zip", untrained), "was not trained to answer")
+    bomb = lzma.compress(bytes(2**27))
+    refused(packed_as(own, tmp_path / "bomb.zip", with_file("pairs.csv.xz", bomb)), "bomb.zip is damaged")
     config = json.loads((own / "config.json").read_text("utf-8"))
     for nonsense in ({"n_inner": 10**9}, {"n_embd": float("inf")}, {"n_layer": -1}, {"auto_map": {"AutoModel": "x.Y"}},
                      {"quantization_config": {"load_in_8bit": True}}, {"attn_implementation": "a/kernel"}):  # fmt: skip
@@ -144,7 +149,7 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
     refused(packed_as(own, tmp_path / "list.zip", with_file("config.json", "[]")), "could not be read as the zip")
     card = json.loads((own / "kochat.json").read_text("utf-8"))
     for nonsense in ({"labels": 5}, {"labels": [["a"]]}, {"max_length": "x"}, {"max_length": 4}, {"strength": "x"},
-                     {"metrics": [1]}, {"defaults": "x"}, {"recipe": None}):  # fmt: skip
+                     {"metrics": [1]}, {"defaults": "x"}, {"recipe": None}, {"label_names": {"0": []}}):  # fmt: skip
         changed = json.dumps({**card, **nonsense})
         refused(packed_as(own, tmp_path / "odd.zip", with_file("kochat.json", changed)), "odd.zip is damaged")
     whole = shelf.pack("mine", tmp_path)

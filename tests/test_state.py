@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kochat import checkpoint, state
+from kochat.cards import Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, RunError
 from kochat.events import Epoch, Finished, Saved, Started, Step, Stopped
@@ -39,12 +40,20 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.fixture
+def base(tmp_path, model, tokenizer, sample):
+    """A base that knows what it was trained on."""
+    card = Card(labels=["0", "1", "2"], defaults={"batch_size": 8, "learning_rate": 1e-2, "max_length": 64})
+    earlier = list(sample[60:].itertuples(index=False, name=None))
+    return checkpoint.save(tmp_path / "base", model, tokenizer, card, pairs=earlier)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_stopped_at_any_step_and_resumed_it_is_bit_for_bit_the_same_training(tiny_base, tmp_path, optimizer, precision):
-    settings = {"optimizer": optimizer, "precision": precision, "keep": "best", "question_dropout": 0.1}
-    whole = list(fine_tune(config(tiny_base, tmp_path, "whole", **settings)))
-    made = config(tiny_base, tmp_path, "resumed", **settings)
+def test_stopped_at_any_step_and_resumed_it_is_bit_for_bit_the_same_training(base, tmp_path, optimizer, precision):
+    settings = {"optimizer": optimizer, "precision": precision, "keep": "best", "question_dropout": 0.1, "rehearsal": 1}
+    whole = list(fine_tune(config(base, tmp_path, "whole", **settings)))
+    made = config(base, tmp_path, "resumed", **settings)
     together, at = [], []
     for most in (1, 3, 4, 8, 10**6):  # stops in the first epoch, at its end, later, and not any more
         for event in fine_tune(made, after(most), tmp_path / "state"):

@@ -2,11 +2,13 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
 from kochat import checkpoint, pairs
+from kochat.chatbot import load
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError, SettingsError
 from kochat.events import Epoch, Finished, Started, Step, Stopped, to_dict
@@ -118,10 +120,68 @@ def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
     )  # fmt: skip
     losses = [e.loss for e in fine_tune(made) if isinstance(e, Epoch)]
     assert losses[-1] < 0.2
-    from kochat.chatbot import load
-
     bot = load(tmp_path / "two")
     assert (bot.reply("안녕", "0"), bot.reply("안녕", "1")) == ("좋아요", "싫어요")
+
+
+def test_a_second_training_rehearses_what_the_base_was_trained_on_and_keeps_its_pairs(tiny_base, tmp_path, sample):
+    first = config(tiny_base, tmp_path / "first", validation_share=0, label_names=["0=일상"])
+    started, *_ = fine_tune(first)
+    assert started.rehearsed == 0  # this base has no pairs
+    learned = list(sample[:60].itertuples(index=False, name=None))
+    assert checkpoint.load(first.output).pairs == learned
+
+    taught = [
+        (learned[0][0], "새로 배운 답", learned[0][2]),
+        (learned[0][0], "우산 사세요", "우산장수"),
+        ("새 질문", "새 답", "1"),
+    ]
+    table = tmp_path / "taught.csv"
+    pd.DataFrame(taught, columns=["Q", "A", "label"]).to_csv(table, index=False)
+    settings = {"data": str(table), "rows": None, "validation_share": 0, "epochs": 1, "rehearsal": 5}
+    again = config(first.output, tmp_path / "again", keep_labels=True, **settings)
+    events = list(fine_tune(again))
+    assert (events[0].pairs, events[0].rehearsed, events[0].steps) == (3, 15, 3)
+    assert events[0].labels == ["0", "1", "2", "우산장수"]
+    assert events[0].label_names == {"0": "일상"}
+    made = checkpoint.load(again.output)
+    assert (made.card.labels, made.card.label_names) == (events[0].labels, {"0": "일상"})
+    assert made.pairs == taught + learned[1:]  # a question answered anew under its label is not kept twice
+
+    # What was under labels that are gone is neither rehearsed nor kept.
+    other = config(first.output, tmp_path / "other", **settings)
+    events = list(fine_tune(other))
+    assert events[0].labels == ["0", "1", "우산장수"]
+    assert checkpoint.load(other.output).pairs == taught + [pair for pair in learned[1:] if pair[2] != "2"]
+
+
+def test_a_base_that_lost_its_pairs_is_trained_without_them_and_damaged_ones_are_refused(tiny_base, tmp_path):
+    made = config(tiny_base, tmp_path, validation_share=0, rehearsal=3, epochs=1)
+    (tiny_base / checkpoint.PAIRS_FILE).write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="tiny-base is damaged"):
+        next(fine_tune(made))
+    (tiny_base / checkpoint.PAIRS_FILE).unlink()
+    assert next(fine_tune(made)).rehearsed == 0
+
+
+def test_a_name_for_a_label_that_is_not_there_is_refused_before_the_first_step(tiny_base, tmp_path):
+    with pytest.raises(
+        SettingsError, match="label_names is 9=구, but must be label=name with one of the labels 0, 1, 2"
+    ):
+        next(fine_tune(config(tiny_base, tmp_path, label_names=["9=구"])))
+
+
+def test_labels_of_other_data_replace_the_bases_or_join_them(tiny_base, tmp_path):
+    first = config(tiny_base, tmp_path / "first", epochs=1)
+    list(fine_tune(first))
+    for keep, labels in ((False, ["건설현장", "우산장수"]), (True, ["0", "1", "2", "건설현장", "우산장수"])):
+        made = config(first.output, tmp_path / f"{keep}", data="jobs", rows=20, epochs=1, keep_labels=keep)
+        list(fine_tune(made))
+        bot = load(made.output)
+        assert bot.labels == labels
+        assert list(bot.predict_label("안녕")) == labels
+        for label in labels:
+            assert isinstance(bot.reply("안녕", label), str)
 
 
 def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):

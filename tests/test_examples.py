@@ -1,0 +1,72 @@
+"""The examples of a training: what of the base's pairs is rehearsed, and what a checkpoint keeps of them all."""
+
+import pandas as pd
+import pytest
+
+from kochat.config import TrainingConfig
+from kochat.examples import Examples, Split, still_known, to_keep
+from kochat.prompt import Prompt
+
+TRAINING = [("안녕", "반가워요", "0"), ("고마워", "별말씀을요", "0")]
+VALIDATION = [("잘 자", "꿈에서 봐요", "1")]
+EARLIER = [
+    ("안녕", "누구세요", "0"),  # answered anew
+    ("안녕", "가지 마요", "1"),  # its question is learned anew, under another label
+    ("잘 자", "푹 쉬어요", "0"),  # its question is kept for validation
+    ("배고파", "뭐 좀 챙겨 드세요", "0"),
+    ("심심해", "같이 놀아요", "1"),
+    ("졸려", "자요", "우산장수"),  # the new checkpoint does not know this label
+    *[(f"질문 {i}", f"답 {i}", "1") for i in range(6)],
+]
+LABELS = ["0", "1"]
+
+
+@pytest.fixture
+def split():
+    training, validation = (pd.DataFrame(rows, columns=["Q", "A", "label"]) for rows in (TRAINING, VALIDATION))
+    return Split(pd.concat([training, validation]), training, validation, "")
+
+
+def examples(split, tokenizer, **settings):
+    config = TrainingConfig(batch_size=4, label_dropout=0, **settings)
+    return Examples(split, Prompt(tokenizer, 64), config, 0, still_known(EARLIER, split, LABELS))
+
+
+def rows(examples, epoch):
+    """The token ids of each example of an epoch, in order of the batches."""
+    return [tuple(one.input_ids) for batch in examples.batches(epoch) for one in batch]
+
+
+def test_a_question_answered_anew_replaces_its_earlier_answer_under_that_label(split):
+    known = still_known(EARLIER, split, LABELS)
+    assert known == [EARLIER[1], EARLIER[2], EARLIER[3], EARLIER[4], *EARLIER[6:]]
+    assert to_keep(split, known, 100) == [*TRAINING, *known]
+    assert to_keep(split, known, 5) == [*TRAINING, known[0], known[3], known[6]]  # from the first to the last
+    assert to_keep(split, known, 1) == TRAINING[:1]
+    assert to_keep(split, [], 100) == TRAINING
+
+
+def test_so_many_earlier_pairs_are_rehearsed_beside_each_pair_and_never_a_question_of_the_data(split, tokenizer):
+    made = examples(split, tokenizer, rehearsal=3)
+    own = {tuple(one.input_ids) for one in made.training}
+    known = {tuple(made.prompt.encode_example(*row).input_ids) for row in (*EARLIER[3:5], *EARLIER[6:])}
+    assert (made.rehearsed, made.batches_an_epoch()) == (6, 2)
+    drawn = [frozenset(set(rows(made, epoch)) - own) for epoch in range(1, 6)]
+    for epoch, others in enumerate(drawn, 1):
+        assert own < set(rows(made, epoch))
+        assert len(rows(made, epoch)) == 8
+        assert others < known
+    assert len(set(drawn)) > 1  # drawn anew in every epoch
+    assert rows(made, 3) == rows(examples(split, tokenizer, rehearsal=3), 3)
+    assert rows(made, 3) != rows(examples(split, tokenizer, rehearsal=3, seed=1), 3)
+
+
+def test_where_there_are_fewer_all_are_rehearsed(split, tokenizer):
+    made = examples(split, tokenizer, rehearsal=50)
+    assert (made.rehearsed, len(rows(made, 1))) == (8, 10)
+
+
+def test_without_rehearsal_the_batches_are_the_pairs_alone(split, tokenizer):
+    made = examples(split, tokenizer)
+    assert (made.rehearsed, made.batches_an_epoch()) == (0, 1)
+    assert sorted(rows(made, 1)) == sorted(tuple(one.input_ids) for one in made.training)
