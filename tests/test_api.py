@@ -1,12 +1,18 @@
 """The app through gradio_client, as another program uses it."""
 
+import html
+import json
+import re
 import time
+import urllib.request
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from odd_files import FILES
 
 from kochat import chatbot
+from kochat.errors import SENTENCES
 from tests.conftest import MINI
 
 
@@ -15,9 +21,9 @@ def client(app):
     return Client(app.url, verbose=False)
 
 
-def test_only_the_four_named_endpoints_are_public(client):
+def test_only_the_five_named_endpoints_are_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/reply", "/train", "/runs", "/checkpoints"}
+    assert set(named) == {"/reply", "/train", "/runs", "/checkpoints", "/check"}
 
 
 def test_reply_is_the_reply_of_the_package(client):
@@ -42,6 +48,40 @@ def test_checkpoints_are_listed_with_their_labels(client):
 def test_a_request_that_cannot_be_answered_gets_its_sentence(client, arguments, sentence):
     with pytest.raises(AppError, match=sentence):
         client.predict(*arguments, api_name="/reply")
+
+
+def test_every_odd_file_is_reported_on_or_refused_with_its_own_sentence(client, app, tmp_path):
+    asked = {}
+    for number, (name, odd) in enumerate(FILES.items()):
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(odd.data)
+        asked[name] = client.submit(handle_file(path), api_name="/check")
+    for name, odd in FILES.items():
+        if odd.error:
+            with pytest.raises(AppError) as caught:
+                asked[name].result()
+            assert re.fullmatch(pattern_of(odd.error), str(caught.value)), name
+            continue
+        told = asked[name].result()
+        assert (told["good"], told["rows"] - told["bad"]) == (len(odd.pairs), len(odd.pairs)), name
+        assert [tuple(problem.values()) for problem in told["problems"]] == odd.problems, name
+    assert "Traceback" not in app.log.read_text()
+
+
+def pattern_of(key: str) -> str:
+    """What a sentence looks like, as the page escapes it, whatever fills it in."""
+    return re.sub(r"\\{\w+\\}", ".+", re.escape(html.escape(SENTENCES["en"][key])))
+
+
+def test_no_file_and_a_file_of_the_server_are_refused(client):
+    with pytest.raises(AppError, match="No file was chosen"):
+        client.predict(None, api_name="/check")
+    # Past the client, which would upload its own file of that name.
+    url = f"{client.src}gradio_api/call/check"
+    data = json.dumps({"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}]}).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    event = json.load(urllib.request.urlopen(asked))["event_id"]
+    assert "was not uploaded by a user" in urllib.request.urlopen(f"{url}/{event}").read().decode()
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
 
 def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page = visit()
-    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tab", name="기록").click()
     expect(page.locator("#runs")).to_contain_text("내-첫-챗봇")
     expect(page.locator("#runs")).to_contain_text("완료")
     page.locator("#chosen-runs input").click()
@@ -249,7 +249,7 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
 
 def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     page = visit()
-    page.get_by_role("tab").nth(3).click()
+    page.get_by_role("tab", name="챗봇 관리").click()
     expect(page.locator("#card")).to_contain_text("kochat-mini")
     expect(page.locator("#delete")).to_be_disabled()
     choose(page, "#kept", "내-첫-챗봇")
@@ -274,9 +274,9 @@ def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"Q,A\n\xec\x95\x88\xeb\x85\x95,hi\n", "bad.csv 파일에 label 열이 없어요"),
-        (b"Q,A,label\n,hi,0\nyo,,1\n", "bad.csv 파일의 2개 행에 빈칸이 있어요: 2, 3"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", "bad.csv 파일을 CSV로 읽을 수 없어요"),
+        (b"Q,B\n\xec\x95\x88\xeb\x85\x95,hi\n", "Q, B 가운데 A 열이 없어요"),
+        (b"Q,A,label\n,hi,0\nyo,,1\n", "2개 행을 쓸 수 없어요: 2행 · 질문: 비어 있어요; 3행 · 답변"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "bad.csv 파일은 표가 아니라 그림이에요"),
         (b"Q,A,label\n", "제목 행만 있고"),
     ],
 )
@@ -284,7 +284,7 @@ def test_a_file_that_cannot_be_used_gets_its_sentence(visit, tmp_path, content, 
     (tmp_path / "bad.csv").write_bytes(content)
     page = visit()
     open_training(page)
-    choose(page, "#data", "내 CSV 파일")
+    choose(page, "#data", "내 파일")
     page.locator("#upload input[type=file]").set_input_files(tmp_path / "bad.csv")
     expect(page.locator("#upload")).to_contain_text("bad")
     page.locator("#start").click()
@@ -296,7 +296,7 @@ def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
     (tmp_path / "excel.csv").write_bytes(("Q,A,label\n" + rows).encode("cp949"))
     page = visit()
     open_training(page)
-    choose(page, "#data", "내 CSV 파일")
+    choose(page, "#data", "내 파일")
     page.locator("#upload input[type=file]").set_input_files(tmp_path / "excel.csv")
     expect(page.locator("#upload")).to_contain_text("excel")
     page.locator("#name input, #name textarea").fill("엑셀")

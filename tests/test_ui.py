@@ -6,7 +6,8 @@ import re
 import gradio as gr
 import pytest
 
-from kochat import launcher, runs
+from kochat import checks, launcher, runs
+from kochat.cards import Card
 from kochat.config import TrainingConfig
 from kochat.errors import DataError
 from kochat.ui import chat, form, progress, text
@@ -62,6 +63,10 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_is_{name}" for name in (*runs.RESUMABLE, "queued", "running", "finished")}
     made |= {f"k_keep_{name}" for name in ("auto", "best", "last")}
     made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
+    made |= {f"k_reason_{name}" for name in (*checks.BAD, *checks.NOTES)}
+    made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
+    made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected")}
+    made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
@@ -84,9 +89,22 @@ def test_again_and_undo_cut_at_the_last_question():
 def test_the_note_says_the_label_how_sure_and_who():
     read = {"0": 0.1, "1": 0.88, "2": 0.02}
     assert (
-        chat.note_for("ko", "auto", read, "1", ["0", "1", "2"], "kochat-mini") == "자동 → 이별·부정 88% · kochat-mini"
+        chat.note_for("ko", "auto", read, "1", Card(["0", "1", "2"]), "kochat-mini")
+        == "자동 → 이별·부정 88% · kochat-mini"
     )
-    assert chat.note_for("en", "우산장수", None, "우산장수", ["건설현장", "우산장수"], "jobs") == "우산장수 · jobs"
+    jobs = Card(["건설현장", "우산장수"], label_names={"우산장수": "umbrellas"})
+    assert chat.note_for("en", "건설현장", None, "건설현장", jobs, "jobs") == "건설현장 · jobs"
+    assert chat.note_for("en", "우산장수", None, "우산장수", jobs, "jobs") == "umbrellas · jobs"
+
+
+def test_the_dropdown_names_labels_as_their_owner_did():
+    shown, values = zip(
+        *chat.label_choices(Card(["0", "1", "2", "우산장수"], label_names={"1": "헤어짐"})), strict=True
+    )
+    assert values == ("auto", "0", "1", "2", "우산장수")
+    assert list(map(str, shown[1:])) == [str(text.t("k_label_0")), "헤어짐", str(text.t("k_label_2")), "우산장수"]
+    shown, _ = zip(*chat.label_choices(Card(["0", "1"])), strict=True)
+    assert shown[1:] == ("0", "1")
 
 
 def test_progress_tells_steps_epochs_and_the_time_left(run):

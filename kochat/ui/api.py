@@ -1,16 +1,19 @@
-"""Named endpoints for gradio_client: /reply, /train, /runs, /checkpoints."""
+"""Named endpoints for gradio_client: /reply, /train, /runs, /checkpoints, /check."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from .. import checkpoint, launcher, pairs, runs
+from .. import checkpoint, launcher, pairs, runs, tables
 from ..config import DEFAULT_CHECKPOINT
 from ..errors import DataError
 from ..labels import AUTO
 from .bots import bot
 from .form import make_config
 from .text import shows_errors
+from .visitors import owner_only
+
+MOST_PROBLEMS = 10_000  # in one answer; all are counted
 
 
 @shows_errors
@@ -22,6 +25,7 @@ def reply(
 
 
 @shows_errors
+@owner_only
 def train(
     data: str,
     name: str,
@@ -60,9 +64,21 @@ def list_checkpoints() -> list[dict]:
     return [{"checkpoint": name, "labels": checkpoint.read_card(path).labels} for name, path in found.items()]
 
 
+@shows_errors
+def check(file: str | None, request: gr.Request) -> dict:
+    """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it."""
+    if not file:
+        raise DataError("no_upload")
+    table = tables.open_table(file)
+    return pairs.examine(table, pairs.find_columns(table.columns), MOST_PROBLEMS).to_dict()
+
+
 def build() -> None:
     """Register the endpoints with the page around."""
     gr.api(reply, api_name="reply", concurrency_id="reply", concurrency_limit=32)
     gr.api(train, api_name="train", concurrency_limit=1)
     gr.api(list_runs, api_name="runs")
     gr.api(list_checkpoints, api_name="checkpoints")
+    # Not gr.api: a File takes what the caller uploaded, and nothing else of the server's disk.
+    file, report = gr.File(visible=False), gr.JSON(visible=False)
+    file.upload(check, file, report, api_name="check", concurrency_limit=2)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import checkpoint
+from ..cards import Card
 
 if TYPE_CHECKING:
     from ..chatbot import Chatbot
+    from ..prompt import Prompt
 
 KEPT = 3
 _loading = threading.Lock()
@@ -40,7 +42,12 @@ def _load(path: Path) -> Chatbot:
     return load(path)
 
 
-def labels(name: str) -> list[str]:
-    """The labels of a checkpoint, without loading its model."""
-    path = checkpoint.list_checkpoints().get(name)
-    return checkpoint.read_card(path).labels if path else []
+def card(name: str | None) -> Card:
+    """The card of a checkpoint, without loading its model; an empty one where it is gone."""
+    path = checkpoint.list_checkpoints().get(name or "")
+    return checkpoint.read_card(path) if path else Card()
+
+
+def prompt(name: str | None) -> Prompt | None:
+    """How a checkpoint in the list makes tokens of a pair; None where it is gone."""
+    return bot(name).prompt if name in checkpoint.list_checkpoints() else None

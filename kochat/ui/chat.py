@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 import gradio as gr
 
 from .. import checkpoint
-from ..labels import AUTO, AUTO_NAMES, has_names, label_name
-from .bots import bot, labels
+from ..cards import Card
+from ..labels import AUTO, AUTO_NAMES, CHATBOT_DATA_LABELS, has_names, label_name
+from .bots import bot, card
 from .text import language_of, say, shows_errors, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
@@ -26,6 +28,8 @@ class ChatTab:
 
     label: gr.Dropdown
     checkpoint: gr.Dropdown
+    conversation: gr.Chatbot
+    below: gr.Column  # the place between the conversation and the question
 
 
 def afterwards(event, *do, **options) -> None:
@@ -34,13 +38,15 @@ def afterwards(event, *do, **options) -> None:
     event.failure(*do, **options)
 
 
-def message(role: str, text: str, note: str = "") -> dict:
+def message(role: str, text: str, note: str = "", label: str = "", name: str = "") -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
-    The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata.
+    The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
+    a reply the label and the checkpoint that it comes from.
     """
     shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
-    return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": {"log": text}}
+    metadata = {"log": text, **({"id": json.dumps([label, name], ensure_ascii=False)} if label else {})}
+    return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
 
 
 def text_of(one: dict) -> str:
@@ -49,16 +55,21 @@ def text_of(one: dict) -> str:
     return raw or html.unescape("".join(part["text"] for part in one["content"] if part["type"] == "text"))
 
 
+def source_of(reply: dict) -> tuple[str, str]:
+    """The label and the checkpoint of a reply; empty where it was stopped before it was whole."""
+    return tuple(json.loads((reply.get("metadata") or {}).get("id") or '["", ""]'))
+
+
 def until_last_question(history: list[dict]) -> list[dict]:
     """The conversation up to and with the last question; empty where there is none."""
     users = [i for i, one in enumerate(history) if one["role"] == "user"]
     return history[: users[-1] + 1] if users else []
 
 
-def label_choices(names: list[str]) -> list[tuple]:
-    """Dropdown choices for labels; names are translated by the browser."""
-    named = has_names(names)
-    return [(t(f"k_label_{name}") if name == AUTO or named else name, name) for name in (AUTO, *names)]
+def label_choices(of: Card) -> list[tuple]:
+    """Dropdown choices for the labels of a checkpoint; names that are ours are translated by the browser."""
+    ours = {AUTO, *(CHATBOT_DATA_LABELS if has_names(of.labels) else ())} - of.label_names.keys()
+    return [(t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.labels)]
 
 
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
@@ -76,13 +87,13 @@ def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dro
 
 def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
     """The label dropdown for a checkpoint; a label that it does not know becomes automatic."""
-    known = labels(name)
-    return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known else AUTO)
+    known = card(name)
+    return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known.labels else AUTO)
 
 
-def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, known: list[str], name: str) -> str:
+def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str) -> str:
     """What stands small under a reply: its label, how sure 자동 was, its checkpoint."""
-    shown = label_name(label, language, known)
+    shown = label_name(label, language, known.labels, known.label_names)
     if chosen == AUTO:
         shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
     return f"{shown} · {name}"
@@ -98,8 +109,8 @@ def reply_to(history: list[dict], label: str, name: str, language: str) -> Itera
         if time.monotonic() - shown_at > BETWEEN_PIECES:
             yield [*history, message("assistant", said)]
             shown_at = time.monotonic()
-    note = note_for(language, label, read, used, chatbot.labels, name)
-    yield [*history, message("assistant", said or say(language, "k_silent"), note)]
+    note = note_for(language, label, read, used, chatbot.card, name)
+    yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name)]
 
 
 @shows_errors
@@ -142,13 +153,13 @@ def undone(history: list[dict]):
     return (text_of(kept[-1]), kept[:-1]) if kept else (gr.skip(), gr.skip())
 
 
-def build() -> ChatTab:
+def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
     names = list(checkpoint.list_checkpoints())
     first = names[0] if names else None
     with gr.Row(equal_height=True):
         label = gr.Dropdown(
-            label_choices(labels(first)), value=AUTO, label=t("k_label"), info=t("k_label_info"),
+            label_choices(card(first)), value=AUTO, label=t("k_label"), info=t("k_label_info"),
             interactive=True, filterable=False, min_width=150, elem_id="label",
         )  # fmt: skip
         chosen = gr.Dropdown(
@@ -158,8 +169,9 @@ def build() -> ChatTab:
     conversation = gr.Chatbot(
         elem_id="chat", show_label=False, height="50dvh", layout="bubble", placeholder=t("k_hello"),
         examples=[{"text": text} for text in EXAMPLES], render_markdown=False, sanitize_html=True, latex_delimiters=[],
-        buttons=[], feedback_options=None, group_consecutive_messages=False,
+        buttons=[], feedback_options=("Like", "Dislike", say("ko", "k_correct")), group_consecutive_messages=False,
     )  # fmt: skip
+    below = gr.Column()
     box = gr.Textbox(
         placeholder=t("k_ask"), label=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
         max_lines=4, max_length=LONGEST_MESSAGE, elem_id="question",
@@ -168,6 +180,8 @@ def build() -> ChatTab:
         retry = gr.Button(t("k_retry"), size="sm", min_width=80, elem_id="retry")
         undo = gr.Button(t("k_undo"), size="sm", min_width=80, elem_id="undo")
         clear = gr.Button(t("k_clear"), size="sm", min_width=80, elem_id="clear")
+        save_json = gr.Button(t("k_save_json"), size="sm", min_width=80, elem_id="save-json")
+        save_csv = gr.Button(t("k_save_csv"), size="sm", min_width=80, elem_id="save-csv")
     gr.Markdown(t("k_no_memory"), elem_classes="quiet")
 
     at_once = {"queue": False, **PRIVATE}
@@ -187,5 +201,10 @@ def build() -> ChatTab:
     box.stop(cancels=replies, **ready)
     undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**ready)
     clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**ready)
+    # The conversation stays in the browser: page.js keeps it there and gives it back.
+    conversation.change(None, conversation, None, js="kochat.keep", **at_once)
+    page.load(None, None, conversation, js="kochat.restore", **at_once)
+    save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
+    save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    return ChatTab(label, chosen)
+    return ChatTab(label, chosen, conversation, below)

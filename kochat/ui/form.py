@@ -10,17 +10,35 @@ import gradio as gr
 
 from .. import checkpoint, hub, launcher, pairs, runs
 from ..config import KOGPT2, NOTEBOOK_DEFAULTS, TrainingConfig, home
+from ..datasets import Dataset
 from ..errors import CheckpointError, DataError
+from . import visitors
 from .chat import PRIVATE
-from .text import say, shows_errors, t
+from .text import language_of, say, shows_errors, t
 
 OWN_FILE = "own"
+PREFIX = "dataset:"  # of one in the data tab
 MOST_MEGABYTES = 50  # of a file of pairs
 
 
 def data_choices() -> list[tuple]:
-    """The datasets by name, and a file of one's own."""
+    """What is known by name, and a file of one's own."""
     return [(t(f"k_data_{name}"), name) for name in ("emotions", "jobs", "ChatbotData", OWN_FILE)]
+
+
+def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
+    """What can be trained on, for the owner also what is in the data tab; a choice that is gone becomes the first."""
+    own = [(visitors.shown_name(language_of(request), key), PREFIX + key) for key in visitors.datasets_of(request)]
+    choices = [*(own if visitors.is_owner(request) else []), *data_choices()]
+    there = chosen in [value for _, value in choices]
+    return gr.Dropdown(choices=choices, value=chosen if there else data_choices()[0][1])
+
+
+def snapshot(key: str, request: gr.Request) -> Path:
+    """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
+    dataset = Dataset(visitors.path_of(key, request))
+    data = dataset.pairs().to_csv(index=False, lineterminator="\r\n").encode()
+    return pairs.keep(data, f"{dataset.name}.csv", home() / "uploads")
 
 
 def base_choices() -> list[tuple[str, str]]:
@@ -45,9 +63,9 @@ def defaults_of(base: str) -> dict:
     return {**NOTEBOOK_DEFAULTS, **(checkpoint.read_card(path).defaults if path else {})}
 
 
-def free_name(language: str) -> str:
-    """A name that no checkpoint has yet."""
-    stem, taken = say(language, "k_name_stem"), checkpoint.names_taken() | set(runs.reserved())
+def free_name(language: str, stem: str = "k_name_stem") -> str:
+    """A name that no checkpoint has yet; `stem` is the text that it begins with."""
+    stem, taken = say(language, stem), checkpoint.names_taken() | set(runs.reserved())
     return next(name for number in itertools.count(1) if (name := f"{stem}-{number}") not in taken)
 
 
@@ -60,6 +78,7 @@ def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig
 
 
 @shows_errors
+@visitors.owner_only
 def start(data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, request: gr.Request):
     """Queue a run with what the form says."""
     if data == OWN_FILE and not upload:
@@ -70,6 +89,8 @@ def start(data, upload, base, name, epochs, batch_size, rate, share, rows, keep,
     settings |= {"learning_rate": rate, "validation_share": share}
     settings |= {"keep": keep, "patience": _whole(patience)}
     config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
+    if data.startswith(PREFIX):
+        config = replace(config, data=str(snapshot(data.removeprefix(PREFIX), request)))
     if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
         config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
     launcher.start(config)

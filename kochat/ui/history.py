@@ -20,6 +20,7 @@ from . import progress
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
 from .training import empty_plot, loss_plot
+from .visitors import owner_only
 
 COLUMNS = (
     "k_run",
@@ -169,6 +170,7 @@ def act(do: Callable[[Run], object]):
     """A handler that does something with the run chosen."""
 
     @shows_errors
+    @owner_only
     def handler(names: list[str], request: gr.Request):
         for run in chosen_runs(names)[:1]:
             do(run)

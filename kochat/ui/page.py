@@ -12,7 +12,7 @@ import gradio as gr
 
 from .. import checkpoint, launcher
 from ..shelf import MOST_BYTES
-from . import api, chat, history, shelf, training
+from . import api, chat, data, history, shelf, teach, training
 from .bots import bot
 from .text import TEXTS, i18n, t
 
@@ -23,10 +23,8 @@ THEME = gr.themes.Default(
     font=["system-ui", *KOREAN, "sans-serif"],
     font_mono=["ui-monospace", "D2Coding", "Consolas", "monospace"],
 )
-# gradio does not translate the title of the browser's tab.
-TITLE_JS = "() => {{ document.title = navigator.language.startsWith('ko') ? {ko} : {en}; }}".format(
-    **{language: json.dumps(texts["k_title"], ensure_ascii=False) for language, texts in TEXTS.items()}
-)
+HERE = Path(__file__).parent
+TITLES = json.dumps({language: texts["k_title"] for language, texts in TEXTS.items()}, ensure_ascii=False)
 log = logging.getLogger(__name__)
 
 
@@ -37,14 +35,17 @@ def build() -> gr.Blocks:
         gr.Markdown(t("k_heading"), elem_id="heading")
         with gr.Tabs() as tabs:
             with gr.Tab(t("k_chat_tab"), id="chat"):
-                chat_tab = chat.build()
-            with gr.Tab(t("k_training_tab"), id="training"):
+                chat_tab = chat.build(page)
+                teach.build(page, chat_tab)
+            with gr.Tab(t("k_training_tab"), id="training") as training_opened:
                 training_tab = training.build(chat_tab, tabs)
+            with gr.Tab(t("k_data_tab"), id="data") as data_tab:
+                data.build(page, data_tab, tabs, chat_tab, training_tab.data)
             with gr.Tab(t("k_runs_tab"), id="runs"):
                 history.build(page)
             with gr.Tab(t("k_checkpoints_tab"), id="checkpoints") as checkpoints_tab:
                 shelf.build(page, checkpoints_tab, chat_tab)
-        training.watch(page, chat_tab, training_tab)
+        training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
     return page.queue(max_size=64, default_concurrency_limit=8)
 
@@ -59,8 +60,9 @@ def launch(**options) -> None:
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
     page.launch(
         theme=THEME,
-        css=(Path(__file__).parent / "style.css").read_text("utf-8"),
-        js=TITLE_JS,
+        css=(HERE / "style.css").read_text("utf-8"),
+        head=f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
+        js=f"() => kochat.open({TITLES})",
         i18n=i18n,
         footer_links=[],
         run_history=False,

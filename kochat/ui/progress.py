@@ -147,13 +147,15 @@ def samples_html(language: str, record: Record) -> str:
     if not epochs or not epochs[0]["samples"]:
         return ""
     questions = list(dict.fromkeys(sample["question"] for sample in epochs[0]["samples"]))
-    tables = "".join(_question_table(language, question, epochs) for question in questions)
+    names = (record.started or {}).get("label_names", {})
+    tables = "".join(_question_table(language, question, epochs, names) for question in questions)
     return f'<h3>{html.escape(say(language, "k_samples"))}</h3><div class="samples">{tables}</div>'
 
 
-def _question_table(language: str, question: str, epochs: list[dict]) -> str:
+def _question_table(language: str, question: str, epochs: list[dict], names: dict[str, str]) -> str:
     labels = [sample["label"] for sample in epochs[0]["samples"] if sample["question"] == question]
-    head = "".join(f"<th>{html.escape(label_name(label, language, labels))}</th>" for label in labels)
+    shown = [label_name(label, language, labels, names) for label in labels]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in shown)
     rows = ""
     for event in reversed(epochs):
         replies = [sample["reply"] for sample in event["samples"] if sample["question"] == question]

@@ -13,6 +13,7 @@ from ..config import DEFAULT_CHECKPOINT
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .history import confirm, downloads
 from .text import language_of, say, shows_errors, t
+from .visitors import is_owner, log_in, owner_only, password
 
 
 def card_of(name: str | None) -> str:
@@ -43,6 +44,7 @@ def changed(wanted: str | None, in_chat: str) -> tuple:
 
 
 @shows_errors
+@owner_only
 def rename(name: str, new_name: str, in_chat: str, request: gr.Request):
     """Rename the checkpoint chosen; a chat with it goes on under the new name."""
     made = shelf.rename(name, new_name)
@@ -50,6 +52,7 @@ def rename(name: str, new_name: str, in_chat: str, request: gr.Request):
 
 
 @shows_errors
+@owner_only
 def delete(name: str, in_chat: str, request: gr.Request):
     """Delete the checkpoint chosen."""
     shelf.delete(name)
@@ -57,12 +60,14 @@ def delete(name: str, in_chat: str, request: gr.Request):
 
 
 @shows_errors
+@owner_only
 def pack(name: str, request: gr.Request):
     """Offer the checkpoint chosen as a zip."""
     return gr.DownloadButton(value=str(shelf.pack(name, downloads())), visible=True)
 
 
 @shows_errors
+@owner_only
 def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
@@ -70,6 +75,12 @@ def unpack(path: str | None, in_chat: str, request: gr.Request):
     made = shelf.unpack(Path(path))
     gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
     return changed(made.name, in_chat)
+
+
+@shows_errors
+def enter(given: str, request: gr.Request) -> str:
+    """The key that makes a browser the owner's, for a right password."""
+    return log_in(given)
 
 
 def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
@@ -87,10 +98,18 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
             card = gr.Markdown(elem_id="card", sanitize_html=True)
+    with gr.Row(visible=False, elem_id="owner") as owner_part:
+        given = gr.Textbox(label=t("k_password"), info=t("k_password_info"), type="password", submit_btn=True)
+        key = gr.Textbox(visible=False)
+
+    def for_others(request: gr.Request):
+        return gr.Row(visible=bool(password()) and not is_owner(request))
 
     quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure]
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
+    page.load(for_others, None, owner_part, **quick)
+    given.submit(enter, given, key, **PRIVATE).then(None, key, None, js="kochat.becomeOwner", **quick)
     chosen.change(show, chosen, [card, download, sure, rename_button, delete_button], **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)

@@ -18,6 +18,7 @@ from ..runs import RESUMABLE
 from . import form, progress
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .text import language_of, say, shows_errors, t
+from .visitors import owner_only
 
 COLORS = ("#2563eb", "#f97316", "#16a34a")
 
@@ -31,12 +32,14 @@ class TrainingTab:
     waiting: gr.Dropdown
     name: gr.Textbox
     base: gr.Dropdown
+    data: gr.Dropdown
 
 
 def act(do: Callable[[runs.Run], None]):
     """A handler that does something with the run that this page shows, even if another is on by now."""
 
     @shows_errors
+    @owner_only
     def handler(seen: tuple, request: gr.Request):
         if seen and seen[1]:
             do(runs.find(seen[1]))
@@ -50,6 +53,7 @@ def finish_early(run: runs.Run) -> None:
 
 
 @shows_errors
+@owner_only
 def cancel(name: str | None, request: gr.Request):
     """Take a run out of the queue."""
     if name and (run := runs.find(name)).state() == "queued":
@@ -150,7 +154,7 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
 
     talk.click(go_and_talk, None, [tabs, chat.checkpoint], queue=False, **PRIVATE)
     shown = [bar, plot, table, samples, stop_button, talk, resume, finish, queue, waiting, cancel_button]
-    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2])
+    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0])
 
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
@@ -165,8 +169,10 @@ def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_na
     ]
 
 
-def watch(page: gr.Blocks, chat: ChatTab, tab: TrainingTab) -> None:
-    """Show the newest run when the page loads, and what is new once a second."""
+def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
+    """Show the newest run when the page loads, and what is new once a second; offer the datasets there are."""
+    for event in (page.load, opened.select):
+        event(form.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
     inputs, outputs = (
         [chat.checkpoint, tab.base, tab.waiting],
         [*tab.shown, chat.checkpoint, tab.base, tab.name, tab.seen],

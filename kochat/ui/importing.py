@@ -1,0 +1,189 @@
+"""A file becomes a dataset: what it is told to be, which columns are what, how far it has come.
+
+For the owner alone. A file that is refused leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from .. import datasets
+from ..checks import LONGEST_LABEL, clean
+from ..errors import DataError
+from ..files import LONGEST_NAME
+from ..importing import create
+from ..pairs import Columns, find_columns
+from ..tables import Chunk, Table, open_table
+from . import bots, visitors
+from .chat import PRIVATE
+from .text import language_of, say, shows_errors, t
+
+PREVIEW_ROWS = 5
+BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
+FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON Lines"}
+ENCODINGS = {"utf-8-sig": "UTF-8", "cp949": "CP949", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+DELIMITERS = {",": "k_comma", "\t": "k_tab", ";": "k_semicolon"}
+
+
+@dataclass
+class Importing:
+    """The components of the import."""
+
+    part: gr.Accordion
+    upload: gr.File
+    told: gr.HTML
+    mapping: gr.Column
+    question: gr.Dropdown
+    answer: gr.Dropdown
+    label: gr.Dropdown
+    one_label: gr.Textbox
+    name: gr.Textbox
+    start: gr.Button
+    empty: gr.Button
+    cancel: gr.Button
+    bar: gr.HTML
+
+    @property
+    def looked_at(self) -> list:
+        """What `look` fills."""
+        columns = [self.question, self.answer, self.label, self.one_label]
+        return [self.told, self.mapping, *columns, self.name, self.start, self.empty]
+
+    @property
+    def chosen(self) -> list:
+        """What `bring_in` takes."""
+        return [self.upload, self.question, self.answer, self.label, self.one_label, self.name]
+
+
+def told(language: str, table: Table, chunk: Chunk) -> str:
+    """What a file was found to be, in one line, and its first rows."""
+    kind = [FORMATS[table.format], ENCODINGS.get(table.encoding, table.encoding)]
+    if table.delimiter:
+        key = DELIMITERS.get(table.delimiter)
+        kind.append(say(language, key) if key else table.delimiter)
+    kind.append(say(language, "k_columns", columns=len(table.columns)))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell[:80])}</td>" for cell in row) + "</tr>"
+        for row in chunk.frame.itertuples(index=False)
+    )
+    line = html.escape(f"{table.name}: " + " · ".join(part for part in kind if part))
+    return (
+        f'<p class="quiet">{line}</p><div class="rows preview"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def name_for(file: str, taken: set[str]) -> str:
+    """A name for a dataset from that of a file, safe and not taken yet."""
+    stem = re.sub(r"[^\w-]+", "-", Path(file).stem).strip("-")[: LONGEST_NAME - 4] or "data"
+    return next(name for n in itertools.count(1) if (name := stem if n == 1 else f"{stem}-{n}") not in taken)
+
+
+def columns_chosen(table: Table, question: str, answer: str, label: str, one_label: str) -> Columns:
+    """The mapping as it was chosen. Raises DataError where question or answer was not, and cannot be told."""
+    found = find_columns(table.columns, question or None, answer or None)
+    return Columns(found.question, found.answer, label or None, clean(one_label) or Columns.one_label)
+
+
+@shows_errors
+def look(path: str | None, request: gr.Request) -> list:
+    """What the file is, and the columns that it probably has, in the order of Importing.looked_at."""
+    visitors.require_owner(request)
+    if not path:
+        return nothing()
+    language, table = language_of(request), open_table(path)
+    try:
+        found = find_columns(table.columns)
+    except DataError:  # told by nobody's name; it is for the owner to choose
+        found = Columns("", "")
+    names = [(name, name) for name in table.columns]
+    return [
+        told(language, table, next(table.chunks(PREVIEW_ROWS))),
+        gr.Column(visible=True),
+        gr.Dropdown(choices=names, value=found.question or None),
+        gr.Dropdown(choices=names, value=found.answer or None),
+        gr.Dropdown(choices=[(t("k_no_label"), ""), *names], value=found.label or ""),
+        gr.Textbox(visible=not found.label),
+        name_for(path, set(datasets.list_datasets(visitors.folder_of(request)))),
+        gr.Button(visible=True),
+        gr.Button(visible=False),
+    ]
+
+
+def nothing() -> list:
+    """No file, in the order of Importing.looked_at."""
+    columns = [gr.Dropdown(choices=[], value=None)] * 3
+    shown = [gr.Textbox(visible=False), "", gr.Button(visible=False), gr.Button(visible=True)]
+    return ["", gr.Column(visible=False), *columns, *shown]
+
+
+def bar_html(language: str, done: float, text: str) -> str:
+    """A progress bar with a line below; `done` is from 0 to 1."""
+    percent = f"{100 * done:.0f}"
+    return (
+        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+        f'<div style="width:{percent}%"></div></div><p class="quiet" role="status">{html.escape(text)}</p>'
+    )
+
+
+@shows_errors
+def bring_in(
+    path: str | None, question: str, answer: str, label: str, one_label: str, name: str, chatbot: str,
+    request: gr.Request,
+) -> Iterator[str]:  # fmt: skip
+    """Make a dataset of a file; yields the progress bar, in the end an empty one. Raises KochatError."""
+    visitors.require_owner(request)
+    if not path:
+        raise DataError("no_upload")
+    language, shown_at = language_of(request), 0.0
+    yield bar_html(language, 0, say(language, "k_opening"))
+    table = open_table(path)
+    columns, prompt = columns_chosen(table, question, answer, label, one_label), bots.prompt(chatbot)
+    too_long = prompt.too_long if prompt else None
+    for read in create(visitors.folder_of(request), name, table, columns, too_long):
+        if time.monotonic() - shown_at > BETWEEN_PICTURES:
+            yield bar_html(language, read.done, say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done))
+            shown_at = time.monotonic()
+    yield ""
+
+
+@shows_errors
+@visitors.owner_only
+def make_empty(name: str, request: gr.Request) -> None:
+    """Make a dataset without a row. Raises KochatError."""
+    datasets.empty(visitors.folder_of(request), name)
+
+
+def build() -> Importing:
+    """The components, and the events that stay among them."""
+    with gr.Accordion(t("k_import"), open=False, visible=False, elem_id="import") as part:
+        upload = gr.File(label=t("k_import_file"), height=130, elem_id="import-file")
+        told_html = gr.HTML(elem_id="import-told")
+        with gr.Column(visible=False) as mapping:
+            with gr.Row():
+                question = gr.Dropdown(
+                    [], label=t("k_question"), interactive=True, min_width=110, elem_id="map-question"
+                )
+                answer = gr.Dropdown([], label=t("k_answer"), interactive=True, min_width=110, elem_id="map-answer")
+                label = gr.Dropdown([], label=t("k_row_label"), interactive=True, min_width=110, elem_id="map-label")
+            one_label = gr.Textbox(
+                Columns.one_label, label=t("k_one_label"), max_length=LONGEST_LABEL, visible=False, elem_id="one-label"
+            )
+        name = gr.Textbox(label=t("k_dataset_name"), max_length=LONGEST_NAME, elem_id="dataset-name")
+        with gr.Row():
+            start = gr.Button(t("k_bring_in"), variant="primary", visible=False, elem_id="bring-in")
+            empty = gr.Button(t("k_make_empty"), elem_id="make-empty")
+            cancel = gr.Button(t("k_cancel_import"), visible=False, elem_id="cancel-import")
+        bar = gr.HTML(elem_id="import-bar")
+    label.change(lambda chosen: gr.Textbox(visible=chosen == ""), label, one_label, queue=False, **PRIVATE)
+    columns = (question, answer, label, one_label)
+    return Importing(part, upload, told_html, mapping, *columns, name, start, empty, cancel, bar)

@@ -1,0 +1,174 @@
+"""A dataset as a whole: counts that add up, what is wrong, plots, the list of changes.
+
+Knows a dataset and HTML; what a click does is for data.py.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+from dataclasses import dataclass
+from datetime import datetime
+
+import gradio as gr
+import pandas as pd
+
+from ..datasets import Change, Counts, Dataset
+from ..files import LONGEST_NAME
+from .history import confirm
+from .text import say, t
+
+MOST_NAMED = 200  # problems that are listed at once; the table pages through all
+MOST_BARS = 12  # labels in the plot
+MOST_CHANGES = 200
+MOST_LETTERS = 16  # of all names below a plot that have room side by side
+
+
+def counts_html(language: str, counts: Counts) -> str:
+    """How many rows there are, good and bad, and how often each thing is wrong."""
+    told = say(language, "k_rows_all", rows=f"{counts.rows:,}")
+    parts = say(language, "k_rows_parts", good=f"{counts.good:,}", bad=f"{counts.bad:,}")
+    if counts.notes:
+        parts += " " + say(language, "k_rows_notes", notes=f"{counts.notes:,}")
+    reasons = "".join(
+        f"<li>{html.escape(say(language, f'k_reason_{reason}'))} <b>{rows:,}</b></li>"
+        for reason, rows in counts.reasons.items()
+        if rows
+    )
+    return (
+        f'<p class="counts"><b>{html.escape(told)}</b> = {html.escape(parts)}</p>'
+        + (f'<ul class="reasons">{reasons}</ul>' if reasons else "")
+    )  # fmt: skip
+
+
+def problems_html(language: str, dataset: Dataset, counts: Counts) -> str:
+    """Every problem in a line of its own: row, column, reason; the first ones of very many."""
+    if not counts.bad + counts.notes:
+        return ""
+    named = list(itertools.islice(dataset.problems(MOST_NAMED + 1), MOST_NAMED + 1))
+    lines = "".join(f"<li>{html.escape(one.text(language))}</li>" for one in named[:MOST_NAMED])
+    if len(named) > MOST_NAMED:
+        more = say(language, "k_more_problems", most=MOST_NAMED)
+        lines += f"<li>{html.escape(more)}</li>"
+    return (
+        f'<details class="problems"><summary>{html.escape(say(language, "k_name_problems"))}</summary>'
+        f"<ul>{lines}</ul></details>"
+    )
+
+
+def labels_bars(language: str, labels: dict[str, int]) -> list[tuple[str, int]]:
+    """A bar for each of the most frequent labels, and one for all others."""
+    bars = [(label or "–", rows) for label, rows in labels.items()]
+    if len(bars) > MOST_BARS:
+        others = sum(rows for _, rows in bars[MOST_BARS - 1 :])
+        return [*bars[: MOST_BARS - 1], (say(language, "k_other_labels"), others)]
+    return bars
+
+
+def states(language: str, changes: list[Change]) -> list[tuple[str, int]]:
+    """What the dataset was like after each change, the newest first, with the change that came next.
+
+    Going back to before that one makes it so again. How it is now is left out: nothing came next.
+    """
+    known = [(change_text(language, change), change.id) for change in changes]
+    if changes and changes[-1].what != "import":
+        known.append((say(language, "k_change_none"), 0))
+    return [(text, after) for (text, _), (_, after) in zip(known[1:], known[:-1], strict=True)][:MOST_CHANGES]
+
+
+def change_text(language: str, change: Change) -> str:
+    """When, what, how many rows."""
+    when = datetime.fromisoformat(change.time).astimezone()
+    rows = say(language, "k_n_rows", rows=f"{change.rows:,}")
+    return f"{when:%Y-%m-%d %H:%M} · {say(language, f'k_change_{change.what}')} · {rows}"
+
+
+def lengths_bars(bins: list[tuple[int, int, int]]) -> list[tuple[str, int]]:
+    """A bar for each bin of lengths."""
+    return [(str(first) if first == last else f"{first}–{last}", rows) for first, last, rows in bins]
+
+
+def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[int, int, int]]]) -> list:
+    """How many rows have each label, and questions and answers of each length."""
+    rows, length = say(language, "k_rows_axis"), say(language, "k_characters")
+    return [
+        _bars(labels_bars(language, labels), say(language, "k_row_label"), rows),
+        _bars(lengths_bars(lengths["question"]), length, rows),
+        _bars(lengths_bars(lengths["answer"]), length, rows),
+    ]
+
+
+def _bars(bars: list[tuple[str, int]], x_title: str, y_title: str) -> gr.BarPlot:
+    # An empty table breaks a plot for good.
+    frame = pd.DataFrame(bars, columns=["group", "rows"]) if bars else None
+    names = [name for name, _ in bars]
+    angle = -45 if sum(map(len, names)) > MOST_LETTERS else 0
+    return gr.BarPlot(frame, visible=bool(bars), sort=names, x_title=x_title, y_title=y_title, x_label_angle=angle)
+
+
+@dataclass
+class Overview:
+    """The components; `shown` are those that `view` fills."""
+
+    summary: gr.HTML
+    choice: gr.Row
+    leave_out: gr.Button
+    mend: gr.Button
+    train: gr.Button
+    csv: gr.Button
+    file: gr.DownloadButton
+    changes: gr.Dropdown
+    back: gr.Button
+    renaming: gr.Column
+    new_name: gr.Textbox
+    rename: gr.Button
+    delete: gr.Button
+    sure: gr.Column
+    yes: gr.Button
+
+    @property
+    def shown(self) -> list:
+        """What `view` fills."""
+        return [self.summary, self.choice, self.changes, self.back]
+
+
+def view(language: str, dataset: Dataset) -> list:
+    """The dataset as it is now, in the order of Overview.shown."""
+    counts, before = dataset.counts(), states(language, dataset.changes())
+    return [
+        counts_html(language, counts) + problems_html(language, dataset, counts),
+        gr.Row(visible=counts.bad > 0),
+        gr.Dropdown(choices=before, value=before[0][1] if before else None),
+        gr.Button(interactive=bool(before)),
+    ]
+
+
+def build() -> Overview:
+    """The components."""
+    summary = gr.HTML(elem_id="counts")
+    with gr.Row(visible=False) as choice:
+        leave_out = gr.Button(t("k_leave_out"), variant="primary", min_width=130, elem_id="leave-out")
+        mend = gr.Button(t("k_mend"), min_width=130, elem_id="mend")
+    with gr.Row():
+        train = gr.Button(t("k_train_on"), visible=False, min_width=130, elem_id="train-on")
+        csv = gr.Button(t("k_to_csv"), min_width=130, elem_id="to-csv")
+        # In the page but not to be seen: page.js presses it when the file is there.
+        file = gr.DownloadButton(elem_id="csv-file")
+    with gr.Accordion(t("k_changes"), open=False, elem_id="changes"):
+        changes = gr.Dropdown([], label=t("k_change"), interactive=True, elem_id="change")
+        back = gr.Button(t("k_go_back"), elem_id="go-back")
+    with gr.Accordion(t("k_manage"), open=False, elem_id="manage"):
+        with gr.Column(visible=False) as renaming:
+            new_name = gr.Textbox(label=t("k_new_name"), max_length=LONGEST_NAME, elem_id="dataset-new-name")
+            rename = gr.Button(t("k_rename"), elem_id="dataset-rename")
+        delete = gr.Button(t("k_delete_dataset"), elem_id="dataset-delete")
+        sure, yes = confirm("k_sure_dataset", elem_id="dataset-delete-yes")
+    of_changes = changes, back, renaming, new_name, rename, delete, sure, yes
+    return Overview(summary, choice, leave_out, mend, train, csv, file, *of_changes)
+
+
+def build_plots() -> list:
+    """The components that `plots` fills."""
+    look = {"height": 240, "show_label": False, "buttons": [], "visible": False}
+    titles = {"label": t("k_label_plot"), "question": t("k_question_plot"), "answer": t("k_answer_plot")}
+    return [gr.BarPlot(x="group", y="rows", title=title, elem_id=f"{of}-plot", **look) for of, title in titles.items()]

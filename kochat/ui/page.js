@@ -1,0 +1,89 @@
+// What the page does by itself: it tells visitors apart, and it keeps the conversation, which no server does.
+const kochat = (() => {
+  const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner";
+
+  function setCookie(name, value) {
+    // A Space is shown in a frame of another site, which gets cookies of its own only when they say so.
+    const site = location.protocol === "https:" ? "SameSite=None; Secure; Partitioned" : "SameSite=Lax";
+    document.cookie = `${name}=${value}; Path=/; Max-Age=31536000; ${site}`;
+  }
+
+  if (!document.cookie.includes(`${VISITOR}=`)) {
+    const random = crypto.getRandomValues(new Uint8Array(16));
+    setCookie(VISITOR, Array.from(random, byte => byte.toString(16).padStart(2, "0")).join(""));
+  }
+
+  function open(titles) {
+    // gradio does not translate the title of the browser's tab.
+    document.title = navigator.language.startsWith("ko") ? titles.ko : titles.en;
+  }
+
+  function becomeOwner(key) {
+    if (key) {
+      setCookie(OWNER, key);
+      location.reload();
+    }
+  }
+
+  let restored = false; // the page first reports the empty conversation that it begins with
+
+  function keep(conversation) {
+    if (!restored) return;
+    try {
+      localStorage.setItem(CONVERSATION, JSON.stringify(conversation));
+    } catch (error) {
+      console.warn("the conversation is not kept:", error); // no room, or storage is switched off
+    }
+  }
+
+  // In a list, since gradio takes a list for the values of several outputs.
+  function restore() {
+    restored = true;
+    try {
+      return [JSON.parse(localStorage.getItem(CONVERSATION)) || []];
+    } catch (error) {
+      console.warn("there is no conversation to restore:", error);
+      return [[]];
+    }
+  }
+
+  // As plain rows: who said what, under which label, from which checkpoint.
+  function rows(conversation) {
+    return conversation.map(one => {
+      const [label, checkpoint] = one.metadata?.id ? JSON.parse(one.metadata.id) : [null, null];
+      return { role: one.role, text: one.metadata?.log ?? "", label, checkpoint };
+    });
+  }
+
+  function save(name, type, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  function saveJson(conversation) {
+    save("kochat.json", "application/json", JSON.stringify(rows(conversation), null, 2));
+  }
+
+  function saveCsv(conversation) {
+    const cell = value => `"${String(value ?? "").replaceAll('"', '""')}"`;
+    const columns = ["role", "text", "label", "checkpoint"];
+    const lines = [columns, ...rows(conversation).map(row => columns.map(column => row[column]))];
+    // With the mark in front Excel reads it as UTF-8.
+    save("kochat.csv", "text/csv", "\ufeff" + lines.map(line => line.map(cell).join(",") + "\r\n").join(""));
+  }
+
+  // The form of a row comes below a long table.
+  function showRow() {
+    requestAnimationFrame(() => document.querySelector("#row")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+  }
+
+  // The page gets the link to the new file a moment after it was made.
+  function saveFile() {
+    setTimeout(() => document.querySelector("a#csv-file, #csv-file a, button#csv-file, #csv-file button")?.click(), 100);
+  }
+
+  return { showRow, saveFile, open, becomeOwner, keep, restore, saveJson, saveCsv };
+})();

@@ -1,0 +1,237 @@
+"""Teaching in the chat: thumbs and corrections under each reply, what was taught, one button that learns it."""
+
+from __future__ import annotations
+
+import functools
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+
+from .. import checkpoint, launcher, pairs, taught, teaching
+from ..cards import Card
+from ..config import TrainingConfig, home
+from ..errors import DataError
+from ..labels import label_name
+from ..pairs import Pair
+from ..runs import Run
+from . import form, progress, visitors
+from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices, source_of, text_of
+from .text import language_of, say, shows_errors, t
+from .training import empty_plot, loss_plot
+
+COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
+BETWEEN_LOOKS = 0.5  # seconds
+Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
+
+
+def reply_at(history: list[dict], index: int) -> Reply | None:
+    """The reply at a place of the conversation; None where it was stopped before it was whole."""
+    label, name = source_of(history[index])
+    question = next((text_of(one) for one in reversed(history[:index]) if one["role"] == "user"), None)
+    return (question, text_of(history[index]), label, name) if label and question else None
+
+
+def thumbs(rows: dict[tuple[str, str], str], history: list[dict]) -> list[str | None]:
+    """What the thumbs under the replies of a conversation show."""
+    replies = [reply_at(history, i) for i, one in enumerate(history) if one["role"] == "assistant"]
+    return [rows.get((one[0].strip(), one[2])) if one else None for one in replies]
+
+
+def thumbs_of(request: gr.Request) -> dict[tuple[str, str], str]:
+    """The thumb that a visitor gave, by question and label."""
+    shown = {"liked": "Like", "disliked": "Dislike"}
+    return {(row.Q, row.label): shown[row.origin["how"]] for row in rows_of(request) if row.origin["how"] in shown}
+
+
+def rows_of(request: gr.Request) -> list:
+    """What a visitor taught, the newest first."""
+    folder = visitors.folder_of(request)
+    if not taught.path_of(folder).is_file():
+        return []
+    dataset = taught.open_taught(folder)
+    total = dataset.counts().rows
+    rows, _ = dataset.page(max(0, total - taught.MOST_SHOWN), taught.MOST_SHOWN)
+    return [row for row in reversed(rows) if row.origin]
+
+
+@functools.lru_cache(maxsize=4)
+def _pairs_of(folder: Path, changed: float) -> frozenset[Pair]:
+    return frozenset(checkpoint.read_pairs(folder, folder.name))
+
+
+def known_to(name: str | None) -> frozenset[Pair]:
+    """The pairs that a checkpoint was trained on, as far as it kept them."""
+    folder = checkpoint.list_checkpoints().get(name or "")
+    return _pairs_of(folder, (folder / checkpoint.CARD_FILE).stat().st_mtime) if folder else frozenset()
+
+
+def lesson(request: gr.Request):
+    """All that can be learned by the button: a visitor's own rows, for the owner those of everybody."""
+    everybody = visitors.visitors().glob("*") if visitors.is_owner(request) else ()
+    return taught.everything([*sorted(everybody), visitors.folder_of(request)])
+
+
+def overview(name: str | None, history: list[dict], request: gr.Request) -> list:
+    """What shows how much was taught: summary, button, list, thumbs."""
+    language, rows, pairs_taught = language_of(request), rows_of(request), lesson(request)
+    waiting = taught.not_learned(pairs_taught, known_to(name))
+    key = "k_taught_none" if not rows and pairs_taught.empty else "k_taught_some"
+    key = "k_taught_by_visitor" if rows and not visitors.is_owner(request) else key
+    summary = say(language, key, n=len(pairs_taught), waiting=waiting, open=sum(not row.A for row in rows))
+    return [
+        summary,
+        gr.Button(visible=waiting > 0 and visitors.is_owner(request)),
+        gr.Accordion(visible=bool(rows)),
+        listed(language, rows, name),
+        gr.Chatbot(feedback_value=thumbs(thumbs_of(request), history)),
+    ]
+
+
+def listed(language: str, rows: list, name: str | None) -> dict:
+    """The value of the list of taught rows, labels as checkpoint `name` calls them."""
+    folder = checkpoint.list_checkpoints().get(name or "")
+    card = checkpoint.read_card(folder) if folder else Card()
+    data = []
+    for row in rows:
+        label = label_name(row.label, language, card.labels, card.label_names)
+        replaced = row.origin["reply"] if row.origin["reply"] != row.A else "–"
+        how = say(language, f"k_how_{row.origin['how']}")
+        data.append([row.Q, row.A or "–", label, replaced, row.origin["checkpoint"], how])
+    return {"headers": [say(language, key) for key in COLUMNS], "data": data}
+
+
+@shows_errors
+def rated(history: list[dict], request: gr.Request, event: gr.LikeData):
+    """Keep a thumb; for a thumb down, and where somebody asks to, open the form to correct the reply."""
+    reply = reply_at(history, event.index)
+    if not reply:
+        return gr.Column(visible=False), None, "", "", gr.skip()
+    question, said, label, name = reply
+    rows = taught.open_taught(visitors.folder_of(request))
+    if event.liked is True:
+        taught.teach(rows, question, said, label, taught.Origin("liked", said, label, name))
+        gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
+    elif event.liked is False:
+        taught.teach(rows, question, "", label, taught.Origin("disliked", said, label, name))
+    elif not event.liked:  # the thumb was taken back
+        taught.forget(rows, question, label)
+    opened = event.liked is not True and bool(event.liked is False or event.liked)
+    known = label_choices(checkpoint.read_card(checkpoint.list_checkpoints()[name]))[1:]
+    return gr.Column(visible=opened), reply, question, said, gr.Dropdown(choices=known, value=label)
+
+
+@shows_errors
+def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
+    """Keep the answer that somebody wrote instead of a reply."""
+    if not reply:
+        return gr.Column(visible=False)
+    question, said, under, name = reply
+    if not answer.strip():
+        raise DataError("empty_correction")
+    rows = taught.open_taught(visitors.folder_of(request))
+    taught.teach(rows, question, answer, label or under, taught.Origin("corrected", said, under, name))
+    gr.Info(html.escape(say(language_of(request), "k_corrected")), duration=4)
+    return gr.Column(visible=False)
+
+
+def pick(request: gr.Request, event: gr.SelectData) -> int | None:
+    """The row that somebody clicked on, by its number in the dataset."""
+    rows = rows_of(request)
+    return rows[event.index[0]].id if event.index[0] < len(rows) else None
+
+
+@shows_errors
+def take_back(picked: int | None, request: gr.Request):
+    """Delete the row picked, else undo the last change."""
+    if taught.path_of(visitors.folder_of(request)).is_file():
+        rows = taught.open_taught(visitors.folder_of(request))
+        if picked is not None:
+            rows.delete([picked])
+        elif changes := rows.changes():
+            rows.go_back(changes[0].id)
+
+
+def config_of(name: str, request: gr.Request) -> TrainingConfig:
+    """The settings of a training of checkpoint `name` on all that was taught. Raises KochatError."""
+    table = lesson(request)
+    if table.empty:
+        raise DataError("nothing_taught")
+    data = pairs.keep(table.to_csv(index=False).encode(), f"{taught.NAME}.csv", home() / "uploads")
+    output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
+    config = teaching.config_for(str(data), form.base_source(name), str(output))
+    asked = dict.fromkeys([*table["Q"][:4], *config.sample_questions])
+    return replace(config, sample_questions=tuple(asked)[:4])
+
+
+@shows_errors
+def learn(name: str, request: gr.Request) -> Iterator[tuple]:
+    """Train the checkpoint of the chat on what was taught, show how, and go on with the result."""
+    visitors.require_owner(request)
+    run = launcher.start(config_of(name, request))
+    while run.state() in ("queued", "running"):
+        yield *look(language_of(request), run), gr.skip(), gr.Button(interactive=False)
+        time.sleep(BETWEEN_LOOKS)
+    yield *look(language_of(request), run), checkpoint_dropdown(name, run.checkpoint_name), gr.Button(interactive=True)
+    if run.state() == "finished":
+        gr.Info(html.escape(say(language_of(request), "k_learned", name=run.checkpoint_name)))
+
+
+def look(language: str, run: Run) -> tuple[gr.HTML, gr.LinePlot]:
+    """How far a run is, and its loss."""
+    record = run.record()
+    curve = loss_plot(language, progress.curve(language, record), progress.series(language), bool(record.epochs))
+    return gr.HTML(progress.progress_html(language, run), visible=True), curve
+
+
+def build(page: gr.Blocks, chat: ChatTab) -> None:
+    """The components and events below the conversation."""
+    with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
+        gr.Markdown(t("k_correct_heading"))
+        question = gr.Textbox(label=t("k_question"), interactive=False, lines=1)
+        answer = gr.Textbox(label=t("k_better"), lines=2, max_length=1000, elem_id="better")
+        label = gr.Dropdown(
+            [], label=t("k_label"), info=t("k_better_label"), allow_custom_value=True, interactive=True,
+            elem_id="better-label",
+        )  # fmt: skip
+        with gr.Row():
+            save = gr.Button(t("k_teach"), variant="primary", min_width=120, elem_id="teach")
+            leave = gr.Button(t("k_no"), min_width=120)
+    with gr.Row(elem_id="taught"):
+        summary = gr.Markdown(elem_classes="quiet", elem_id="taught-summary")
+        start = gr.Button(t("k_learn"), variant="primary", size="sm", visible=False, elem_id="learn")
+    bar = gr.HTML(visible=False, elem_id="learning")
+    plot = empty_plot(elem_id="learning-plot")
+    with gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
+        table = gr.Dataframe(
+            interactive=False, show_label=False, buttons=[], wrap=True, max_height=320,
+            column_widths=["20%", "30%", "12%", "20%", "10%", "8%"],
+        )  # fmt: skip
+        with gr.Row():
+            remove = gr.Button(t("k_forget"), size="sm", min_width=120, elem_id="forget")
+            undo = gr.Button(t("k_undo_last"), size="sm", min_width=120, elem_id="undo-taught")
+
+    reply, picked = gr.State(None), gr.State(None)
+    quick = {"queue": False, **PRIVATE}
+    shown = [summary, start, list_part, table, chat.conversation]
+    see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation], "outputs": shown, **quick}
+
+    def own_words(request: gr.Request):
+        return gr.Chatbot(feedback_options=("Like", "Dislike", say(language_of(request), "k_correct")))
+
+    page.load(own_words, None, chat.conversation, **quick).then(**see)
+    chat.checkpoint.change(**see)
+    editing_parts = [editing, reply, question, answer, label]
+    rating = chat.conversation.like(rated, chat.conversation, editing_parts, concurrency_limit=1, **PRIVATE)
+    afterwards(rating, **see)
+    saving = save.click(correct, [reply, answer, label], editing, **PRIVATE)
+    afterwards(saving, **see)
+    leave.click(lambda: gr.Column(visible=False), None, editing, **quick)
+    table.select(pick, None, picked, **quick)
+    afterwards(remove.click(take_back, picked, None, **PRIVATE), **see)
+    undo.click(lambda: None, None, picked, **quick).then(take_back, picked, None, **PRIVATE).then(**see)
+    learning = start.click(learn, chat.checkpoint, [bar, plot, chat.checkpoint, start], concurrency_limit=4, **PRIVATE)
+    afterwards(learning, **see)

@@ -1,0 +1,75 @@
+"""Visitors: who the owner is as the server is configured, and that nobody else gets into another's folder."""
+
+import gradio as gr
+import pytest
+
+from kochat.errors import SettingsError
+from kochat.ui import visitors
+
+
+def request(host="127.0.0.1", cookies=None, headers=None, session="s"):
+    """A request as gradio hands it to a handler."""
+    return gr.Request(
+        client={"host": host}, cookies=cookies or {}, headers=headers or {"accept-language": "en"}, session_hash=session
+    )
+
+
+@pytest.fixture(autouse=True)
+def _plain_server(monkeypatch):
+    for name in ("KOCHAT_PASSWORD", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_whoever_sits_at_the_machine_owns_it(host):
+    assert visitors.is_owner(request(host))
+
+
+@pytest.mark.parametrize("host", ["192.168.0.7", "8.8.8.8", "2001:db8::1", "testclient", ""])
+def test_others_do_not(host):
+    assert not visitors.is_owner(request(host))
+
+
+def test_behind_a_proxy_and_on_a_space_nobody_is_local(monkeypatch):
+    assert not visitors.is_owner(request(headers={"x-forwarded-for": "8.8.8.8"}))
+    monkeypatch.setenv("SPACE_ID", "me/kochat")
+    assert not visitors.is_owner(request())
+
+
+def test_with_a_password_only_who_gave_it_is_the_owner(monkeypatch):
+    monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
+    assert not visitors.is_owner(request())
+    with pytest.raises(SettingsError, match="not right"):
+        visitors.log_in("열려라")
+    key = visitors.log_in("열려라 참깨")
+    assert "참깨" not in key
+    assert visitors.is_owner(request("8.8.8.8", {visitors.OWNER: key}))
+    assert not visitors.is_owner(request("8.8.8.8", {visitors.OWNER: "x"}))
+    monkeypatch.setenv("KOCHAT_PASSWORD", "another")
+    assert not visitors.is_owner(request("8.8.8.8", {visitors.OWNER: key}))
+
+
+def test_no_password_lets_nobody_in():
+    with pytest.raises(SettingsError):
+        visitors.log_in("")
+
+
+def test_what_is_the_owners_is_refused_to_others():
+    @visitors.owner_only
+    def train(name, asked_by: gr.Request):
+        return name
+
+    assert train("mine", request()) == "mine"
+    with pytest.raises(SettingsError, match="Only the owner"):
+        train("mine", request("8.8.8.8"))
+
+
+def test_each_visitor_has_a_folder_whose_name_does_not_tell_the_cookie(home):
+    one = visitors.folder_of(request("8.8.8.8", {visitors.VISITOR: "a"}))
+    other = visitors.folder_of(request("8.8.8.8", {visitors.VISITOR: "../../b"}))
+    assert one != other
+    assert one == visitors.folder_of(request("9.9.9.9", {visitors.VISITOR: "a"}))
+    assert {one.parent, other.parent} == {home / "visitors"}
+    assert visitors.folder_of(request()) == home / "datasets"
+    without = [visitors.folder_of(request("8.8.8.8", session=session)) for session in ("x", "y")]
+    assert without[0] != without[1]
