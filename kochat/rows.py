@@ -32,6 +32,11 @@ class Row:
     problems: list[Problem]
     origin: dict[str, Any] | None
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether it cannot be used as it is."""
+        return any(not problem.is_note for problem in self.problems)
+
 
 def problem_texts(pairs: list[tuple[str, str, str]], too_long: TooLong | None) -> list[str]:
     """What is wrong with each of these pairs alone, as the file holds it: "column:reason column:reason"."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import datasets
+from .checks import TooLong
 from .datasets import Dataset
 from .errors import CheckpointError
 from .pairs import COLUMNS, Pair
@@ -40,13 +41,16 @@ def path_of(folder: Path) -> Path:
     return folder / (NAME + SUFFIX)
 
 
-def open_taught(folder: Path) -> Dataset:
-    """The taught rows of a folder of datasets; made where there are none yet. Raises DataError."""
+def open_taught(folder: Path, too_long: TooLong | None = None) -> Dataset:
+    """The taught rows of a folder of datasets; made where there are none yet. Raises DataError.
+
+    `too_long` says which pairs the checkpoint that is taught cannot learn whole.
+    """
     path = path_of(folder)
     if not path.is_file():
         with contextlib.suppress(CheckpointError):  # two clicks at once
             datasets.empty(folder, NAME)
-    return Dataset(path)
+    return Dataset(path, too_long)
 
 
 def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origin) -> None:

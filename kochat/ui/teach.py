@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..labels import label_name
 from ..pairs import Pair
 from ..runs import Run
-from . import form, progress, visitors
+from . import bots, form, progress, visitors
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices, source_of, text_of
 from .text import language_of, say, shows_errors, t
 from .training import empty_plot, loss_plot
@@ -81,7 +81,7 @@ def overview(name: str | None, history: list[dict], request: gr.Request) -> list
     waiting = taught.not_learned(pairs_taught, known_to(name))
     key = "k_taught_none" if not rows and pairs_taught.empty else "k_taught_some"
     key = "k_taught_by_visitor" if rows and not visitors.is_owner(request) else key
-    summary = say(language, key, n=len(pairs_taught), waiting=waiting, open=sum(not row.A for row in rows))
+    summary = say(language, key, n=len(pairs_taught), waiting=waiting, open=sum(row.is_bad for row in rows))
     return [
         summary,
         gr.Button(visible=waiting > 0 and visitors.is_owner(request)),
@@ -111,7 +111,7 @@ def rated(history: list[dict], request: gr.Request, event: gr.LikeData):
     if not reply:
         return gr.Column(visible=False), None, "", "", gr.skip()
     question, said, label, name = reply
-    rows = taught.open_taught(visitors.folder_of(request))
+    rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
     if event.liked is True:
         taught.teach(rows, question, said, label, taught.Origin("liked", said, label, name))
         gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
@@ -130,10 +130,13 @@ def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
     if not reply:
         return gr.Column(visible=False)
     question, said, under, name = reply
+    too_long, label = bots.bot(name).prompt.too_long, label or under
     if not answer.strip():
         raise DataError("empty_correction")
-    rows = taught.open_taught(visitors.folder_of(request))
-    taught.teach(rows, question, answer, label or under, taught.Origin("corrected", said, under, name))
+    if too_long([(question, answer, label)])[0]:
+        raise DataError("long_correction")
+    rows = taught.open_taught(visitors.folder_of(request), too_long)
+    taught.teach(rows, question, answer, label, taught.Origin("corrected", said, under, name))
     gr.Info(html.escape(say(language_of(request), "k_corrected")), duration=4)
     return gr.Column(visible=False)
 
@@ -162,7 +165,7 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
         raise DataError("nothing_taught")
     data = pairs.keep(table.to_csv(index=False).encode(), f"{taught.NAME}.csv", home() / "uploads")
     output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
-    config = teaching.config_for(str(data), form.base_source(name), str(output))
+    config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
     asked = dict.fromkeys([*table["Q"][:4], *config.sample_questions])
     return replace(config, sample_questions=tuple(asked)[:4])
 
