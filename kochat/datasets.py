@@ -105,6 +105,12 @@ class Dataset:
                 total += db.execute(f"SELECT count(*) FROM rows WHERE {where} AND id > :last", values).fetchone()[0]
             return rows, total
 
+    def find(self, question: str) -> list[Row]:
+        """The rows with this question."""
+        with store.transaction(self.path) as db:
+            query = f"SELECT {FIELDS} FROM rows WHERE Q = ? ORDER BY id"
+            return [row_of(*cells) for cells in db.execute(query, (storable(clean(question)),))]
+
     def row(self, id: int) -> Row:
         """One row. Raises DataError where there is none of this number."""
         with store.transaction(self.path) as db:

@@ -222,6 +222,11 @@ def keep(data: bytes, name: str, folder: Path) -> Path:
     return kept
 
 
+def as_csv(table: pd.DataFrame) -> bytes:
+    """Pairs as a file that `read_pairs` reads back the same, a lone carriage return in a cell too."""
+    return table.to_csv(index=False, lineterminator="\r\n").encode()
+
+
 def split_by_question(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and validation pairs; no question is in both.
 

@@ -6,6 +6,7 @@ Each folder of datasets, the owner's and every visitor's, has its own. Knows dat
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -14,15 +15,18 @@ from pathlib import Path
 import pandas as pd
 
 from . import datasets
-from .checks import TooLong
+from .checks import Problem, TooLong, clean, problems_of
 from .datasets import Dataset
-from .errors import CheckpointError
+from .errors import CheckpointError, DataError
 from .pairs import COLUMNS, Pair
 from .rows import Row
 from .store import SUFFIX
 
 NAME = "가르친-답"
 MOST_SHOWN = 200  # rows, the last ones
+MOST_ROWS = 2_000  # of one person
+LONGEST = 2_000  # characters of question and answer
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,31 +60,72 @@ def open_taught(folder: Path, too_long: TooLong | None = None) -> Dataset:
 def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origin) -> None:
     """Keep that `answer` is the one to this question under this label; the last word counts.
 
-    An empty answer says that the reply was no good: the row waits for a better one.
+    An empty answer says that the reply was no good: the row waits for a better one, unless it has one already.
+    Raises DataError for what cannot be learned, and where there is no room for more.
     """
-    for row in about(taught, question):
-        if row.label == label or not row.A:
-            taught.edit(row.id, question, answer, label, asdict(origin))
-            return
-    taught.add(question, answer, label, asdict(origin))
+    label = clean(label)
+    _check(taught, question, answer, label)
+    rows = taught.find(question)
+    same = next((row for row in rows if row.label == label), None)
+    open_one = next((row for row in rows if not row.A and row.label == origin.label), None)
+    if not answer and same and same.A not in ("", origin.reply):
+        return
+    if same or open_one:
+        taught.edit((same or open_one).id, question, answer, label, asdict(origin))
+    elif taught.counts().rows >= MOST_ROWS:
+        raise DataError("too_many_lessons", most=MOST_ROWS)
+    else:
+        taught.add(question, answer, label, asdict(origin))
+    if same and open_one and same.id != open_one.id:
+        taught.delete([open_one.id])
+
+
+def _check(taught: Dataset, question: str, answer: str, label: str) -> None:
+    # What waits for an answer may lack one, and nothing else.
+    wrong = [Problem(0, *one) for one in problems_of(clean(question), clean(answer) or "?", clean(label))]
+    if wrong:
+        raise DataError("bad_lesson", reason=wrong[0].text_in_row("en"), reason_ko=wrong[0].text_in_row("ko"))
+    if len(question) + len(answer) > LONGEST or (taught.too_long and taught.too_long([(question, answer, label)])[0]):
+        raise DataError("long_lesson")
 
 
 def forget(taught: Dataset, question: str, label: str) -> None:
     """Take back what was said of a reply by a thumb."""
-    found = [row.id for row in about(taught, question) if row.label == label and row.origin["how"] != "corrected"]
+    found = [row.id for row in taught.find(question) if row.label == label and how(row) in ("liked", "disliked")]
     if found:
         taught.delete(found)
 
 
-def about(taught: Dataset, question: str) -> list[Row]:
-    """The rows taught for this question."""
-    return [row for row in taught.page(0, MOST_SHOWN, search=question)[0] if question.strip() == row.Q]
+def undo(taught: Dataset) -> None:
+    """Take the last change back; once more, the one before it."""
+    done: list[int] = []
+    for change in reversed(taught.changes()):
+        if change.what != "go_back":
+            done.append(change.id)
+        elif done:
+            done.pop()
+    if done:
+        taught.go_back(done[-1])
+
+
+def how(row: Row) -> str:
+    """liked, disliked or corrected; empty for a row that was not taught in the chat."""
+    return (row.origin or {}).get("how", "")
 
 
 def everything(folders: Iterable[Path]) -> pd.DataFrame:
-    """The good rows taught in several folders, each question under each label once: as it was taught last."""
-    tables = [Dataset(path).pairs() for folder in folders if (path := path_of(folder)).is_file()]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS, dtype="str")
+    """The good rows taught in several folders, each question under each label once: as it was taught last.
+
+    A folder that cannot be read is left out and logged: it must not keep the others from being learned.
+    """
+    rows: list[Row] = []
+    for path in map(path_of, folders):
+        try:
+            rows += [row for row in Dataset(path).page(0, MOST_ROWS)[0] if not row.is_bad] if path.is_file() else []
+        except DataError:
+            log.exception("what was taught in %s is left out", path)
+    rows.sort(key=lambda row: (row.origin or {}).get("time", ""))
+    table = pd.DataFrame([(row.Q, row.A, row.label) for row in rows], columns=COLUMNS, dtype="str")
     return table.drop_duplicates(["Q", "label"], keep="last", ignore_index=True)
 
 

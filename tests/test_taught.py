@@ -3,6 +3,7 @@
 import pytest
 
 from kochat import taught
+from kochat.errors import DataError
 from kochat.taught import Origin, forget, open_taught, teach
 
 
@@ -52,6 +53,85 @@ def test_a_thumb_can_be_taken_back_but_not_a_correction(rows):
     for question in ("안녕", "고마워", "뭐해"):
         forget(rows, question, "0")
     assert [row[0] for row in shown(rows)] == ["고마워"]
+
+
+def test_a_thumb_down_on_an_old_reply_leaves_its_correction(rows):
+    teach(rows, "안녕", "좋은 답", "0", origin("corrected"))
+    teach(rows, "안녕", "", "0", origin("disliked"))
+    assert shown(rows) == [("안녕", "좋은 답", "0", "corrected")]
+    teach(rows, "안녕", "", "0", origin("disliked", reply="좋은 답"))  # the bot says it, and it is no good after all
+    assert shown(rows) == [("안녕", "", "0", "disliked")]
+
+
+def test_a_correction_under_another_label_answers_the_thumb_down_too(rows):
+    teach(rows, "안녕", "하나", "1", origin("liked"))
+    teach(rows, "안녕", "영", "0", origin("liked"))
+    teach(rows, "안녕", "", "1", Origin("disliked", "하나", "1", "kochat-mini"))
+    teach(rows, "안녕", "새 답", "0", Origin("corrected", "하나", "1", "kochat-mini"))
+    assert shown(rows) == [("안녕", "새 답", "0", "corrected")]
+
+
+def test_undo_goes_back_change_by_change(rows):
+    for number in range(3):
+        teach(rows, f"{number}번", "네", "0", origin("corrected"))
+    taught.undo(rows)
+    taught.undo(rows)
+    assert [row[0] for row in shown(rows)] == ["0번"]
+    teach(rows, "다시", "네", "0", origin("corrected"))
+    taught.undo(rows)
+    taught.undo(rows)
+    taught.undo(rows)  # nothing is left to undo
+    assert shown(rows) == []
+
+
+def test_a_question_with_spaces_around_is_the_same_question(rows):
+    teach(rows, "안녕 ", "하나", "0", origin("liked"))
+    teach(rows, " 안녕", "둘", "0", origin("liked"))
+    assert [row[:3] for row in shown(rows)] == [("안녕", "둘", "0")]
+    forget(rows, "안녕 ", "0")
+    assert shown(rows) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "label", "key"),
+    [
+        ("안녕", "네", "auto", "bad_lesson"),
+        ("안녕", "네", "가" * 41, "bad_lesson"),
+        ("안\x07녕", "네", "0", "bad_lesson"),
+        ("안녕", "네" * 2000, "0", "long_lesson"),
+        ("긴 질문", "네", "0", "long_lesson"),
+        ("긴 질문", "", "0", "long_lesson"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(home, question, answer, label, key):
+    rows = open_taught(home / "datasets", lambda pairs: ["긴" in pair[0] for pair in pairs])
+    with pytest.raises(DataError) as caught:
+        teach(rows, question, answer, label, origin("corrected"))
+    assert caught.value.key == key
+    assert shown(rows) == []
+
+
+def test_there_is_an_end_to_what_one_person_can_teach(rows, monkeypatch):
+    monkeypatch.setattr(taught, "MOST_ROWS", 2)
+    for question in ("하나", "둘"):
+        teach(rows, question, "네", "0", origin("liked"))
+    with pytest.raises(DataError) as caught:
+        teach(rows, "셋", "네", "0", origin("liked"))
+    assert caught.value.key == "too_many_lessons"
+
+
+def test_of_several_people_the_last_word_counts_whatever_their_folders_are_called(home):
+    early, late = (Origin("corrected", "", "0", "kochat-mini", time=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2))
+    teach(open_taught(home / "a"), "안녕", "나중", "0", late)
+    teach(open_taught(home / "b"), "안녕", "먼저", "0", early)
+    assert taught.everything([home / "a", home / "b"]).values.tolist() == [["안녕", "나중", "0"]]
+
+
+def test_a_damaged_folder_does_not_keep_the_others_from_being_learned(home, caplog):
+    teach(open_taught(home / "a"), "안녕", "네", "0", origin("corrected"))
+    open_taught(home / "b").path.write_bytes(b"garbage")
+    assert taught.everything([home / "a", home / "b"]).values.tolist() == [["안녕", "네", "0"]]
+    assert "left out" in caplog.text
 
 
 def test_all_folders_together_give_each_question_and_label_once(home):

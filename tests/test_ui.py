@@ -65,7 +65,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
     made |= {f"k_reason_{name}" for name in (*checks.BAD, *checks.NOTES)}
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
-    made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected")}
+    made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 

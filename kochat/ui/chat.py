@@ -30,6 +30,8 @@ class ChatTab:
     checkpoint: gr.Dropdown
     conversation: gr.Chatbot
     below: gr.Column  # the place between the conversation and the question
+    settled: list  # events after which no reply is on its way
+    restored: gr.events.Dependency  # the conversation of the last visit is there
 
 
 def afterwards(event, *do, **options) -> None:
@@ -196,15 +198,17 @@ def build(page: gr.Blocks) -> ChatTab:
         conversation.example_select(example, [conversation, label, chosen], **asking),
     ]
     ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
+    settled = [one.then(**ready) for one in replies]
     for one in replies:
-        afterwards(one, **ready)
-    box.stop(cancels=replies, **ready)
-    undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once).then(**ready)
-    clear.click(lambda: [], None, conversation, cancels=replies, **at_once).then(**ready)
+        one.failure(**ready)
+    settled.append(box.stop(cancels=replies, **ready))
+    taken = undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once)
+    emptied = clear.click(lambda: [], None, conversation, cancels=replies, **at_once)
+    settled += [taken.then(**ready), emptied.then(**ready)]
     # The conversation stays in the browser: page.js keeps it there and gives it back.
     conversation.change(None, conversation, None, js="kochat.keep", **at_once)
-    page.load(None, None, conversation, js="kochat.restore", **at_once)
+    restored = page.load(None, None, conversation, js="kochat.restore", **at_once)
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    return ChatTab(label, chosen, conversation, below)
+    return ChatTab(label, chosen, conversation, below, settled, restored)

@@ -37,8 +37,7 @@ def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
 def snapshot(key: str, request: gr.Request) -> Path:
     """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
     dataset = Dataset(visitors.path_of(key, request))
-    data = dataset.pairs().to_csv(index=False, lineterminator="\r\n").encode()
-    return pairs.keep(data, f"{dataset.name}.csv", home() / "uploads")
+    return pairs.keep(pairs.as_csv(dataset.pairs()), f"{dataset.name}.csv", home() / "uploads")
 
 
 def base_choices() -> list[tuple[str, str]]:

@@ -68,7 +68,9 @@ const kochat = (() => {
   }
 
   function saveCsv(conversation) {
-    const cell = value => `"${String(value ?? "").replaceAll('"', '""')}"`;
+    // What begins like a formula, a spreadsheet might run; after a space of no width it does not.
+    const harmless = text => (/^[=+@\-＝＋＠－]/.test(text) ? "\u200b" : "") + text;
+    const cell = value => `"${harmless(String(value ?? "")).replaceAll('"', '""')}"`;
     const columns = ["role", "text", "label", "checkpoint"];
     const lines = [columns, ...rows(conversation).map(row => columns.map(column => row[column]))];
     // With the mark in front Excel reads it as UTF-8.

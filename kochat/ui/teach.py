@@ -13,7 +13,9 @@ import gradio as gr
 
 from .. import checkpoint, launcher, pairs, taught, teaching
 from ..cards import Card
+from ..checks import clean
 from ..config import TrainingConfig, home
+from ..datasets import Dataset
 from ..errors import DataError
 from ..labels import label_name
 from ..pairs import Pair
@@ -35,27 +37,34 @@ def reply_at(history: list[dict], index: int) -> Reply | None:
     return (question, text_of(history[index]), label, name) if label and question else None
 
 
-def thumbs(rows: dict[tuple[str, str], str], history: list[dict]) -> list[str | None]:
-    """What the thumbs under the replies of a conversation show."""
-    replies = [reply_at(history, i) for i, one in enumerate(history) if one["role"] == "assistant"]
-    return [rows.get((one[0].strip(), one[2])) if one else None for one in replies]
-
-
-def thumbs_of(request: gr.Request) -> dict[tuple[str, str], str]:
-    """The thumb that a visitor gave, by question and label."""
+@shows_errors
+def thumbs(history: list[dict], editing: Reply | None, request: gr.Request):
+    """What stands under the replies of a conversation: the thumb given, or that this one is being corrected."""
     shown = {"liked": "Like", "disliked": "Dislike"}
-    return {(row.Q, row.label): shown[row.origin["how"]] for row in rows_of(request) if row.origin["how"] in shown}
+    given = {(row.Q, row.label): shown.get(taught.how(row)) for row in rows_of(request)}
+    replies = [reply_at(history, i) for i, one in enumerate(history) if one["role"] == "assistant"]
+    word = say(language_of(request), "k_correct")
+    return gr.Chatbot(
+        feedback_value=[
+            word if one and one == editing else given.get((clean(one[0]), one[2])) if one else None for one in replies
+        ]
+    )  # fmt: skip
 
 
 def rows_of(request: gr.Request) -> list:
     """What a visitor taught, the newest first."""
-    folder = visitors.folder_of(request)
-    if not taught.path_of(folder).is_file():
+    dataset = opened(request)
+    if not dataset:
         return []
-    dataset = taught.open_taught(folder)
     total = dataset.counts().rows
     rows, _ = dataset.page(max(0, total - taught.MOST_SHOWN), taught.MOST_SHOWN)
-    return [row for row in reversed(rows) if row.origin]
+    return rows[::-1]
+
+
+def opened(request: gr.Request) -> Dataset | None:
+    """What a visitor taught, as a dataset; None where there is nothing."""
+    path = taught.path_of(visitors.folder_of(request))
+    return Dataset(path) if path.is_file() else None
 
 
 @functools.lru_cache(maxsize=4)
@@ -75,8 +84,9 @@ def lesson(request: gr.Request):
     return taught.everything([*sorted(everybody), visitors.folder_of(request)])
 
 
-def overview(name: str | None, history: list[dict], request: gr.Request) -> list:
-    """What shows how much was taught: summary, button, list, thumbs."""
+@shows_errors
+def overview(name: str | None, history: list[dict], editing: Reply | None, request: gr.Request) -> list:
+    """What shows how much was taught: summary, button, list, thumbs; nothing is chosen in the list any more."""
     language, rows, pairs_taught = language_of(request), rows_of(request), lesson(request)
     waiting = taught.not_learned(pairs_taught, known_to(name))
     key = "k_taught_none" if not rows and pairs_taught.empty else "k_taught_some"
@@ -87,7 +97,9 @@ def overview(name: str | None, history: list[dict], request: gr.Request) -> list
         gr.Button(visible=waiting > 0 and visitors.is_owner(request)),
         gr.Accordion(visible=bool(rows)),
         listed(language, rows, name),
-        gr.Chatbot(feedback_value=thumbs(thumbs_of(request), history)),
+        thumbs(history, editing, request),
+        None,
+        gr.Button(interactive=False),
     ]
 
 
@@ -98,64 +110,76 @@ def listed(language: str, rows: list, name: str | None) -> dict:
     data = []
     for row in rows:
         label = label_name(row.label, language, card.labels, card.label_names)
-        replaced = row.origin["reply"] if row.origin["reply"] != row.A else "–"
-        how = say(language, f"k_how_{row.origin['how']}")
-        data.append([row.Q, row.A or "–", label, replaced, row.origin["checkpoint"], how])
+        origin = row.origin or {}  # a row of the data tab has none
+        replaced = origin.get("reply", row.A)
+        how = say(language, f"k_how_{taught.how(row) or 'added'}")
+        shown = "–" if replaced == row.A else replaced
+        data.append([row.Q, row.A or "–", label, shown, origin.get("checkpoint", "–"), how])
     return {"headers": [say(language, key) for key in COLUMNS], "data": data}
 
 
 @shows_errors
-def rated(history: list[dict], request: gr.Request, event: gr.LikeData):
-    """Keep a thumb; for a thumb down, and where somebody asks to, open the form to correct the reply."""
+def rated(history: list[dict], editing: Reply | None, request: gr.Request, event: gr.LikeData):
+    """Keep a thumb; for a thumb down, and where somebody asks to, open the form to correct the reply.
+
+    `event.liked` is empty where what was pressed before is pressed again: then it is taken back, or the form closed.
+    """
     reply = reply_at(history, event.index)
     if not reply:
-        return gr.Column(visible=False), None, "", "", gr.skip()
+        return closed()
     question, said, label, name = reply
-    rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
-    if event.liked is True:
-        taught.teach(rows, question, said, label, taught.Origin("liked", said, label, name))
-        gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
-    elif event.liked is False:
-        taught.teach(rows, question, "", label, taught.Origin("disliked", said, label, name))
-    elif not event.liked:  # the thumb was taken back
+    if event.liked is True or event.liked is False:
+        how, answer = ("liked", said) if event.liked else ("disliked", "")
+        rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
+        taught.teach(rows, question, answer, label, taught.Origin(how, said, label, name))
+    elif not event.liked and reply != editing and (rows := opened(request)):
         taught.forget(rows, question, label)
-    opened = event.liked is not True and bool(event.liked is False or event.liked)
-    known = label_choices(checkpoint.read_card(checkpoint.list_checkpoints()[name]))[1:]
-    return gr.Column(visible=opened), reply, question, said, gr.Dropdown(choices=known, value=label)
+    if event.liked is True:
+        gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
+    if event.liked is True or (not event.liked and event.liked is not False):
+        return closed()
+    known = label_choices(bots.card(name))[1:]
+    return gr.Column(visible=True), reply, question, said, gr.Dropdown(choices=known, value=label)
+
+
+def closed() -> tuple:
+    """The form to correct a reply, put away."""
+    return gr.Column(visible=False), None, "", "", gr.skip()
 
 
 @shows_errors
 def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
     """Keep the answer that somebody wrote instead of a reply."""
     if not reply:
-        return gr.Column(visible=False)
+        return closed()
     question, said, under, name = reply
-    too_long, label = bots.bot(name).prompt.too_long, label or under
     if not answer.strip():
         raise DataError("empty_correction")
-    if too_long([(question, answer, label)])[0]:
-        raise DataError("long_correction")
-    rows = taught.open_taught(visitors.folder_of(request), too_long)
-    taught.teach(rows, question, answer, label, taught.Origin("corrected", said, under, name))
+    rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
+    taught.teach(rows, question, answer, label or under, taught.Origin("corrected", said, under, name))
     gr.Info(html.escape(say(language_of(request), "k_corrected")), duration=4)
-    return gr.Column(visible=False)
+    return closed()
 
 
-def pick(request: gr.Request, event: gr.SelectData) -> int | None:
-    """The row that somebody clicked on, by its number in the dataset."""
+def pick(request: gr.Request, event: gr.SelectData) -> tuple:
+    """The row that somebody clicked on, by its number in the dataset, and the button that deletes it."""
     rows = rows_of(request)
-    return rows[event.index[0]].id if event.index[0] < len(rows) else None
+    row = rows[event.index[0]] if event.index[0] < len(rows) else None
+    return row and row.id, gr.Button(interactive=row is not None)
 
 
 @shows_errors
-def take_back(picked: int | None, request: gr.Request):
-    """Delete the row picked, else undo the last change."""
-    if taught.path_of(visitors.folder_of(request)).is_file():
-        rows = taught.open_taught(visitors.folder_of(request))
-        if picked is not None:
-            rows.delete([picked])
-        elif changes := rows.changes():
-            rows.go_back(changes[0].id)
+def remove(picked: int | None, request: gr.Request):
+    """Delete the row that was clicked on."""
+    if picked is not None and (rows := opened(request)):
+        rows.delete([picked])
+
+
+@shows_errors
+def take_back(request: gr.Request):
+    """Undo the last change."""
+    if rows := opened(request):
+        taught.undo(rows)
 
 
 def config_of(name: str, request: gr.Request) -> TrainingConfig:
@@ -163,10 +187,11 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
     table = lesson(request)
     if table.empty:
         raise DataError("nothing_taught")
-    data = pairs.keep(table.to_csv(index=False).encode(), f"{taught.NAME}.csv", home() / "uploads")
+    data = pairs.keep(pairs.as_csv(table), f"{taught.NAME}.csv", home() / "uploads")
     output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
     config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
-    asked = dict.fromkeys([*table["Q"][:4], *config.sample_questions])
+    # Everybody sees the samples of a run, so no visitor's words are among them.
+    asked = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
     return replace(config, sample_questions=tuple(asked)[:4])
 
 
@@ -214,27 +239,29 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
             column_widths=["20%", "30%", "12%", "20%", "10%", "8%"],
         )  # fmt: skip
         with gr.Row():
-            remove = gr.Button(t("k_forget"), size="sm", min_width=120, elem_id="forget")
+            forget = gr.Button(t("k_forget"), size="sm", min_width=120, interactive=False, elem_id="forget")
             undo = gr.Button(t("k_undo_last"), size="sm", min_width=120, elem_id="undo-taught")
 
     reply, picked = gr.State(None), gr.State(None)
     quick = {"queue": False, **PRIVATE}
-    shown = [summary, start, list_part, table, chat.conversation]
-    see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation], "outputs": shown, **quick}
+    shown = [summary, start, list_part, table, chat.conversation, picked, forget]
+    see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation, reply], "outputs": shown, **quick}
 
     def own_words(request: gr.Request):
         return gr.Chatbot(feedback_options=("Like", "Dislike", say(language_of(request), "k_correct")))
 
-    page.load(own_words, None, chat.conversation, **quick).then(**see)
+    page.load(own_words, None, chat.conversation, **quick)
+    for event in chat.settled:
+        event.then(thumbs, [chat.conversation, reply], chat.conversation, **quick)
+    chat.restored.then(**see)
     chat.checkpoint.change(**see)
-    editing_parts = [editing, reply, question, answer, label]
-    rating = chat.conversation.like(rated, chat.conversation, editing_parts, concurrency_limit=1, **PRIVATE)
-    afterwards(rating, **see)
-    saving = save.click(correct, [reply, answer, label], editing, **PRIVATE)
-    afterwards(saving, **see)
-    leave.click(lambda: gr.Column(visible=False), None, editing, **quick)
-    table.select(pick, None, picked, **quick)
-    afterwards(remove.click(take_back, picked, None, **PRIVATE), **see)
-    undo.click(lambda: None, None, picked, **quick).then(take_back, picked, None, **PRIVATE).then(**see)
+    form_parts = [editing, reply, question, answer, label]
+    rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, concurrency_limit=1, **PRIVATE)
+    saving = save.click(correct, [reply, answer, label], form_parts, **PRIVATE)
+    for event in (rating, saving, leave.click(closed, None, form_parts, **quick)):
+        afterwards(event, **see)
+    table.select(pick, None, [picked, forget], **quick)
+    afterwards(forget.click(remove, picked, None, **PRIVATE), **see)
+    afterwards(undo.click(take_back, None, None, **PRIVATE), **see)
     learning = start.click(learn, chat.checkpoint, [bar, plot, chat.checkpoint, start], concurrency_limit=4, **PRIVATE)
     afterwards(learning, **see)
