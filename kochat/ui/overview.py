@@ -169,6 +169,6 @@ def build() -> Overview:
 
 def build_plots() -> list:
     """The components that `plots` fills."""
-    look = {"height": 240, "show_label": False, "buttons": [], "visible": False}
+    look = {"height": 240, "show_label": False, "buttons": [], "visible": False, "y_lim": [0, None]}
     titles = {"label": t("k_label_plot"), "question": t("k_question_plot"), "answer": t("k_answer_plot")}
     return [gr.BarPlot(x="group", y="rows", title=title, elem_id=f"{of}-plot", **look) for of, title in titles.items()]
