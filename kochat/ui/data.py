@@ -217,7 +217,8 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
 def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: gr.Button, again: dict) -> None:
     """Searching, turning pages, and mending a row."""
     looked, newest = [chosen, *table.looked], {"trigger_mode": "always_last"}
-    for event in (table.search.input, table.label.input, table.only.input):
+    # Not a text's input: gradio sends that for keys only, not for Korean, which is composed, nor for what is pasted.
+    for event in (table.search.change, table.label.input, table.only.input):
         event(view_first, looked, table.shown, **newest, **PRIVATE)
     table.number.submit(view, looked, table.shown, **PRIVATE)
     for button, by in table.turns:
@@ -225,7 +226,7 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
     table.table.click(pick, [chosen, chat.checkpoint], one.filled, **PRIVATE).then(None, js="kochat.showRow")
     add.click(new_row, chosen, one.filled, **PRIVATE).then(None, js="kochat.showRow")
     gr.on(
-        [text.input for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
+        [text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
     )  # fmt: skip
     afterwards(one.save.click(save, [chosen, chat.checkpoint, one.row, *one.texts], one.filled, **PRIVATE), **again)
     afterwards(one.delete.click(delete_row, [chosen, one.row], one.filled, **PRIVATE), **again)

@@ -38,6 +38,8 @@ def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
 def snapshot(key: str, request: gr.Request) -> Path:
     """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
     dataset = Dataset(visitors.path_of(key, request))
+    if not dataset.counts().good:
+        raise DataError("no_good_rows", name=dataset.name)
     data = dataset.pairs().to_csv(index=False, lineterminator="\r\n").encode()
     return pairs.keep(data, f"{dataset.name}.csv", home() / "uploads")
 
@@ -89,9 +91,9 @@ def start(
         raise DataError("no_upload")
     if data == OWN_FILE and Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
         raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
-    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows)}
+    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows) or None}
     settings |= {"learning_rate": rate, "validation_share": share}
-    settings |= {"keep": keep, "patience": _whole(patience)}
+    settings |= {"keep": keep, "patience": _whole(patience) or None}
     settings |= {"keep_labels": keep_labels, "label_names": names_in(label_names)}
     config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
     if data.startswith(PREFIX):
@@ -101,9 +103,9 @@ def start(
     launcher.start(config)
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Each label=name that somebody typed, a line each or with commas between."""
-    return tuple(part.strip() for part in re.split(r"[\n,，]", text) if part.strip())
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Each label=name that somebody typed, a line each or with commas between; None where nobody saw the box."""
+    return tuple(part.strip() for part in re.split(r"[\n,，]", text or "") if part.strip())
 
 
 def _whole(number: float | None) -> int | float | None:
@@ -143,7 +145,8 @@ def build() -> tuple[list, gr.Button, gr.Button]:
 
 def build_more(own: dict) -> list:
     """The inputs that most people leave as they are, in the order of `start`; `own` is what the base brings."""
-    rows = gr.Number(None, label=t("k_rows"), info=t("k_rows_info"))
+    # 0 says that there is no limit: gradio would make a 0 of nothing anyway, when it is first seen.
+    rows = gr.Number(0, label=t("k_rows"), info=t("k_rows_info"))
     batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
     rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
     share = gr.Slider(0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info"))
@@ -151,7 +154,7 @@ def build_more(own: dict) -> list:
         [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
         label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
     )  # fmt: skip
-    patience = gr.Number(None, label=t("k_patience"), info=t("k_patience_info"))
+    patience = gr.Number(0, label=t("k_patience"), info=t("k_patience_info"))
     keep_labels = gr.Checkbox(
         TrainingConfig.keep_labels, label=t("k_keep_labels"), info=t("k_keep_labels_info"), elem_id="keep-labels"
     )

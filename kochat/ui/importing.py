@@ -105,6 +105,8 @@ def look(path: str | None, request: gr.Request) -> list:
     try:
         found = find_columns(table.columns)
     except DataError:  # told by nobody's name; it is for the owner to choose
+        if len(table.columns) < 2:
+            raise
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
     names = [(name, name) for name in table.columns]
