@@ -30,7 +30,8 @@ def browser():
 def visits(browser, url: str):
     """A function that opens the page for a new visitor of a language and a width.
 
-    No request to another host and no error is tolerated, in the end.
+    No request to another host and no error is tolerated, in the end; that a request is cut off when the page opens
+    anew is none.
     """
     contexts, hosts, errors = [], set(), []
 
@@ -40,7 +41,7 @@ def visits(browser, url: str):
         page = context.new_page()
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)) if error.name != "AbortError" else None)
         page.goto(url)
         page.locator("#question textarea").wait_for()
         return page

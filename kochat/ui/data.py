@@ -43,7 +43,8 @@ def refresh(key: str | None, number, search: str, label: str, only: str, request
         return [*head, *shown, *details(language, opened(key, request), number, search, label, only)]
     except KochatError as error:  # there is none, or one that is damaged, which can be deleted at least
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
-        known = [*head, gr.Column(visible=bool(keys)), hidden, hidden, f'<p class="banner bad">{told}</p>', hidden]
+        plots = gr.Row(visible="hidden")  # taken away, gradio's plots would fail again and again
+        known = [*head, gr.Column(visible=bool(keys)), hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
         return [*known, *[gr.skip()] * 13]
 
 
