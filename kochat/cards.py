@@ -80,14 +80,11 @@ def card_of_training(
 
     `labels` are those of the data, of `rows` rows. Raises SettingsError where a name is for no label.
     """
-    labels = in_order(labels)
-    kept = before.labels if config.keep_labels else []
-    labels = [*kept, *(label for label in labels if label not in kept)]
-    names = {label: name for label, name in before.label_names.items() if label in kept}
+    labels, label_names = labels_of_training(config, before, labels)
     source = source_name(config.data)
     return Card(
         labels=labels,
-        label_names=names | _names_of(config.label_names, labels),
+        label_names=label_names,
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
         strength=before.strength,
@@ -98,6 +95,14 @@ def card_of_training(
         sources=[*(before.sources or [base]), source],
         recipe=[*before.recipe, command("train", config)],
     )
+
+
+def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The labels of what `config` makes, and the names of those that have one; as `card_of_training`."""
+    kept = before.labels if config.keep_labels else []
+    labels = [*kept, *(label for label in in_order(labels) if label not in kept)]
+    names = {label: name for label, name in before.label_names.items() if label in kept}
+    return labels, names | _names_of(config.label_names, labels)
 
 
 def _names_of(texts: Sequence[str], labels: Sequence[str]) -> dict[str, str]:

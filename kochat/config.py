@@ -33,6 +33,7 @@ KOREAN_NAMES = {
     "rows": "사용할 행 수",
     "keep": "저장할 에폭",
     "patience": "조기 종료",
+    "label_names": "라벨 이름",
 }
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 

@@ -21,6 +21,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from . import checkpoint, hub, pairs, runs
+from .cards import Card, labels_of_training
 from .config import PROJECT, TrainingConfig, home
 from .errors import CheckpointError, RunError, SettingsError
 from .files import write_whole
@@ -47,13 +48,16 @@ def runs_at_once() -> int:
 def create(config: TrainingConfig, pid: int | None = None) -> Run:
     """A new run on disk, which waits for its turn, or is trained by the process `pid` at once.
 
-    The data are read once, so that what is wrong with them is said now. Raises DataError, and
-    CheckpointError for an output that is taken.
+    The data are read once, so that what is wrong with them is said now. Raises DataError, SettingsError for
+    a name of no label, and CheckpointError for an output that is taken.
     """
     runs_at_once()
-    rows = len(pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows))
-    if not Path(config.base).is_dir() and not hub.looks_like_hub_id(config.base):
+    table, base = pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows), Path(config.base)
+    if not base.is_dir() and not hub.looks_like_hub_id(config.base):
         raise CheckpointError("no_checkpoint", path=config.base)
+    if config.label_names:
+        known = checkpoint.read_card(base, needed=False) if base.is_dir() else None
+        labels_of_training(config, known or Card(), table["label"].unique())
     with lock():
         checkpoint.check_free(config.output)
         name = Path(config.output).name
@@ -62,7 +66,7 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
         taken = {path.name for path in runs.runs_folder().iterdir()}
         run = Run(runs.runs_folder() / next(n for n in _names(name) if n not in taken))
         run.path.mkdir(parents=True)
-        run.write("queued", at=time.time(), pairs=rows, finish=False)
+        run.write("queued", at=time.time(), pairs=len(table), finish=False)
         if pid:
             mark_launched(run, pid)
         # Written last: with its config.json a run is there, whole.

@@ -128,12 +128,12 @@ def _refuse_others(head: bytes, name: str) -> None:
 
 
 def _encoding(path: Path, name: str, head: bytes) -> str:
-    """utf-8-sig (with a BOM or without), cp949, or utf-16 (by its BOM, or -le or -be told without one)."""
+    """utf-8, utf-8-sig (with a BOM), cp949, or utf-16 (by its BOM, or -le or -be told without one)."""
     wide = _utf_16(head)
     if not wide and NO_TABLE.match(head.lstrip()):
         raise DataError("not_text", name=name)
-    lines = []
-    for encoding in [wide] if wide else ["utf-8-sig", "cp949"]:
+    utf_8, lines = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", []
+    for encoding in [wide] if wide else [utf_8, "cp949"]:
         line = _broken_line(path, encoding)
         if line is None:
             return encoding

@@ -24,6 +24,8 @@ from kochat.cards import Card
 from kochat.model import make_model
 from kochat.tokenizer import make_tokenizer
 
+pytest_plugins = ["browser_tools"]
+
 PROJECT = Path(__file__).resolve().parent.parent
 MINI = PROJECT / "checkpoints" / "kochat-mini"
 
@@ -107,7 +109,7 @@ def _free_port() -> int:
 class App:
     """The real app in a process of its own, as `python app.py` starts it."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, **settings: str):
         self.home, self.url = home, f"http://127.0.0.1:{_free_port()}"
         self.log = home / "app.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "GRADIO_"))}
@@ -117,7 +119,7 @@ class App:
             "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
             "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there: no test needs the network
         }
-        self.environment = environment
+        self.environment = environment | settings
         self.start()
 
     def start(self) -> None:
@@ -168,7 +170,10 @@ def app(tmp_path_factory):
         running.close()
 
 
-SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_api", "test_browser")
+SLOW = (
+    "test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_api", "test_browser",
+    "test_browser_data",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -1,76 +1,11 @@
 """The page in headless Chromium, as its visitors use it."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-REPLY = "#chat .bot .message-content"
-expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        # Fails, rather than skips, where there is no Chromium.
-        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        running = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def visit(browser, app):
-    """Open the page for a visitor of a language and a width; no request to others, no error, is tolerated."""
-    contexts, hosts, errors = [], set(), []
-
-    def open_page(locale="ko-KR", width=1200) -> Page:
-        context = browser.new_context(locale=locale, viewport={"width": width, "height": 850})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(app.url)
-        page.locator("#question textarea").wait_for()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert hosts == {app.url.split("/")[2]}
-    assert errors == []
-
-
-def ask(page: Page, question: str) -> str:
-    """Send a question and return the text of its reply, the small note left out."""
-    before = page.locator(f"{REPLY} .note").count()
-    page.locator("#question textarea").fill(question)
-    page.locator("#question textarea").press("Enter")
-    expect(page.locator(f"{REPLY} .note")).to_have_count(before + 1)
-    return last_reply(page)
-
-
-def last_reply(page: Page) -> str:
-    shown = page.locator(REPLY).last
-    note = shown.locator(".note").inner_text()
-    return shown.inner_text().removesuffix(note).strip()
-
-
-def choose(page: Page, element: str, option: str) -> None:
-    page.locator(f"{element} input").click()
-    page.get_by_role("option", name=option, exact=True).click()
-
-
-def open_training(page: Page) -> None:
-    page.get_by_role("tab").nth(1).click()
-    expect(page.locator("#name input, #name textarea")).not_to_have_value("")
+from browser_tools import REPLY, ask, choose, last_reply, open_training
+from playwright.sync_api import Page, expect
 
 
 def test_a_message_is_answered_and_the_label_changes_the_answer(visit):

@@ -139,7 +139,7 @@ def test_check_takes_the_columns_that_are_given(tmp_path):
         "row 3 · question: is empty",
         "row 3 · label: is empty",
         "format     csv",
-        "encoding   utf-8-sig",
+        "encoding   utf-8",
         'delimiter  ","',
         "mapping    question: one, answer: two, label: three",
         "rows       2",

@@ -220,3 +220,14 @@ def test_files_are_written_whole(tmp_path):
     assert (tmp_path / "a.json").read_text() == "{}"
     write_whole(tmp_path / "a.json", "{}")
     assert [path.name for path in Path(tmp_path).iterdir() if path.is_file()] == ["a.json"]
+
+
+def test_a_name_for_no_label_is_refused_before_anything_runs(tiny_checkpoint, home):
+    with pytest.raises(SettingsError, match="우산=비, but must be label=name with one of the labels 0, 1, 2"):
+        launcher.create(config(tiny_checkpoint, home, label_names=("우산=비",)))
+    assert runs.list_runs() == []
+    named = {"data": "jobs", "rows": None, "label_names": ("2=맑음", "우산장수=비")}
+    with pytest.raises(SettingsError, match="label_names is 2=맑음"):
+        launcher.create(config(tiny_checkpoint, home, **named))
+    run = launcher.create(config(tiny_checkpoint, home, keep_labels=True, **named), pid=os.getpid())
+    assert run.config.label_names == ("2=맑음", "우산장수=비")

@@ -37,13 +37,21 @@ def refresh(key: str | None, number, search: str, label: str, only: str, request
     language, found = language_of(request), choices(language_of(request), request)
     keys = [value for _, value in found]
     key = key if key in keys else next(iter(keys), None)
-    dropdown, shown = gr.Dropdown(choices=found, value=key, visible=bool(keys)), gr.Column(visible=True)
+    head = [gr.Dropdown(choices=found, value=key, visible=bool(keys)), note(request, bool(keys))]
     try:
-        return [dropdown, shown, shown, shown, *details(language, opened(key, request), number, search, label, only)]
+        shown = [gr.Column(visible=True)] * 3
+        return [*head, *shown, *details(language, opened(key, request), number, search, label, only)]
     except KochatError as error:  # there is none, or one that is damaged, which can be deleted at least
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
-        known = [dropdown, gr.Column(visible=bool(keys)), hidden, hidden, f'<p class="banner bad">{told}</p>', hidden]
+        plots = gr.Row(visible="hidden")  # taken away, gradio's plots would fail again and again
+        known = [*head, gr.Column(visible=bool(keys)), hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
         return [*known, *[gr.skip()] * 13]
+
+
+def note(request: gr.Request, some: bool) -> gr.Markdown:
+    """A sentence: what visitors may do, or what the owner begins with, where there are no datasets yet."""
+    owner = visitors.is_owner(request)
+    return gr.Markdown(t("k_first_dataset") if owner else t("k_visitors_data"), visible=not (owner and some))
 
 
 def details(language: str, dataset: Dataset, number, search: str, label: str, only: str) -> list:
@@ -168,17 +176,17 @@ def over_to_training(key: str, request: gr.Request) -> tuple:
 
 
 def allowed(request: gr.Request) -> list:
-    """What only the owner sees, and the sentence that tells others why they do not."""
-    owner = visitors.is_owner(request)
-    hidden = [gr.Accordion(visible=owner), gr.Button(visible=owner), gr.Column(visible=owner)]
-    return [*hidden, gr.Markdown(visible=not owner)]
+    """What only the owner sees: the import, training, renaming."""
+    owner, none = visitors.is_owner(request), not visitors.datasets_of(request)
+    first = gr.Accordion(visible=owner, **({"open": True} if none else {}))  # else it stays as it was left
+    return [first, gr.Button(visible=owner), gr.Column(visible=owner)]
 
 
 def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_data: gr.Dropdown) -> None:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            note = gr.Markdown(t("k_visitors_data"), visible=False, elem_classes="quiet")
+            told = gr.Markdown(visible=False, elem_classes="quiet", elem_id="data-note")
             chosen = gr.Dropdown([], label=t("k_dataset"), visible=False, interactive=True, elem_id="dataset")
             with gr.Column(visible=False) as left:
                 whole = overview.build()
@@ -191,10 +199,10 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
         plots = overview.build_plots()
 
     looked = [chosen, *table.looked]
-    everything = [chosen, left, right, below, *whole.shown, *plots, table.label, *table.shown]
+    everything = [chosen, told, left, right, below, *whole.shown, *plots, table.label, *table.shown]
     again = {"fn": refresh, "inputs": looked, "outputs": everything, **QUICK}
     for shown in (page.load, tab.select):
-        shown(allowed, None, [bringing.part, whole.train, whole.renaming, note], **QUICK)
+        shown(allowed, None, [bringing.part, whole.train, whole.renaming], **QUICK)
         shown(**again)
     watch_table(chosen, chat, table, one, add, again)
     watch_whole(chosen, chat, whole, table, again)
@@ -210,7 +218,8 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
 def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: gr.Button, again: dict) -> None:
     """Searching, turning pages, and mending a row."""
     looked, newest = [chosen, *table.looked], {"trigger_mode": "always_last"}
-    for event in (table.search.input, table.label.input, table.only.input):
+    # Not a text's input: gradio sends that for keys only, not for Korean, which is composed, nor for what is pasted.
+    for event in (table.search.change, table.label.input, table.only.input):
         event(view_first, looked, table.shown, **newest, **PRIVATE)
     table.number.submit(view, looked, table.shown, **PRIVATE)
     for button, by in table.turns:
@@ -218,7 +227,7 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
     table.table.click(pick, [chosen, chat.checkpoint], one.filled, **PRIVATE).then(None, js="kochat.showRow")
     add.click(new_row, chosen, one.filled, **PRIVATE).then(None, js="kochat.showRow")
     gr.on(
-        [text.input for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
+        [text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
     )  # fmt: skip
     afterwards(one.save.click(save, [chosen, chat.checkpoint, one.row, *one.texts], one.filled, **PRIVATE), **again)
     afterwards(one.delete.click(delete_row, [chosen, one.row], one.filled, **PRIVATE), **again)

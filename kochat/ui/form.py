@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
 def snapshot(key: str, request: gr.Request) -> Path:
     """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
     dataset = Dataset(visitors.path_of(key, request))
+    if not dataset.counts().good:
+        raise DataError("no_good_rows", name=dataset.name)
     return pairs.keep(pairs.as_csv(dataset.pairs()), f"{dataset.name}.csv", home() / "uploads")
 
 
@@ -78,21 +81,30 @@ def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig
 
 @shows_errors
 @visitors.owner_only
-def start(data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, request: gr.Request):
+def start(
+    data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, keep_labels, label_names,
+    request: gr.Request,
+):  # fmt: skip
     """Queue a run with what the form says."""
     if data == OWN_FILE and not upload:
         raise DataError("no_upload")
     if data == OWN_FILE and Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
         raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
-    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows)}
+    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows) or None}
     settings |= {"learning_rate": rate, "validation_share": share}
-    settings |= {"keep": keep, "patience": _whole(patience)}
+    settings |= {"keep": keep, "patience": _whole(patience) or None}
+    settings |= {"keep_labels": keep_labels, "label_names": names_in(label_names)}
     config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
     if data.startswith(PREFIX):
         config = replace(config, data=str(snapshot(data.removeprefix(PREFIX), request)))
     if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
         config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
     launcher.start(config)
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Each label=name that somebody typed, a line each or with commas between; None where nobody saw the box."""
+    return tuple(part.strip() for part in re.split(r"[\n,，]", text or "") if part.strip())
 
 
 def _whole(number: float | None) -> int | float | None:
@@ -115,18 +127,8 @@ def build() -> tuple[list, gr.Button, gr.Button]:
     name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.LONGEST_NAME, elem_id="name")
     own = defaults_of(first)
     epochs = gr.Number(own["epochs"], label=t("k_epochs"), info=t("k_epochs_info"))
-    with gr.Accordion(t("k_more"), open=False):
-        rows = gr.Number(None, label=t("k_rows"), info=t("k_rows_info"))
-        batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
-        rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
-        share = gr.Slider(
-            0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info")
-        )
-        keep = gr.Dropdown(
-            [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
-            label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
-        )  # fmt: skip
-        patience = gr.Number(None, label=t("k_patience"), info=t("k_patience_info"))
+    with gr.Accordion(t("k_more"), open=False, elem_id="more"):
+        batch_size, rate, *more = build_more(own)
     with gr.Row():
         start_button = gr.Button(t("k_start"), variant="primary", elem_id="start")
         stop_button = gr.Button(t("k_stop"), variant="stop", visible=False, elem_id="stop")
@@ -137,5 +139,26 @@ def build() -> tuple[list, gr.Button, gr.Button]:
         return own["epochs"], own["batch_size"], own["learning_rate"]
 
     base.change(take_defaults, base, [epochs, batch_size, rate], queue=False, **PRIVATE)
-    form = [data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience]
-    return form, start_button, stop_button
+    return [data, upload, base, name, epochs, batch_size, rate, *more], start_button, stop_button
+
+
+def build_more(own: dict) -> list:
+    """The inputs that most people leave as they are, in the order of `start`; `own` is what the base brings."""
+    # 0 says that there is no limit: gradio would make a 0 of nothing anyway, when it is first seen.
+    rows = gr.Number(0, label=t("k_rows"), info=t("k_rows_info"))
+    batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
+    rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
+    share = gr.Slider(0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info"))
+    keep = gr.Dropdown(
+        [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
+        label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
+    )  # fmt: skip
+    patience = gr.Number(0, label=t("k_patience"), info=t("k_patience_info"))
+    keep_labels = gr.Checkbox(
+        TrainingConfig.keep_labels, label=t("k_keep_labels"), info=t("k_keep_labels_info"), elem_id="keep-labels"
+    )
+    label_names = gr.Textbox(
+        label=t("k_label_names"), info=t("k_label_names_info"), placeholder=t("k_label_names_example"), lines=2,
+        elem_id="label-names",
+    )  # fmt: skip
+    return [batch_size, rate, share, rows, keep, patience, keep_labels, label_names]

@@ -29,7 +29,8 @@ from .text import language_of, say, shows_errors, t
 PREVIEW_ROWS = 5
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
 FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON Lines"}
-ENCODINGS = {"utf-8-sig": "UTF-8", "cp949": "CP949", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+ENCODINGS = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 (BOM)", "cp949": "CP949"}
+ENCODINGS |= dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be"), "UTF-16")
 DELIMITERS = {",": "k_comma", "\t": "k_tab", ";": "k_semicolon"}
 
 
@@ -100,14 +101,17 @@ def look(path: str | None, request: gr.Request) -> list:
     visitors.require_owner(request)
     if not path:
         return nothing()
-    language, table = language_of(request), open_table(path)
+    language, table, to_choose = language_of(request), open_table(path), ""
     try:
         found = find_columns(table.columns)
     except DataError:  # told by nobody's name; it is for the owner to choose
+        if len(table.columns) < 2:
+            raise
         found = Columns("", "")
+        to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
     names = [(name, name) for name in table.columns]
     return [
-        told(language, table, next(table.chunks(PREVIEW_ROWS))),
+        told(language, table, next(table.chunks(PREVIEW_ROWS))) + to_choose,
         gr.Column(visible=True),
         gr.Dropdown(choices=names, value=found.question or None),
         gr.Dropdown(choices=names, value=found.answer or None),
@@ -170,11 +174,10 @@ def build() -> Importing:
         told_html = gr.HTML(elem_id="import-told")
         with gr.Column(visible=False) as mapping:
             with gr.Row():
-                question = gr.Dropdown(
-                    [], label=t("k_question"), interactive=True, min_width=110, elem_id="map-question"
-                )
-                answer = gr.Dropdown([], label=t("k_answer"), interactive=True, min_width=110, elem_id="map-answer")
-                label = gr.Dropdown([], label=t("k_row_label"), interactive=True, min_width=110, elem_id="map-label")
+                look = {"interactive": True, "filterable": False, "min_width": 110}
+                question = gr.Dropdown([], label=t("k_question"), elem_id="map-question", **look)
+                answer = gr.Dropdown([], label=t("k_answer"), elem_id="map-answer", **look)
+            label = gr.Dropdown([], label=t("k_row_label"), elem_id="map-label", **look)
             one_label = gr.Textbox(
                 Columns.one_label, label=t("k_one_label"), max_length=LONGEST_LABEL, visible=False, elem_id="one-label"
             )

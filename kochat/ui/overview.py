@@ -99,11 +99,11 @@ def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[i
 
 
 def _bars(bars: list[tuple[str, int]], x_title: str, y_title: str) -> gr.BarPlot:
-    # An empty table breaks a plot for good.
-    frame = pd.DataFrame(bars, columns=["group", "rows"]) if bars else None
-    names = [name for name, _ in bars]
+    if not bars:  # gradio's plots fail, again and again, where they lose what they show or are taken away
+        return gr.BarPlot(visible="hidden")
+    frame, names = pd.DataFrame(bars, columns=["group", "rows"]), [name for name, _ in bars]
     angle = -45 if sum(map(len, names)) > MOST_LETTERS else 0
-    return gr.BarPlot(frame, visible=bool(bars), sort=names, x_title=x_title, y_title=y_title, x_label_angle=angle)
+    return gr.BarPlot(frame, visible=True, sort=names, x_title=x_title, y_title=y_title, x_label_angle=angle)
 
 
 @dataclass
@@ -169,6 +169,6 @@ def build() -> Overview:
 
 def build_plots() -> list:
     """The components that `plots` fills."""
-    look = {"height": 240, "show_label": False, "buttons": [], "visible": False}
+    look = {"height": 240, "show_label": False, "buttons": [], "visible": False, "y_lim": [0, None]}
     titles = {"label": t("k_label_plot"), "question": t("k_question_plot"), "answer": t("k_answer_plot")}
     return [gr.BarPlot(x="group", y="rows", title=title, elem_id=f"{of}-plot", **look) for of, title in titles.items()]

@@ -68,9 +68,9 @@ const kochat = (() => {
   }
 
   function saveCsv(conversation) {
-    // What begins like a formula, a spreadsheet might run; after a space of no width it does not.
-    const harmless = text => (/^[=+@\-＝＋＠－]/.test(text) ? "\u200b" : "") + text;
-    const cell = value => `"${harmless(String(value ?? "")).replaceAll('"', '""')}"`;
+    // What begins like a formula gets a mark that is not seen, as in every CSV of ours: Excel would run it.
+    const safe = text => (/^[=+\-@＝＋－＠]/.test(text) ? "\u200b" + text : text);
+    const cell = value => `"${safe(String(value ?? "")).replaceAll('"', '""')}"`;
     const columns = ["role", "text", "label", "checkpoint"];
     const lines = [columns, ...rows(conversation).map(row => columns.map(column => row[column]))];
     // With the mark in front Excel reads it as UTF-8.

@@ -110,12 +110,14 @@ def label_choices(labels: dict[str, int]) -> list[tuple]:
 # One row.
 
 
-def tokens_html(language: str, prompt: Prompt | None, question: str, answer: str, label: str | None) -> str:
+def tokens_html(
+    language: str, prompt: Prompt | None, question: str | None, answer: str | None, label: str | None
+) -> str:
     """The tokens that a pair becomes, as chips; where it becomes none, why."""
     if prompt is None or not (question or answer):
         return ""
     try:
-        pieces = prompt.explain(question, answer, label or "")
+        pieces = prompt.explain(question or "", answer or "", label or "")
     except KochatError as error:
         return f'<p class="quiet">{html.escape(error.text(language))}</p>'
     cut = sum(not one.kept for one in pieces)

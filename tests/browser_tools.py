@@ -1,0 +1,100 @@
+"""What the browser tests share: Chromium, a visit that tolerates no error, and what one does on the page."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+REPLY = "#chat .bot .message-content"
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    with sync_playwright() as playwright:
+        # Fails, rather than skips, where there is no Chromium.
+        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        running = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield running
+        running.close()
+
+
+@contextlib.contextmanager
+def visits(browser, url: str):
+    """A function that opens the page for a new visitor of a language and a width.
+
+    No request to another host and no error is tolerated, in the end; that a request is cut off when the page opens
+    anew is none.
+    """
+    contexts, hosts, errors = [], set(), []
+
+    def open_page(locale="ko-KR", width=1200, **options) -> Page:
+        context = browser.new_context(locale=locale, viewport={"width": width, "height": 850}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)) if error.name != "AbortError" else None)
+        page.goto(url)
+        page.locator("#question textarea").wait_for()
+        return page
+
+    try:
+        yield open_page
+    finally:
+        for context in contexts:
+            context.close()
+    assert hosts == {url.split("/")[2]}
+    assert errors == []
+
+
+@pytest.fixture
+def visit(browser, app):
+    """Open the page of the running app, as `visits` says."""
+    with visits(browser, app.url) as open_page:
+        yield open_page
+
+
+def ask(page: Page, question: str) -> str:
+    """Send a question and return the text of its reply, the small note left out."""
+    before = page.locator(f"{REPLY} .note").count()
+    page.locator("#question textarea").fill(question)
+    page.locator("#question textarea").press("Enter")
+    expect(page.locator(f"{REPLY} .note")).to_have_count(before + 1)
+    return last_reply(page)
+
+
+def last_reply(page: Page) -> str:
+    """The text of the last reply, the small note left out."""
+    shown = page.locator(REPLY).last
+    note = shown.locator(".note").inner_text()
+    return shown.inner_text().removesuffix(note).strip()
+
+
+def choose(page: Page, element: str, option: str) -> None:
+    """Choose an option of a dropdown."""
+    page.locator(f"{element} input").click()
+    page.locator(element).get_by_role("option", name=option, exact=True).click()
+
+
+def box(page: Page, element: str) -> Locator:
+    """What one types into, of a text box."""
+    return page.locator(f"{element} input, {element} textarea")
+
+
+def open_training(page: Page) -> None:
+    """Go to the training tab."""
+    page.get_by_role("tab").nth(1).click()
+    expect(box(page, "#name")).not_to_have_value("")
+
+
+def upload(page: Page, element: str, path: Path) -> None:
+    """Give a file to a place for one."""
+    page.locator(f"{element} input[type=file]").set_input_files(path)

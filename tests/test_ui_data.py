@@ -1,0 +1,120 @@
+"""What the data tab's handlers do, without a browser: every odd file through the import; whose dataset is whose."""
+
+import html
+import re
+
+import gradio as gr
+import pytest
+from odd_files import FILES
+from test_visitors import request
+
+from kochat import launcher
+from kochat.datasets import Dataset
+from kochat.errors import SENTENCES
+from kochat.ui import data, form, importing, visitors
+
+STRANGER = {"host": "8.8.8.8", "cookies": {visitors.VISITOR: "somebody"}}
+
+
+@pytest.fixture(autouse=True)
+def _plain_server(monkeypatch):
+    for name in ("KOCHAT_PASSWORD", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def bring_in(path, name, asked_by, **chosen) -> Dataset:
+    """What the page does with a file: look at it, then bring it in with the columns that were found."""
+    _, _, *found, _, _, _ = importing.look(str(path), asked_by)
+    columns = dict(zip(("question", "answer", "label"), (one.value for one in found), strict=False)) | chosen
+    *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
+    assert 'role="progressbar"' in bars[0]
+    assert last == ""
+    return Dataset(visitors.path_of(name, asked_by))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path, home, name):
+    odd, path = FILES[name], tmp_path / "pairs.csv"
+    path.write_bytes(odd.data)
+    if odd.error:
+        with pytest.raises(gr.Error) as caught:
+            bring_in(path, "odd", request())
+        pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(html.escape(SENTENCES["en"][odd.error])))
+        assert re.fullmatch(pattern, str(caught.value.message))
+        assert list((home / "datasets").glob("*")) == []
+        return
+    dataset = bring_in(path, "odd", request())
+    counts = dataset.counts()
+    assert dataset.pairs().values.tolist() == odd.pairs
+    assert (counts.good, counts.bad + counts.good) == (len(odd.pairs), counts.rows)
+    told = [(one.row, one.column, one.reason, one.other) for one in dataset.problems(100)]
+    assert told == odd.problems
+
+
+def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("하나,둘\n안녕,네\n", "utf-8")
+    assert "Choose which column" in importing.look(str(path), request())[0]
+    dataset = bring_in(path, "mine", request(), question="둘", answer="하나")
+    assert dataset.pairs().values.tolist() == [["네", "안녕", "기본"]]
+
+
+def test_a_file_name_becomes_a_name_that_is_free():
+    assert importing.name_for("우리 반 (최종).xlsx", set()) == "우리-반-최종"
+    assert importing.name_for("우리 반.xlsx", {"우리-반", "우리-반-2"}) == "우리-반-3"
+    assert importing.name_for("!!!.csv", set()) == "data"
+    assert len(importing.name_for("가" * 200 + ".csv", {"가" * 56})) <= 60
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda by: list(importing.bring_in("x.csv", "Q", "A", "", "", "mine", "", by)),
+        lambda by: importing.look("x.csv", by),
+        lambda by: importing.make_empty("mine", by),
+        lambda by: data.rename("theirs", "mine", by),
+        lambda by: form.start("jobs", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", by),
+    ],
+)
+def test_what_the_owner_does_is_refused_to_others(home, do):
+    with pytest.raises(gr.Error, match="Only the owner"):
+        do(request(**STRANGER))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["theirs", "../datasets/theirs", "/etc/passwd", "", None])
+def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    bring_in(path, "theirs", request())
+    stranger = request(**STRANGER)
+    row = (key, "", 2, "안녕", "아니", "0")
+    for do in (
+        lambda: data.view(key, 1, "", "", "all", stranger), lambda: data.save(*row, stranger),
+        lambda: data.delete_row(key, 2, stranger), lambda: data.leave_out(key, stranger),
+        lambda: data.delete(key, stranger), lambda: data.to_csv(key, stranger), lambda: data.go_back(key, 1, stranger),
+    ):  # fmt: skip
+        with pytest.raises(gr.Error, match="no dataset"):
+            do()
+    assert Dataset(home / "datasets" / "theirs.pairs").pairs().values.tolist() == [["안녕", "네", "기본"]]
+
+
+@pytest.mark.parametrize(
+    "typed", ["우산장수=비, 건설현장=볕\n", "우산장수=비\n\n 건설현장=볕 ", "우산장수=비，건설현장=볕,,"]
+)
+def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
+    taken = []
+    monkeypatch.setattr(launcher, "start", taken.append)
+    form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, True, typed, request())
+    config = taken[0]
+    assert (config.keep_labels, config.label_names) == (True, ("우산장수=비", "건설현장=볕"))
+    assert (config.epochs, config.rows, config.patience) == (2, None, None)
+    form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, False, None, request())
+    assert (taken[1].label_names, taken[1].rows) == ((), 5)
+
+
+def test_a_dataset_without_a_good_row_is_not_trained_on(home):
+    importing.make_empty("mine", request())
+    data.save("mine", "", None, "질문만", "", "0", request())
+    with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
+        form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", request())
