@@ -170,12 +170,14 @@ def app(tmp_path_factory):
         running.close()
 
 
-SLOW = (
-    "test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_api", "test_browser",
-    "test_browser_data",
-)  # fmt: skip
+SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_teaching", "test_api")
 
 
 def pytest_collection_modifyitems(items):
-    """Quick tests first, those with processes and browsers last."""
-    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else -1)
+    """Quick tests first, then those with processes and trainings, those with browsers last."""
+
+    def place(item) -> int:
+        name = item.path.stem
+        return len(SLOW) if name.startswith("test_browser") else SLOW.index(name) if name in SLOW else -1
+
+    items.sort(key=place)

@@ -1,0 +1,93 @@
+"""Talk, correct, retrain, in headless Chromium: what is taught in the chat is what the bot says afterwards."""
+
+import re
+
+import pytest
+from browser_tools import REPLY, ask, box, browser, choose, visit  # noqa: F401
+from playwright.sync_api import Page, expect
+
+TAUGHT = [
+    ("너 이름이 뭐야?", "저는 코챗이라고 해요."),
+    ("우리 동아리 언제 모여?", "매주 수요일 저녁 여섯 시에 학생회관에서 모여요."),
+    ("배송 언제 와?", "주문하신 다음 날 출발해서 이틀 안에 도착해요."),
+    ("남자친구랑 싸웠어", "먼저 미안하다고 해 보면 어떨까요?"),
+    ("오늘 뭐 먹지?", "김치찌개에 계란말이 어때요?"),
+]
+
+
+def thumb(page: Page, name: str, last: int = 0):
+    """A thumb under the last reply, or the `last`th before it."""
+    return page.locator("#chat").get_by_role("button", name=name, exact=True).nth(-1 - last)
+
+
+def correct(page: Page, question: str, answer: str) -> None:
+    ask(page, question)
+    page.locator("#chat .extra-feedback-option").last.click()
+    expect(box(page, "#better")).to_have_value(re.compile("."))  # what the bot said, to change
+    box(page, "#better").fill(answer)
+    page.locator("#teach").click()
+    expect(page.locator("#teach-form")).to_be_hidden()
+
+
+def says(page: Page, text: str) -> None:
+    expect(page.locator("#taught-summary")).to_contain_text(text)
+
+
+def test_five_answers_are_taught_learned_and_said_word_for_word(visit):  # noqa: F811
+    page = visit()
+    choose(page, "#label", "일상다반사")
+    says(page, "가르칠 수 있어요")
+    for done, (question, answer) in enumerate(TAUGHT, start=1):
+        correct(page, question, answer)
+        says(page, f"가르친 답 {done}개 · 이 챗봇이 아직 배우지 않은 답 {done}개")
+    page.locator("#learn").click()
+    expect(page.locator("#learning [role=progressbar]")).to_be_visible()
+    expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
+    expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1", timeout=120_000)
+    says(page, "가르친 답 5개 · 이 챗봇이 아직 배우지 않은 답 0개")
+    expect(page.locator("#learn")).to_be_hidden()
+    for question, answer in TAUGHT:
+        assert ask(page, question) == answer
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text("· 배운-챗봇-1")
+    # The bot that it came from has not learned it.
+    choose(page, "#checkpoint", "kochat-mini")
+    says(page, "아직 배우지 않은 답 5개")
+
+
+def test_thumbs_are_kept_taken_back_and_undone(visit):  # noqa: F811
+    page = visit()
+    page.locator("#taught-list").get_by_role("button").first.click()
+    rows = page.locator("#taught-list tbody tr")
+    before = rows.count()
+    reply = ask(page, "심심해")
+    thumb(page, "좋아요").click()
+    expect(rows).to_have_count(before + 1)
+    expect(rows.first).to_contain_text(reply)
+    expect(rows.first).to_contain_text("좋아요")
+    thumb(page, "좋아요").click()  # taken back
+    expect(rows).to_have_count(before)
+    thumb(page, "싫어요").click()
+    says(page, "고쳐 줄 답 1개")
+    expect(page.locator("#teach-form")).to_be_visible()
+    box(page, "#better").fill("저랑 끝말잇기 해요!")
+    page.locator("#teach").click()
+    says(page, "고쳐 줄 답 0개")
+    expect(rows.first).to_contain_text("저랑 끝말잇기 해요!")
+    expect(rows.first).to_contain_text(reply)  # what it replaces
+    page.locator("#undo-taught").click()
+    says(page, "고쳐 줄 답 1개")
+    rows.first.get_by_text("심심해").click()
+    page.locator("#forget").click()
+    expect(rows).to_have_count(before)
+
+
+@pytest.mark.parametrize("answer", ["", "   "])
+def test_an_empty_correction_is_refused_with_a_sentence(visit, answer):  # noqa: F811
+    page = visit()
+    ask(page, "안녕")
+    page.locator("#chat .extra-feedback-option").last.click()
+    expect(box(page, "#better")).to_have_value(re.compile("."))
+    box(page, "#better").fill(answer)
+    page.locator("#teach").click()
+    expect(page.locator(".toast-body")).to_be_visible()
+    expect(page.locator("#teach-form")).to_be_visible()
