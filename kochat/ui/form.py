@@ -77,14 +77,20 @@ def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig
     return config
 
 
+def check_upload(upload: str | None) -> None:
+    """Raise DataError where no file was uploaded, or one that is too large."""
+    if not upload:
+        raise DataError("no_upload")
+    if Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
+        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+
+
 @shows_errors
 @visitors.owner_only
 def start(data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, request: gr.Request):
     """Queue a run with what the form says."""
-    if data == OWN_FILE and not upload:
-        raise DataError("no_upload")
-    if data == OWN_FILE and Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
-        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+    if data == OWN_FILE:
+        check_upload(upload)
     settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows)}
     settings |= {"learning_rate": rate, "validation_share": share}
     settings |= {"keep": keep, "patience": _whole(patience)}
