@@ -50,7 +50,8 @@ def figures_html(language: str, name: str | None) -> str:
     if job and job.figures and not job.recorded:
         shown += table_html(language, job.figures) + f'<p class="quiet">{html.escape(say(language, "k_not_kept"))}</p>'
     shown = shown or f'<p class="quiet">{html.escape(say(language, "k_not_evaluated"))}</p>'
-    return f"<h3>{html.escape(say(language, 'k_figures'))}</h3>{shown}"
+    title = html.escape(say(language, "k_figures"))
+    return f"<h3>{title}</h3>{shown}"
 
 
 def table_html(language: str, figures: dict[str, Any]) -> str:
