@@ -120,8 +120,7 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
     lines = [f"{'figure':22} {'value':>9}  {'95 % interval':17}  {'questions':9}"]
     for name, shown in FIGURE_NAMES.items():
         if name in figures and name != "questions":
-            low, high = figures["intervals"][name]
-            interval = f"{low:.4f} – {high:.4f}"
+            interval = " – ".join(f"{end:.4f}" for end in figures["intervals"].get(name, ()))
             lines.append(f"{name:22} {figures[name]:9.4f}  {interval:17}  {figures['questions']:9}  {shown}")
     return [*lines, f"strength {figures['strength']:g}"]
 

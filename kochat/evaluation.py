@@ -32,7 +32,8 @@ Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 class Evaluation:
     """What `measure` finds. Shares are from 0 to 1; what could not be measured is None.
 
-    Those from `verbatim` on need pairs to learn from. `intervals` has the 95 % interval of each figure.
+    Those from `verbatim` on need pairs to learn from. `intervals` has the 95 % interval of each figure,
+    and is empty where there is but one question.
     """
 
     questions: int  # pairs that were asked; every figure is over all of them
@@ -216,9 +217,13 @@ def shares(parts: Parts) -> dict[str, float]:
 def _evaluation(rows: Sequence[Pair], strength: float, parts: Parts) -> Evaluation:
     figures = shares(parts)
     tops, bottoms = (np.column_stack([part[i] for part in parts.values()]).astype(float) for i in (0, 1))
-    ends = intervals(tops, bottoms, [question for question, _, _ in rows]).tolist()
-    around = {name: tuple(two) for name, two in zip(parts, ends, strict=True)}
+    asked = [question for question, _, _ in rows]
+    # One question says nothing of others.
+    ends = intervals(tops, bottoms, asked).tolist() if len(set(asked)) > 1 else []
+    around = {name: tuple(two) for name, two in zip(parts, ends, strict=False)}
     name = "perplexity_per_token"  # a monotone function of the likelihood of a token
-    figures[name], around[name] = math.exp(figures[name]), tuple(math.exp(end) for end in around[name])
+    figures[name] = math.exp(figures[name])
+    if around:
+        around[name] = tuple(math.exp(end) for end in around[name])
     in_order = {name: around[name] for name in Evaluation.__dataclass_fields__ if name in around}
     return Evaluation(len(rows), strength, **figures, intervals=in_order)

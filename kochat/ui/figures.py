@@ -26,6 +26,7 @@ from .text import language_of, say, shows_errors, t
 
 HELD_OUT = "held-out"
 BASELINES = ("nearest_exact", "frequent_exact", "linear_label_accuracy", "nearest_label_accuracy")
+BESIDE = (*BASELINES, "recogniser_accuracy")  # what the figure above is held against
 NATS = ("nll_per_char", "perplexity_per_token", "true_label_gain")  # the others are shares
 BETWEEN_LOOKS = 0.3  # seconds
 QUICK = {"queue": False, **PRIVATE}
@@ -46,8 +47,11 @@ def figures_html(language: str, name: str | None) -> str:
         return ""
     card, job = checkpoint.read_card(path), evaluating.newest(path)
     recorded = card.metrics.get("evaluation")
-    shown = table_html(language, recorded) if recorded else ""
-    if job and job.figures and not job.recorded:
+    unkept = bool(job and job.figures and not job.recorded)
+    # Of two tables about the same questions the newer one says it all.
+    replaced = unkept and job.figures["held_out"]
+    shown = table_html(language, recorded) if recorded and not replaced else ""
+    if unkept:
         shown += table_html(language, job.figures) + f'<p class="quiet">{html.escape(say(language, "k_not_kept"))}</p>'
     shown = shown or f'<p class="quiet">{html.escape(say(language, "k_not_evaluated"))}</p>'
     title = html.escape(say(language, "k_figures"))
@@ -60,10 +64,9 @@ def table_html(language: str, figures: dict[str, Any]) -> str:
     facts = [where, say(language, "k_pairs_asked", n=figures["questions"])]
     if "strength" in figures:
         facts.append(say(language, "k_at_strength", strength=figures["strength"]))
-    head = "".join(
-        f"<th>{html.escape(say(language, key))}</th>"
-        for key in ("k_figure", "k_value", "k_interval", "k_figure_questions")
-    )
+    # Earlier versions measured no intervals, and of one question there are none.
+    columns = ["k_figure", "k_value", *(["k_interval"] if figures.get("intervals") else []), "k_figure_questions"]
+    head = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in columns)
     body = "".join(_row(language, figures, key) for key in FIGURE_NAMES if key in figures and key != "questions")
     caption = html.escape(" · ".join(facts))
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -73,27 +76,25 @@ def _row(language: str, figures: dict[str, Any], key: str) -> str:
     def shown(value: float) -> str:
         return f"{value:.3f}" if key in NATS else f"{value:.1%}"
 
-    interval = (figures.get("intervals") or {}).get(key)
-    kind = ' class="baseline"' if key in BASELINES else ""
-    cells = [shown(figures[key]), " – ".join(map(shown, interval)) if interval else "", str(figures["questions"])]
+    kind, intervals = ' class="baseline"' if key in BESIDE else "", figures.get("intervals")
+    around = [" – ".join(map(shown, intervals.get(key, ())))] if intervals else []
+    cells = [shown(figures[key]), *around, str(figures["questions"])]
     name = html.escape(say(language, f"k_figure_{key}"))
     return f"<tr{kind}><th>{name}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def sources(name: str | None, chosen: str | None, request: gr.Request) -> gr.Dropdown:
+def sources(name: str | None, request: gr.Request) -> gr.Dropdown:
     """What a checkpoint can be measured on: first what its training kept out, where that can be had again."""
     path = checkpoint.list_checkpoints().get(name or "")
     kept_out = bool(path) and any(heldout.own_data(checkpoint.read_card(path)))
     own = [(visitors.shown_name(language_of(request), key), form.PREFIX + key) for key in visitors.datasets_of(request)]
     choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * visitors.is_owner(request) + form.data_choices()
-    there = [value for _, value in choices]
-    value = HELD_OUT if kept_out else chosen if chosen in there else form.OWN_FILE
-    return gr.Dropdown(choices=choices, value=value)
+    return gr.Dropdown(choices=choices, value=HELD_OUT if kept_out else form.OWN_FILE)
 
 
-def show(name: str | None, chosen: str | None, request: gr.Request) -> tuple[str, gr.Dropdown]:
-    """The figures of the checkpoint chosen and what it can be measured on."""
-    return figures_html(language_of(request), name), sources(name, chosen, request)
+def show(name: str | None, request: gr.Request) -> str:
+    """The figures of the checkpoint chosen."""
+    return figures_html(language_of(request), name)
 
 
 def data_for(card: Card, source: str | None, upload: str | None, request: gr.Request) -> tuple[str, bool]:
@@ -156,7 +157,8 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
     button = gr.Button(t("k_evaluate"), elem_id="evaluate")
     bar = gr.HTML(elem_id="evaluate-bar")
     source.change(lambda value: gr.File(visible=value == form.OWN_FILE), source, upload, **QUICK)
-    look = {"fn": show, "inputs": [chosen, source], "outputs": [shown, source], **QUICK}
+    look = {"fn": show, "inputs": chosen, "outputs": shown, **QUICK}
+    gr.on([chosen.change, tab.select], sources, chosen, source, **QUICK)
     chosen.change(**look)
     watching = {"outputs": bar, "concurrency_limit": 32, "concurrency_id": "watch evaluation", **PRIVATE}
     afterwards(tab.select(**look).then(follow, None, **watching), **look)
