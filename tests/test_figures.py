@@ -81,9 +81,9 @@ def test_what_is_not_in_the_card_is_shown_too_and_said_to_be_so(own, monkeypatch
 
 def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     path, kept = own
-    dropdown = figures.sources("own", a_request())
+    dropdown, upload = figures.sources("own", a_request())
     assert [value for _, value in dropdown.choices][:2] == [figures.HELD_OUT, "emotions"]
-    assert dropdown.value == figures.HELD_OUT
+    assert (dropdown.value, upload.visible) == (figures.HELD_OUT, False)
     card = checkpoint.read_card(path)
     assert figures.data_for(card, figures.HELD_OUT, None, a_request()) == (str(kept), True)
     # The same file uploaded again: only what was kept out of it tells anything.
@@ -92,7 +92,8 @@ def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     assert figures.data_for(card, form.OWN_FILE, str(copy), a_request()) == (str(copy), True)
     assert figures.data_for(card, "emotions", None, a_request()) == ("emotions", False)
     kept.unlink()
-    assert figures.sources("own", a_request()).value == form.OWN_FILE
+    dropdown, upload = figures.sources("own", a_request())
+    assert (dropdown.value, upload.visible) == (form.OWN_FILE, True)
     for source, upload, key in ((figures.HELD_OUT, None, "data_gone"), (form.OWN_FILE, None, "no_upload"),
                                 ("/etc/passwd", None, "no_file"), ("dataset:../x", None, "no_dataset")):  # fmt: skip
         with pytest.raises(DataError) as refused:

@@ -83,13 +83,17 @@ def _row(language: str, figures: dict[str, Any], key: str) -> str:
     return f"<tr{kind}><th>{name}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def sources(name: str | None, request: gr.Request) -> gr.Dropdown:
-    """What a checkpoint can be measured on: first what its training kept out, where that can be had again."""
+def sources(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, gr.File]:
+    """What a checkpoint can be measured on: first what its training kept out, where that can be had again.
+
+    With it the place for a file, since a choice that stays the same shows nothing by itself.
+    """
     path = checkpoint.list_checkpoints().get(name or "")
     kept_out = bool(path) and any(heldout.own_data(checkpoint.read_card(path)))
     own = [(visitors.shown_name(language_of(request), key), form.PREFIX + key) for key in visitors.datasets_of(request)]
     choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * visitors.is_owner(request) + form.data_choices()
-    return gr.Dropdown(choices=choices, value=HELD_OUT if kept_out else form.OWN_FILE)
+    value = HELD_OUT if kept_out else form.OWN_FILE
+    return gr.Dropdown(choices=choices, value=value), gr.File(visible=not kept_out)
 
 
 def show(name: str | None, request: gr.Request) -> str:
@@ -158,7 +162,7 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
     bar = gr.HTML(elem_id="evaluate-bar")
     source.change(lambda value: gr.File(visible=value == form.OWN_FILE), source, upload, **QUICK)
     look = {"fn": show, "inputs": chosen, "outputs": shown, **QUICK}
-    gr.on([chosen.change, tab.select], sources, chosen, source, **QUICK)
+    gr.on([chosen.change, tab.select], sources, chosen, [source, upload], **QUICK)
     chosen.change(**look)
     watching = {"outputs": bar, "concurrency_limit": 32, "concurrency_id": "watch evaluation", **PRIVATE}
     afterwards(tab.select(**look).then(follow, None, **watching), **look)
