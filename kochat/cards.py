@@ -183,10 +183,26 @@ FIGURE_NAMES = {
     "nll_per_char": "negative log-likelihood per character of the answer",
     "perplexity_per_token": "perplexity per token of the answer",
     "exact": "replies that are the true answer word for word, under its true label",
+    "nearest_exact": "baseline: the answer to the nearest question is",
+    "frequent_exact": "baseline: the most frequent answer is",
     "exact_auto": "the same under the label that the model reads itself",
     "label_accuracy": "predicted label is the true one",
-    "label_changes_reply": "questions whose reply changes with the label",
+    "linear_label_accuracy": "baseline: that of a linear classifier of the question is",
+    "nearest_label_accuracy": "baseline: that of the nearest question is",
     "true_label_gain": "gain of the true label over the others, nats per character",
+    "label_changes_reply": "questions whose reply changes with the label",
+    "recognised": "replies under every label that a classifier of answers takes for that label",
+    "recogniser_accuracy": "answers by people whose label that classifier tells",
+    "distinct": "replies under one label that differ from each other",
+    "verbatim": "replies that are an answer trained on, word for word",
+}
+STRENGTH_NAMES = {
+    "strength": "strength",
+    "recognised": "label recognised",
+    "label_changes_reply": "reply changes with the label",
+    "exact": "exact",
+    "distinct": "distinct",
+    "likelihood_per_char": "likelihood of the replies, nats per character",
 }
 
 
@@ -200,9 +216,29 @@ def _figures(card: Card) -> str:
     measured = card.metrics.get("evaluation")
     if measured:
         where = "the questions that its training kept out" if measured["held_out"] else "the pairs given"
-        lines += ["", f"On {where}:", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {shown} | {measured[key]:.4g} |" for key, shown in FIGURE_NAMES.items()]
+        where += f", at strength {measured['strength']:g}" if "strength" in measured else ""
+        lines += ["", f"On {where}:", "", *_figures_table(measured)]
+    if card.metrics.get("strengths"):
+        lines += ["", f"How strong the label is, chosen on the same questions: {card.strength:g}", ""]
+        lines += _strengths_table(card.metrics["strengths"])
     return "\n".join(lines)
+
+
+def _figures_table(measured: dict[str, Any]) -> list[str]:
+    """One row a figure that was measured: earlier versions measured fewer, and no intervals."""
+    around = measured.get("intervals") or {}
+    head = ["| figure | value | 95 % interval |", "|---|---|---|"] if around else ["| figure | value |", "|---|---|"]
+    rows = []
+    for key, shown in FIGURE_NAMES.items():
+        if key in measured:
+            interval = " to ".join(f"{end:.4g}" for end in around.get(key, ()))
+            rows.append(f"| {shown} | {measured[key]:.4g} |" + (f" {interval} |" if around else ""))
+    return head + rows
+
+
+def _strengths_table(measured: Sequence[dict[str, float]]) -> list[str]:
+    head = [f"| {' | '.join(STRENGTH_NAMES.values())} |", "|---" * len(STRENGTH_NAMES) + "|"]
+    return head + [f"| {' | '.join(f'{one[name]:.4g}' for name in STRENGTH_NAMES)} |" for one in measured]
 
 
 def _recipe(card: Card) -> str:

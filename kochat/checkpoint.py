@@ -256,10 +256,12 @@ def write_card(folder: Path, name: str, card: Card) -> None:
         write_whole(folder / file, content)
 
 
-def record(folder: Path, metrics: dict[str, Any]) -> None:
-    """Add figures to the card of a checkpoint. Raises CheckpointError."""
+def record(folder: Path, metrics: dict[str, Any], strength: float | None = None) -> None:
+    """Add figures to the card of a checkpoint, and its default strength where given. Raises CheckpointError."""
     card = read_card(folder)
     card.metrics.update(metrics)
+    if strength is not None:
+        card.strength = strength
     write_card(folder, folder.name, card)
 
 

@@ -18,7 +18,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from . import cli_runs, launcher, runs, worker
+from . import cli_eval, cli_runs, launcher, runs, worker
+from .cli_eval import CheckpointOption, StrengthOption
 from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from .errors import KochatError
@@ -33,9 +34,7 @@ app = typer.Typer(
 
 app.add_typer(cli_runs.app, name="runs")
 
-CheckpointOption = Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")]
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
-StrengthOption = Annotated[float | None, typer.Option(help="How much the label is strengthened; 0 is plain greedy.")]
 
 
 def language() -> str:
@@ -195,30 +194,8 @@ def check(
         typer.echo(f"{name:10} {json.dumps(shown) if name == 'delimiter' else shown}")
 
 
-@app.command("eval")
-def evaluate(
-    data: Annotated[str, typer.Option(help="Pairs with answers; a CSV file, a URL or a known name.")],
-    checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
-    held_out: Annotated[bool, typer.Option(help="Only the pairs that this checkpoint's training kept out.")] = False,
-    rows: Annotated[int | None, typer.Option(help="Use only the first rows.")] = None,
-    strength: StrengthOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    record: Annotated[bool, typer.Option(help="Write the figures into the checkpoint's card too.")] = False,
-) -> None:
-    """Measure a checkpoint on pairs."""
-    from . import checkpoint as checkpoints
-    from . import evaluation, pairs
-
-    bot = _load(checkpoint)
-    table = evaluation.held_out(bot.card, data) if held_out else pairs.read_pairs(data)
-    figures = evaluation.evaluate(bot, table[:rows], strength).to_dict()
-    if record:
-        checkpoints.record(Path(checkpoint), {"evaluation": {**figures, "held_out": held_out}})
-    if as_json:
-        typer.echo(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            typer.echo(f"{name:20} {value:.4f}" if isinstance(value, float) else f"{name:20} {value}")
+app.command("eval")(cli_eval.evaluate)
+app.command("strength")(cli_eval.strength)
 
 
 @app.command()

@@ -191,14 +191,12 @@ def download(url: str, cache: Path, read: Callable[[Path], pd.DataFrame]) -> pd.
 
     It comes into the cache only when it arrived whole and could be read. Raises DataError.
     """
-    last_part = url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
-    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + last_part[-60:]
-    target = cache / name
+    target = _cached(url, cache)
     if target.is_file():
         return read(target)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        part = Path(folder) / name
+        part = Path(folder) / target.name
         try:
             # Korean and spaces as browsers send them; what is quoted already stays.
             quoted = urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
@@ -212,6 +210,16 @@ def download(url: str, cache: Path, read: Callable[[Path], pd.DataFrame]) -> pd.
         found = read(part)
         part.replace(target)
     return found
+
+
+def _cached(url: str, cache: Path) -> Path:
+    last_part = url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return cache / (hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + last_part[-60:])
+
+
+def is_here(name: str) -> bool:
+    """Whether a dataset of DATASETS can be read without a download."""
+    return not is_url(DATASETS[name]) or _cached(DATASETS[name], home() / "cache").is_file()
 
 
 def keep(data: bytes, name: str, folder: Path) -> Path:

@@ -182,6 +182,28 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page.locator("#chosen-runs").get_by_role("button", name=re.compile("Remove|Clear|제거|지우기")).last.click()
 
 
+def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_figures(visit):
+    page = visit()
+    page.get_by_role("tab", name="챗봇 관리").click()
+    # The shipped one has its figures; they are in its card.
+    expect(page.locator("#figures caption")).to_contain_text("학습에서 빼 둔 질문")
+    choose(page, "#kept", "내-첫-챗봇")
+    expect(page.locator("#figures")).to_contain_text("아직 평가한 적이 없어요")
+    expect(page.locator("#evaluate-on input")).to_have_value("학습에서 빼 둔 질문")
+    page.locator("#evaluate").click()
+    expect(page.locator("#evaluate-bar [role=progressbar]")).to_be_visible()
+    page.get_by_role("tab").first.click()
+    assert ask(page, "안녕")
+    page.get_by_role("tab", name="챗봇 관리").click()
+    expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=120_000)
+    expect(page.locator("#evaluate-bar")).to_be_empty()
+    expect(page.locator("#evaluate")).to_be_enabled()
+    other = visit("en-US")
+    other.get_by_role("tab", name="Chatbots").click()
+    choose(other, "#kept", "내-첫-챗봇")
+    expect(other.locator("#figures")).to_contain_text("Replies in which a classifier recognises the emotion asked for")
+
+
 def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     page = visit()
     page.get_by_role("tab", name="챗봇 관리").click()

@@ -52,6 +52,32 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     assert "| predicted label is the true one | 0.75 |" in text
 
 
+def test_a_card_shows_intervals_baselines_and_strengths_and_an_old_one_only_what_it_has():
+    old = model_card("mine", Card(labels=["0"], metrics={"evaluation": {**EVALUATION, "held_out": True}}))
+    assert "On the questions that its training kept out:\n\n| figure | value |\n|---|---|\n| questions | 12 |\n" in old
+    assert "baseline" not in old
+    around = {"exact": [0.0, 0.5], "nearest_exact": [0.123456, 0.3]}
+    new = {
+        **EVALUATION,
+        "strength": 1.5,
+        "nearest_exact": 0.2,
+        "recognised": 0.7,
+        "intervals": around,
+        "held_out": True,
+    }
+    strengths = [
+        {"strength": s, "recognised": 0.5 + s / 10, "label_changes_reply": 0.9, "exact": 0.1, "distinct": 0.8,
+         "likelihood_per_char": -0.32} for s in (0.0, 1.5)
+    ]  # fmt: skip
+    text = model_card("mine", Card(labels=["0"], strength=1.5, metrics={"evaluation": new, "strengths": strengths}))
+    assert "On the questions that its training kept out, at strength 1.5:\n\n| figure | value | 95 % interval |" in text
+    assert "word for word, under its true label | 0.25 | 0 to 0.5 |\n" in text
+    assert "| baseline: the answer to the nearest question is | 0.2 | 0.1235 to 0.3 |\n" in text
+    assert "takes for that label | 0.7 |  |" in text
+    assert "chosen on the same questions: 1.5\n\n| strength | label recognised |" in text
+    assert "| 1.5 | 0.65 | 0.9 | 0.1 | 0.8 | -0.32 |" in text
+
+
 def test_names_of_labels_are_in_the_card_and_a_card_with_odd_ones_is_refused():
     text = model_card("mine", Card(labels=["0", "우산장수"], label_names={"우산장수": "비 오는 날"}))
     assert "Its labels are `0`, `우산장수` (비 오는 날). It remembers" in text

@@ -11,9 +11,11 @@ import pytest
 from odd_files import FILES
 from typer.testing import CliRunner
 
-from kochat import cli, runs
+from kochat import checkpoint, cli, runs
+from kochat.cards import FIGURE_NAMES, STRENGTH_NAMES
 from kochat.config import PretrainingConfig, TrainingConfig, command
 from kochat.errors import KochatError
+from kochat.training import fine_tune
 
 
 def invoke(*words, stdin=None):
@@ -50,6 +52,63 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     figures = json.loads(invoke("eval", "--data", "emotions", "--rows", 6, "--checkpoint", output, "--json").stdout)
     assert figures["questions"] == 6
     assert figures["nll_per_char"] > 0
+
+
+def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path):
+    output = tmp_path / "trained"
+    made = TrainingConfig(
+        data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2
+    )
+    for _ in fine_tune(made):
+        pass
+    words = ["eval", "--data", "emotions", "--checkpoint", output, "--held-out"]
+    lines = invoke(*words).stdout.splitlines()
+    assert lines[0].split() == ["figure", "value", "95", "%", "interval", "questions"]
+    assert [line.split()[0] for line in lines[1:-1]] == [name for name in FIGURE_NAMES if name != "questions"]
+    assert lines[-1] == "strength 0"
+    figures = json.loads(invoke(*words, "--strength", 2, "--json", "--record").stdout)
+    assert (figures["strength"], figures["held_out"]) == (2, True)
+    assert 0 <= figures["recognised"] <= 1
+    assert set(figures["intervals"]) == {name for name in FIGURE_NAMES if name != "questions"}
+    assert checkpoint.read_card(output).metrics["evaluation"] == figures
+    events = [json.loads(line) for line in invoke(*words, "--events", "--spread", 3).stdout.splitlines()]
+    assert events[-1]["figures"]["questions"] == 3
+    assert [set(event) for event in events[:-1]] == [{"done"}] * (len(events) - 1)
+
+    # On other pairs what it keeps is learned from; where it keeps none, that is said.
+    words = ["eval", "--data", "emotions", "--rows", 3, "--checkpoint", output, "--json"]
+    assert "nearest_exact" in json.loads(invoke(*words).stdout)
+    (output / "pairs.csv.xz").unlink()
+    result = invoke(*words)
+    assert "nearest_exact" not in json.loads(result.stdout)
+    assert "This checkpoint keeps no pairs" in result.stderr
+    assert "no checkpoint at" in str(invoke(*words[:5], "--checkpoint", "somebody/bot", "--record").exception)
+
+
+def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypatch):
+    from kochat import strength
+
+    monkeypatch.setattr(strength, "STRENGTHS", (0.0, 2.0))
+    output, plain = tmp_path / "trained", tmp_path / "plain"
+    for folder, dropout in ((output, 0.2), (plain, 0.0)):
+        made = TrainingConfig(
+            data="emotions", rows=90, base=str(tiny_base), output=str(folder), epochs=1, seed=3, label_dropout=dropout
+        )
+        for _ in fine_tune(made):
+            pass
+    words = ["strength", "--data", "emotions", "--checkpoint"]
+    lines = invoke(*words, output).stdout.splitlines()
+    assert lines[-4].split() == list(STRENGTH_NAMES)
+    assert [line.split()[0] for line in lines[-3:-1]] == ["0", "2"]
+    assert lines[-1].startswith("chosen: ")
+    assert checkpoint.read_card(output).metrics.get("strengths") is None
+    told = json.loads(invoke(*words, output, "--record", "--json").stdout)
+    card = checkpoint.read_card(output)
+    assert (card.metrics["strengths"], card.strength) == (told["strengths"], told["chosen"])
+    # One that never saw a question without its label can be looked at, but has nothing to write.
+    assert invoke(*words, plain).exit_code == 0
+    assert "never trained without a label" in str(invoke(*words, plain, "--record").exception)
+    assert "does not hold the pairs" in str(invoke("strength", "--data", "jobs", "--checkpoint", output).exception)
 
 
 def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, home):

@@ -1,16 +1,19 @@
 """The figures of a checkpoint, computed again by hand on six pairs, and which pairs are held out."""
 
+import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import plain_model
 
 from kochat import chatbot, checkpoint, pairs
+from kochat.cards import FIGURE_NAMES
 from kochat.config import TrainingConfig
 from kochat.errors import DataError, ReplyError
-from kochat.evaluation import evaluate, held_out
+from kochat.evaluation import Progress, evaluate, held_out, measure, reply_parts, shares
 from kochat.events import Epoch
 from kochat.model import make_model
 from kochat.training import fine_tune
@@ -73,10 +76,17 @@ def check_by_hand(bot, rows, figures):
     assert figures.label_accuracy == sum(max(p, key=p.get) == row[2] for p, row in zip(read, rows, strict=True)) / n
     differ = [len({bot.reply(q, label) for label in labels}) > 1 for q, _, _ in rows]
     assert figures.label_changes_reply == sum(differ) / n
-    assert set(figures.to_dict()) == {
-        "questions", "nll_per_char", "perplexity_per_token", "exact", "exact_auto", "label_accuracy",
-        "label_changes_reply", "true_label_gain",
+    said = [{q: bot.reply(q, label) for q, _, _ in rows} for label in labels]
+    shares = [len(set(of_label.values())) / len(of_label) for of_label in said]
+    assert figures.distinct == pytest.approx(sum(shares) / 3)
+    measured = {
+        "nll_per_char", "perplexity_per_token", "exact", "exact_auto", "label_accuracy", "label_changes_reply",
+        "true_label_gain", "distinct",
     }  # fmt: skip
+    assert set(figures.to_dict()) == measured | {"questions", "strength", "intervals"}
+    assert set(figures.intervals) == measured
+    for name, (low, high) in figures.intervals.items():
+        assert low <= getattr(figures, name) <= high, name
 
 
 def test_the_figures_of_pairs_known_by_heart(bot):
@@ -102,6 +112,7 @@ def test_the_figures_of_pairs_never_seen(bot):
 def test_strength_changes_replies_and_no_likelihood(bot):
     plain, strong = evaluate(bot, TABLE, strength=0), evaluate(bot, TABLE, strength=50)
     assert plain == evaluate(bot, TABLE)
+    assert (plain.strength, strong.strength) == (0, 50)
     assert (strong.nll_per_char, strong.label_accuracy) == (plain.nll_per_char, plain.label_accuracy)
     replies = bot.replies([(q, label) for q, _, label in ROWS], 50)
     assert strong.exact == sum(said == a for said, (_, a, _) in zip(replies, ROWS, strict=True)) / 6
@@ -109,7 +120,84 @@ def test_strength_changes_replies_and_no_likelihood(bot):
 
 def test_more_pairs_than_are_answered_at_once_give_the_same_figures(bot):
     once, often = evaluate(bot, TABLE).to_dict(), evaluate(bot, pd.concat([TABLE] * 12)).to_dict()
+    assert often.pop("intervals") == {
+        name: pytest.approx(ends, rel=1e-5) for name, ends in once.pop("intervals").items()
+    }
     assert often == pytest.approx({**once, "questions": 72}, rel=1e-5)
+
+
+REPLIES = {
+    "0": {"a": "하나", "b": "하나", "c": "둘"},
+    "1": {"a": "하나", "b": "셋", "c": "넷"},
+}
+
+
+def test_the_figures_of_replies_by_hand():
+    class Classifier:
+        labels = ("0", "1")
+
+        def predict(self, texts):
+            return np.array([{"하나": "0", "둘": "0", "셋": "1", "넷": "0"}[text] for text in texts])
+
+    rows = [("a", "하나", "0"), ("b", "셋", "1"), ("c", "다섯", "1"), ("a", "여섯", "1")]
+    training = pd.DataFrame([("x", "하나", "0"), ("y", "넷", "1")], columns=["Q", "A", "label"])
+    figures = shares(reply_parts(rows, REPLIES, {"a": "1", "b": "1", "c": "0"}, training, Classifier()))
+    assert figures == {
+        "exact": 2 / 4,
+        "exact_auto": 2 / 4,
+        "label_accuracy": 2 / 4,
+        "label_changes_reply": 2 / 4,
+        "distinct": pytest.approx((2 / 3 + 3 / 3) / 2),  # of three questions, one asked twice
+        # Of 8 replies: 하나 under 0 to a, b and a again, under 1 to a twice; 넷 once.
+        "verbatim": 6 / 8,
+        # Right: under 0 all four, under 1 셋 alone.
+        "recognised": 5 / 8,
+    }
+
+
+def test_a_label_that_the_classifier_never_saw_is_not_held_against_the_bot():
+    class Classifier:
+        labels = ("0", "7")
+
+        def predict(self, texts):
+            return np.array(["0"] * len(texts))
+
+    parts = reply_parts([("a", "하나", "0")], REPLIES, classifier=Classifier())
+    assert shares(parts)["recognised"] == 1
+
+
+def test_with_pairs_to_learn_from_there_are_recognition_and_baselines(bot):
+    training = pd.DataFrame(
+        [("안녕!", "안녕하세요.", "0"), ("안녕?", "울어도 돼요.", "1"), ("좋아", "축하해요!", "2")],
+        columns=["Q", "A", "label"],
+    )
+    seen = list(measure(bot, TABLE, training))
+    assert all(isinstance(one, Progress) for one in seen[:-1])
+    done = [one.done for one in seen[:-1]]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] <= 1
+    figures = seen[-1]
+    assert evaluate(bot, TABLE, training=training) == figures
+    assert set(FIGURE_NAMES) == {*figures.intervals, "questions"}
+    assert figures.recognised >= 1 / 3
+    replies = [bot.reply(q, label) for q, _, _ in ROWS for label in "012"]
+    learned = {"안녕하세요.", "울어도 돼요.", "축하해요!"}
+    assert figures.verbatim == pytest.approx(sum(reply in learned for reply in replies) / 18)
+    assert figures.nearest_exact == 1 / 6 + 1 / 6  # 안녕 -> 안녕!, 좋아해 -> 좋아
+    assert figures.frequent_exact == 1 / 6
+    json.dumps(figures.to_dict())
+    # One label alone: nothing to recognise, but still a nearest question.
+    alone = evaluate(bot, TABLE, training=training[:1])
+    assert (alone.recognised, alone.recogniser_accuracy, alone.linear_label_accuracy) == (None, None, None)
+    assert "recognised" not in alone.to_dict()
+    assert alone.nearest_exact == 1 / 6
+    assert evaluate(bot, TABLE, training=training[:0]) == evaluate(bot, TABLE)
+
+
+def test_one_question_has_figures_but_no_intervals(bot):
+    figures = evaluate(bot, TABLE[:3])
+    assert (figures.questions, figures.intervals) == (3, {})
+    assert figures.perplexity_per_token > 1
 
 
 def test_what_cannot_be_evaluated_is_refused(bot):

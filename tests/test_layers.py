@@ -13,6 +13,7 @@ ROWS = re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", README, flags=re.MULTILINE)
 ORDER = [path for path, _ in ROWS]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("kochat/**/*.py"))
 TORCH = {"batches", "weights", "model", "decoder", "generation", "trainer", "state", "chatbot", "evaluation"}
+SKLEARN = {"recognition"}
 
 
 def imports(path: str) -> set[str]:
@@ -49,6 +50,15 @@ def test_gradio_stays_in_the_page_and_torch_in_the_core(path):
         assert "gradio" not in roots
     if Path(path).stem not in TORCH or path.startswith("kochat/ui/"):
         assert "torch" not in roots
+    if Path(path).stem not in SKLEARN:
+        assert "sklearn" not in roots
+
+
+def test_no_module_imports_scikit_learn_before_it_is_needed():
+    # The page and the command line would start a second later.
+    for path in MODULES:
+        for node in ast.parse((PROJECT / path).read_text("utf-8")).body:
+            assert "sklearn" not in ast.unparse(node).split("def ")[0], path
 
 
 def test_files_and_functions_stay_short():

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from kochat import checks, launcher, runs
-from kochat.cards import Card
+from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import DataError
 from kochat.ui import chat, form, progress, text
@@ -67,6 +67,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
+    made |= {f"k_figure_{name}" for name in FIGURE_NAMES}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 

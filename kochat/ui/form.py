@@ -79,6 +79,14 @@ def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig
     return config
 
 
+def check_upload(upload: str | None) -> None:
+    """Raise DataError where no file was uploaded, or one that is too large."""
+    if not upload:
+        raise DataError("no_upload")
+    if Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
+        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+
+
 @shows_errors
 @visitors.owner_only
 def start(
@@ -86,10 +94,8 @@ def start(
     request: gr.Request,
 ):  # fmt: skip
     """Queue a run with what the form says."""
-    if data == OWN_FILE and not upload:
-        raise DataError("no_upload")
-    if data == OWN_FILE and Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
-        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+    if data == OWN_FILE:
+        check_upload(upload)
     settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows) or None}
     settings |= {"learning_rate": rate, "validation_share": share}
     settings |= {"keep": keep, "patience": _whole(patience) or None}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 
 from .. import checkpoint, shelf
+from ..cards import model_card
 from ..config import DEFAULT_CHECKPOINT
+from . import figures
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .history import confirm, downloads
 from .text import language_of, say, shows_errors, t
@@ -17,11 +20,17 @@ from .visitors import is_owner, log_in, owner_only, password
 
 
 def card_of(name: str | None) -> str:
-    """The README of a checkpoint without the lines that only the Hub reads."""
+    """What the README of a checkpoint says, without the lines that only the Hub reads, and without its evaluation.
+
+    That is shown below it, in the visitor's language.
+    """
     path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
-    if path is None or not (path / "README.md").is_file():
+    if path is None:
         return ""
-    return re.sub(r"\A---\n.*?\n---\n", "", (path / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    card = checkpoint.read_card(path)
+    metrics = {key: value for key, value in card.metrics.items() if key != "evaluation"}
+    text = model_card(path.name, replace(card, metrics=metrics))
+    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
 
 
 def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
@@ -98,6 +107,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
             card = gr.Markdown(elem_id="card", sanitize_html=True)
+            figures.build(chosen, tab)
     with gr.Row(visible=False, elem_id="owner") as owner_part:
         given = gr.Textbox(label=t("k_password"), info=t("k_password_info"), type="password", submit_btn=True)
         key = gr.Textbox(visible=False)

@@ -1,0 +1,162 @@
+"""`python -m kochat eval` and `strength`: measure a checkpoint, print the figures, write them into its card.
+
+Knows the measurements and typer; progress goes to stderr. With --events, which the page uses, each thing that
+a measurement yields is a line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import checkpoint as checkpoints
+from . import heldout, pairs, worker
+from .cards import FIGURE_NAMES, STRENGTH_NAMES
+from .config import DEFAULT_CHECKPOINT
+from .errors import CheckpointError, KochatError
+
+if TYPE_CHECKING:  # brings torch, which takes seconds
+    import pandas as pd
+
+CheckpointOption = Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")]
+StrengthOption = Annotated[float | None, typer.Option(help="How much the label is strengthened; 0 is plain greedy.")]
+EventsOption = Annotated[bool, typer.Option("--events", hidden=True, help="Print everything as lines of JSON.")]
+
+
+def evaluate(
+    data: Annotated[str, typer.Option(help="Pairs with answers; a CSV file, a URL or a known name.")],
+    checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
+    held_out: Annotated[bool, typer.Option(help="Only the pairs that this checkpoint's training kept out.")] = False,
+    rows: Annotated[int | None, typer.Option(help="Use only the first rows.")] = None,
+    strength: StrengthOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    record: Annotated[bool, typer.Option(help="Write the figures into the checkpoint's card too.")] = False,
+    spread: Annotated[int | None, typer.Option(hidden=True, help="Use so many rows, evenly spread.")] = None,
+    events: EventsOption = False,
+) -> None:
+    """Measure a checkpoint on pairs, with 95 % intervals and baselines."""
+    try:
+        figures = _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events)
+    except KochatError as error:
+        if events:  # whoever reads them says it in the visitor's language
+            _print_event(failed=error.key, values={name: str(value) for name, value in error.values.items()})
+        raise
+    if as_json:
+        typer.echo(json.dumps(figures))
+    elif not events:
+        for line in figure_lines(figures):
+            typer.echo(line)
+
+
+def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events) -> dict[str, Any]:
+    if events:
+        worker.lower_priority()
+    if record:
+        _card_to_write(checkpoint)
+    loaded, bot = _load(checkpoint)
+    from .evaluation import measure
+
+    table, training = _two_sides(loaded, data, held_out)
+    if training is None and not events:
+        typer.echo("This checkpoint keeps no pairs: no baselines, and no classifier of its answers.", err=True)
+    table = table[:rows] if spread is None else heldout.spread(table, spread)
+    [found] = _shown(measure(bot, table, training, strength), "evaluating", events)
+    figures = {**found.to_dict(), "held_out": held_out}
+    if record:
+        checkpoints.record(Path(checkpoint), {"evaluation": figures})
+    if events:
+        _print_event(figures=figures)
+    return figures
+
+
+def _two_sides(loaded: checkpoints.Checkpoint, data: str, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The pairs to measure on, and those to learn from: the other side of the split, else what the checkpoint keeps."""
+    import pandas as pd
+
+    if held_out:
+        training, table = heldout.split_again(loaded.card, data)
+        return table, training
+    kept = pd.DataFrame(loaded.pairs, columns=pairs.COLUMNS, dtype="str")
+    return pairs.read_pairs(data), None if kept.empty else kept
+
+
+def strength(
+    data: Annotated[str, typer.Option(help="What it was trained with; the questions that were kept out are asked.")],
+    checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
+    record: Annotated[bool, typer.Option(help="Make the strength chosen the checkpoint's default.")] = False,
+    rows: Annotated[int | None, typer.Option(help="Ask only the first of these questions.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how strong the label should be at decoding, and choose a default."""
+    if record and not _card_to_write(checkpoint).config.get("label_dropout"):
+        raise CheckpointError("not_for_strength", name=Path(checkpoint).resolve().name)
+    loaded, bot = _load(checkpoint)
+    from .strength import choose, measure
+
+    table, training = _two_sides(loaded, data, held_out=True)
+    measured = _shown(measure(bot, table[:rows], training), "measuring", events=False)
+    chosen = choose(measured)
+    told = [one.to_dict() for one in measured]
+    if record:
+        checkpoints.record(Path(checkpoint), {"strengths": told}, strength=chosen)
+    if as_json:
+        typer.echo(json.dumps({"strengths": told, "chosen": chosen}))
+        return
+    for name, shown in STRENGTH_NAMES.items():
+        typer.echo(f"{name:20} {shown}")
+    typer.echo("  ".join(STRENGTH_NAMES))
+    for one in told:
+        typer.echo("  ".join(f"{one[name]:>{len(name)}.4g}" for name in STRENGTH_NAMES))
+    typer.echo(f"chosen: {chosen:g}" + (", now its default" if record else ""))
+
+
+def figure_lines(figures: dict[str, Any]) -> list[str]:
+    """A line a figure: name, value, 95 % interval, number of questions, what it is."""
+    lines = [f"{'figure':22} {'value':>9}  {'95 % interval':17}  {'questions':9}"]
+    for name, shown in FIGURE_NAMES.items():
+        if name in figures and name != "questions":
+            interval = " – ".join(f"{end:.4f}" for end in figures["intervals"].get(name, ()))
+            lines.append(f"{name:22} {figures[name]:9.4f}  {interval:17}  {figures['questions']:9}  {shown}")
+    return [*lines, f"strength {figures['strength']:g}"]
+
+
+def _card_to_write(checkpoint: str) -> checkpoints.Card:
+    """The card of a folder, before anything takes time. Raises CheckpointError where it is none."""
+    if not Path(checkpoint).is_dir():
+        raise CheckpointError("no_checkpoint", path=checkpoint)
+    return checkpoints.read_card(Path(checkpoint).resolve())
+
+
+def _load(checkpoint: str):
+    from .chatbot import Chatbot
+    from .model import quiet
+
+    quiet()
+    loaded = checkpoints.load(checkpoint)
+    return loaded, Chatbot(loaded)
+
+
+def _shown(measuring: Iterable, doing: str, events: bool) -> list:
+    """What a measurement finds, its progress shown while it goes on."""
+    from .evaluation import Progress
+
+    found = []
+    # Where nobody looks at it, the bar is its label alone.
+    with typer.progressbar(length=1000, label=doing, file=sys.stderr, hidden=events) as bar:
+        for one in measuring:
+            if isinstance(one, Progress):
+                if events:
+                    _print_event(done=round(one.done, 4))
+                bar.update(max(0, round(1000 * one.done) - bar.pos))
+            else:
+                found.append(one)
+    return found
+
+
+def _print_event(**event: Any) -> None:
+    print(json.dumps(event), flush=True)

@@ -1,0 +1,80 @@
+"""How much to strengthen the label at decoding: measured at several strengths, the default chosen by a rule.
+
+Knows the evaluation and a Chatbot; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from .chatbot import Chatbot
+from .errors import ReplyError
+from .evaluation import Progress, Work, check, cost_of_reply, replies, reply_parts, shares
+from .recognition import answer_classifier
+
+STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+ENOUGH = 0.70  # of the labels recognised
+A_POINT = 0.01  # a rise of less is none
+# Nats a character that the replies may be less likely than those without strength. Of kochat-mini's, some at twice
+# that loss are no Korean any more; up to here they read like those without strength.
+MOST_LOST = 0.10
+
+
+@dataclass(frozen=True)
+class AtStrength:
+    """What `measure` finds at one strength; shares are from 0 to 1, as in Evaluation."""
+
+    strength: float
+    recognised: float
+    label_changes_reply: float
+    exact: float
+    distinct: float
+    likelihood_per_char: float  # of the replies under their label without strength, nats; </s> is one character
+
+    def to_dict(self) -> dict[str, float]:
+        """As a card keeps it."""
+        return asdict(self)
+
+
+def measure(bot: Chatbot, table: pd.DataFrame, training: pd.DataFrame) -> Iterator[Progress | AtStrength]:
+    """Ask the questions of `table` under every label at each of STRENGTHS; yields Progress and an AtStrength each.
+
+    `training` are the pairs that the classifier of answers learns from. Raises DataError, and ReplyError where
+    there are not two labels to tell apart.
+    """
+    check(bot, table)
+    classifier = answer_classifier(training)
+    if classifier is None or len(set(classifier.labels) & set(bot.labels)) < 2:
+        raise ReplyError("nothing_to_strengthen", name=bot.name)
+    rows = list(table[["Q", "A", "label"]].itertuples(index=False, name=None))
+    asked = list(dict.fromkeys(question for question, _, _ in rows))
+    n = len(asked) * len(bot.labels)
+    work = Work(n * sum(1 + cost_of_reply(strength) for strength in STRENGTHS))
+    for strength in STRENGTHS:
+        said = yield from replies(bot, asked, strength, work)
+        triples = [(question, reply, label) for label in bot.labels for question, reply in said[label].items()]
+        scores = yield from work.through(bot.scores, triples, 1)
+        likelihood = sum(scores) / sum(len(reply) + 1 for _, reply, _ in triples)
+        figures = shares(reply_parts(rows, said, classifier=classifier))
+        yield AtStrength(strength, **figures, likelihood_per_char=likelihood)
+
+
+def choose(measured: Sequence[AtStrength]) -> float:
+    """The default strength: the weakest at which the label is recognised often enough.
+
+    Only strengths count whose replies are at most MOST_LOST nats a character less likely, under their label and
+    without strength, than the replies at the lowest strength: beyond that they stop making sense. Of these, the
+    smallest that is recognised in ENOUGH of the replies; where none is, the one from which on recognition
+    rises by less than A_POINT, as strength rises.
+    """
+    in_order = sorted(measured, key=lambda one: one.strength)
+    floor = in_order[0].likelihood_per_char - MOST_LOST
+    sensible = [one for one in in_order if one.likelihood_per_char >= floor]
+    for one in sensible:
+        if one.recognised >= ENOUGH:
+            return one.strength
+    best = max(one.recognised for one in sensible)
+    return next(one.strength for one in sensible if one.recognised > best - A_POINT)

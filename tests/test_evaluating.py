@@ -1,0 +1,60 @@
+"""An evaluation in a process of its own: its figures, its failure, and that there is one at a time."""
+
+import json
+import time
+
+import pytest
+
+from kochat import checkpoint, evaluating
+from kochat.errors import RunError
+
+
+@pytest.fixture(autouse=True)
+def _none_before(monkeypatch):
+    monkeypatch.setattr(evaluating, "_newest", {})
+
+
+def wait(job):
+    end = time.monotonic() + 120
+    while not job.over:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return job
+
+
+def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkpoint, tmp_path, sample):
+    data = tmp_path / "pairs.csv"
+    sample[:9].to_csv(data, index=False)
+    job = evaluating.start(tiny_checkpoint, str(data), held_out=False, record=True)
+    assert evaluating.running() is job
+    with pytest.raises(RunError, match="An evaluation is on already"):
+        evaluating.start(tiny_checkpoint, str(data), held_out=False, record=True)
+    wait(job)
+    assert job.failure is None
+    assert job.done > 0.5
+    assert evaluating.running() is None
+    assert evaluating.newest(tiny_checkpoint) is job
+    assert job.figures["questions"] == 9
+    card = checkpoint.read_card(tiny_checkpoint)
+    assert card.metrics["evaluation"] == json.loads(json.dumps(job.figures))
+    assert "| questions | 9 |" in (tiny_checkpoint / "README.md").read_text("utf-8")
+
+
+def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint):
+    before = checkpoint.read_card(tiny_checkpoint)
+    job = wait(evaluating.start(tiny_checkpoint, "jobs", held_out=False, record=True))
+    assert job.figures is None
+    assert job.failure.key == "unknown_label"
+    assert "건설현장" in job.failure.text("ko")
+    assert checkpoint.read_card(tiny_checkpoint) == before
+    job = wait(evaluating.start(tiny_checkpoint, "emotions", held_out=True, record=False))
+    assert job.failure.key == "other_data"
+
+
+def test_a_process_that_dies_says_why(tiny_checkpoint, monkeypatch, tmp_path):
+    broken = tmp_path / "sitecustomize.py"
+    broken.write_text("raise SystemExit('no memory left')", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    job = wait(evaluating.start(tiny_checkpoint, "emotions", held_out=False, record=False))
+    assert job.failure.key == "evaluation_ended"
+    assert evaluating.running() is None

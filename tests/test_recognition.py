@@ -1,0 +1,84 @@
+"""The classifiers and baselines, on pairs so few that the right result can be seen."""
+
+import pandas as pd
+import pytest
+
+from kochat import recognition
+from kochat.recognition import LabelClassifier, answer_classifier, baselines
+
+TRAINING = pd.DataFrame(
+    [
+        ("오늘 뭐 먹지", "맛있게 드세요.", "0"),
+        ("점심 뭐 먹지", "맛있게 드세요.", "0"),
+        ("헤어졌어", "많이 힘들죠.", "1"),
+        ("이별했어", "많이 아프죠.", "1"),
+        ("고백할까", "고백해 보세요.", "2"),
+    ],
+    columns=["Q", "A", "label"],
+)
+
+
+def test_the_label_of_an_answer_is_told_by_its_characters():
+    classifier = answer_classifier(TRAINING)
+    assert classifier.labels == ["0", "1", "2"]
+    assert classifier.predict(["맛있게 먹어요.", "힘들죠?", "고백해요!"]).tolist() == ["0", "1", "2"]
+    assert classifier.predict([]).tolist() == []
+
+
+def test_balanced_means_that_a_frequent_label_is_no_better_guess():
+    # The text says nothing: what is left is how much each label weighs.
+    texts, labels = ["가"] * 10, ["many"] * 9 + ["one"]
+    plain, balanced = (LabelClassifier(texts, labels, balanced)._pipeline for balanced in (False, True))
+    assert plain.predict_proba(["가"])[0] == pytest.approx([0.9, 0.1], abs=0.01)
+    assert balanced.predict_proba(["가"])[0] == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_where_there_are_not_two_labels_nothing_tells_them_apart():
+    assert answer_classifier(None) is None
+    assert answer_classifier(TRAINING[:2]) is None
+    assert answer_classifier(TRAINING[:0]) is None
+
+
+def test_the_baselines_are_right_where_they_should_be():
+    asked = pd.DataFrame(
+        [
+            ("저녁 뭐 먹지", "맛있게 드세요.", "0"),  # nearest, and the most frequent answer
+            ("헤어졌어요", "많이 힘들죠.", "1"),  # nearest
+            ("고백할까 말까", "망설이지 마세요.", "2"),  # its label alone
+            ("이별 후 뭐 먹지", "힘내세요.", "1"),  # looks like 0
+        ],
+        columns=["Q", "A", "label"],
+        index=[7, 3, 9, 1],
+    )
+    right = baselines(TRAINING, asked)
+    assert {name: values.tolist() for name, values in right.items()} == {
+        "nearest_exact": [1, 1, 0, 0],
+        "frequent_exact": [1, 0, 0, 0],
+        "nearest_label_accuracy": [1, 1, 1, 0],
+        "linear_label_accuracy": [1, 1, 1, 0],
+    }
+    one_label = baselines(TRAINING[:2], asked)
+    assert set(one_label) == {"nearest_exact", "frequent_exact", "nearest_label_accuracy"}
+
+
+def test_of_two_equally_near_questions_the_first_counts_and_pieces_change_nothing(monkeypatch):
+    known = ["안녕", "안녕", "잘 가", "또 봐"]
+    asked = ["또 봐", "안녕", "잘 가", "안녕"]
+    assert recognition._nearest(known, asked) == [3, 0, 2, 0]
+    monkeypatch.setattr(recognition, "COMPARED_AT_ONCE", 3)
+    assert recognition._nearest(known, asked) == [3, 0, 2, 0]
+
+
+def test_they_reach_on_chatbot_data_what_such_classifiers_reach(chatbot_data):
+    from kochat import pairs
+
+    table = pairs.read_pairs(chatbot_data)
+    if len(table) < 11_000:  # the sample stands in; it has every question under three labels
+        assert set(baselines(table[:150], table[150:180])) >= {"nearest_exact", "linear_label_accuracy"}
+        return
+    training, held_out = pairs.split_by_question(table, 0.05, 0)
+    means = {name: values.mean() for name, values in baselines(training, held_out).items()}
+    assert means["nearest_exact"] == pytest.approx(0.217, abs=0.005)
+    assert means["linear_label_accuracy"] == pytest.approx(0.854, abs=0.01)
+    told = answer_classifier(training).predict(list(held_out["A"]))
+    assert (told == held_out["label"].to_numpy()).mean() == pytest.approx(0.803, abs=0.01)
