@@ -63,7 +63,7 @@ def test_thumbs_are_kept_taken_back_and_undone(visit):  # noqa: F811
     thumb(page, "좋아요").click()
     says(page, "가르친 답")
     page.locator("#taught-list").get_by_role("button").first.click()
-    rows = page.locator("#taught-list tbody tr:visible")
+    rows = page.locator("#taught-list [role=rowgroup] [role=row]")
     expect(rows.first).to_contain_text(reply)
     expect(rows.first).to_contain_text("좋아요")
     thumb(page, "Liked").click()  # taken back
@@ -78,7 +78,6 @@ def test_thumbs_are_kept_taken_back_and_undone(visit):  # noqa: F811
     expect(rows.first).to_contain_text(reply)  # what it replaces
     page.locator("#undo-taught").click()
     says(page, "고쳐 줄 답 1개")
-    page.screenshot(path="/tmp/x/t.png", full_page=True)
     rows.first.get_by_text("심심해").click()
     page.locator("#forget").click()
     says(page, before)
