@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .config import DEFAULT_CHECKPOINT
+from .errors import DataError
 
 
 def familiarity(
@@ -24,12 +25,18 @@ def familiarity(
     from . import checkpoint as checkpoints
     from . import evaluation
     from .chatbot import load
+    from .familiarity import FEWEST_QUESTIONS
     from .model import quiet
 
+    if record and not data:
+        raise typer.BadParameter("--record needs --data.")
     quiet()
     bot = load(checkpoint)
     if data:
-        bot.card.familiarity = bot.calibrate(list(evaluation.held_out(bot.card, data)["Q"]))
+        unseen = evaluation.held_out(bot.card, data)["Q"]
+        bot.card.familiarity = bot.calibrate(list(unseen))
+        if not bot.card.familiarity:
+            raise DataError("too_few_questions", name=data, found=unseen.nunique(), fewest=FEWEST_QUESTIONS)
         for name, value in bot.card.familiarity.items():
             typer.echo(f"{name:10} {value}")
     if record:

@@ -128,7 +128,7 @@ def reply_to(history: list[dict], label: str, name: str, language: str, unsure: 
             yield [*history, message("assistant", said)]
             shown_at = time.monotonic()
     note = note_for(language, label, read, used, chatbot.card, name)
-    note += f" · {say(language, 'k_unfamiliar')}" if is_strange else ""
+    note += " · " + say(language, "k_unfamiliar") if is_strange else ""
     yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name, strength)]
 
 
@@ -172,6 +172,17 @@ def undone(history: list[dict]):
     return (text_of(kept[-1]), kept[:-1]) if kept else (gr.skip(), gr.skip())
 
 
+def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
+    """The choice that unfamiliar questions are not answered, for checkpoints that can tell; kept in the browser."""
+    unsure = gr.Checkbox(False, label=t("k_unsure"), container=False, visible=False, elem_id="unsure")
+    at_once = {"queue": False, **PRIVATE}
+    for event in (chosen.change, page.load):
+        event(lambda name: gr.Checkbox(visible=bool(card(name).familiarity)), chosen, unsure, **at_once)
+    page.load(None, None, unsure, js="kochat.restoreUnsure", **at_once)
+    unsure.input(None, unsure, None, js="kochat.keepUnsure", **at_once)
+    return unsure
+
+
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
     names = list(checkpoint.list_checkpoints())
@@ -201,9 +212,7 @@ def build(page: gr.Blocks) -> ChatTab:
         clear = gr.Button(t("k_clear"), size="sm", min_width=80, elem_id="clear")
         save_json = gr.Button(t("k_save_json"), size="sm", min_width=80, elem_id="save-json")
         save_csv = gr.Button(t("k_save_csv"), size="sm", min_width=80, elem_id="save-csv")
-    unsure = gr.Checkbox(
-        False, label=t("k_unsure"), container=False, visible=bool(card(first).familiarity), elem_id="unsure"
-    )
+    unsure = build_unsure(page, chosen)
     gr.Markdown(t("k_no_memory"), elem_classes="quiet")
 
     at_once = {"queue": False, **PRIVATE}
@@ -229,9 +238,4 @@ def build(page: gr.Blocks) -> ChatTab:
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    # Only a checkpoint that was calibrated can tell what it does not know.
-    for event in (chosen.change, page.load):
-        event(lambda name: gr.Checkbox(visible=bool(card(name).familiarity)), chosen, unsure, **at_once)
-    page.load(None, None, unsure, js="kochat.restoreUnsure", **at_once)
-    unsure.input(None, unsure, None, js="kochat.keepUnsure", **at_once)
     return ChatTab(label, chosen, conversation, below)

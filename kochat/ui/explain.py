@@ -175,8 +175,9 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
     strange = key and say(
         language, key, surprise=f"{reading.surprise:.2f}", limit=f"{card.familiarity['threshold']:.2f}"
     )
+    title = say(language, "k_why_labels")
     return (
-        f"<h4>{html.escape(say(language, 'k_why_labels'))}</h4>"
+        f"<h4>{html.escape(title)}</h4>"
         f'<div class="rows labels"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
         + (f'<p class="quiet">{html.escape(strange)}</p>' if strange else "")
     )

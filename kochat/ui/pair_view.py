@@ -68,10 +68,8 @@ def _row(language: str, place: int, one: ExaminedToken, before: Sequence[Examine
     if not one.kept:
         chip, loss, target, context = f"<del>{chip}</del>", "–", say(language, "k_is_cut"), ""
     else:
-        masked = one.label == IGNORE
-        target = (
-            f"{IGNORE} · {say(language, 'k_masked')}" if masked else f"{one.label} · {say(language, 'k_predicted')}"
-        )
+        masked, learned = say(language, "k_masked"), say(language, "k_predicted")
+        target = f"{IGNORE} · {masked}" if one.label == IGNORE else f"{one.label} · {learned}"
         loss, context = "–", "–"
         if one.learned_as in (Part.LABEL, Part.ANSWER):
             loss = f"{one.nats:.2f} <small>({percent(math.exp(-one.nats))})</small>"
