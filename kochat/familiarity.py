@@ -1,7 +1,7 @@
 """Is a question like those that a checkpoint was trained on? From the model's own likelihood of it.
 
 Knows a prompt, a decoder and numbers; no card and no file. A question is as surprising as the nats that its
-tokens cost, shared among its bytes, and unfamiliar where nearly all of the questions that validation kept out
+tokens cost, shared among its bytes, and unfamiliar where 95 of 100 questions that validation kept out
 were less surprising. Of what was tried on ChatbotData (nats a token, a character, a byte, the worst tokens, with
 and without bytes for free) this told nonsense, code, foreign and technical questions best from everyday ones.
 """
@@ -18,8 +18,8 @@ from .prompt import Prompt
 
 # Two syllables more than it has: a question of one short word costs more a byte and is no less familiar.
 BYTES_FOR_FREE = 6
-THRESHOLD = 0.975  # of the validation questions are less surprising than an unfamiliar one
-QUANTILES = (0.5, 0.9, 0.95, THRESHOLD, 0.99)
+THRESHOLD = 0.95  # of the validation questions are less surprising than an unfamiliar one
+QUANTILES = (0.5, 0.9, THRESHOLD, 0.975, 0.99)
 FEWEST_QUESTIONS = 20  # fewer say too little about what is usual
 MOST_QUESTIONS = 2000  # more make it no surer
 

@@ -34,9 +34,9 @@ def test_quantiles_are_those_of_distinct_questions(tokenizer):
     known = familiarity.calibrate(prompt, Fixed(), questions * 3)
     assert known["questions"] == 41
     assert known["quantiles"]["0.5"] == pytest.approx(expected[20], abs=1e-4)
-    assert known["quantiles"]["0.95"] == pytest.approx(expected[38], abs=1e-4)
-    # Of 40 steps between the questions the 97.5th hundredth is the 39th.
-    assert known["threshold"] == known["quantiles"]["0.975"] == pytest.approx(expected[39], abs=1e-4)
+    # Of 40 steps between the questions the 38th is at 95 of 100.
+    assert known["threshold"] == known["quantiles"]["0.95"] == pytest.approx(expected[38], abs=1e-4)
+    assert known["quantiles"]["0.975"] == pytest.approx(expected[39], abs=1e-4)
     assert familiarity.calibrate(prompt, Fixed(), questions[:19] * 3) == {}
     assert familiarity.calibrate(prompt, Fixed(), questions[:20])["questions"] == 20
 
@@ -70,7 +70,7 @@ def test_training_calibrates_on_its_validation_questions(trained):
     assert bot.card.familiarity["questions"] == len(kept_out) >= 20
     assert bot.calibrate(kept_out)["threshold"] == pytest.approx(bot.card.familiarity["threshold"], rel=1e-3)
     strange = [bot.read(question).unfamiliar for question in kept_out]
-    assert sum(strange) == math.ceil(0.025 * len(kept_out))
+    assert sum(strange) == math.ceil(0.05 * (len(kept_out) - 1))
     for question in ("qlwkejqwlke zxcv", "SELECT * FROM users;", "Привет как дела", "8237498237"):
         assert bot.read(question).unfamiliar
     learned = set(pd.DataFrame(checkpoint.load(trained).pairs)[0])
