@@ -48,6 +48,7 @@ class Card:
     data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    familiarity: dict[str, Any] = field(default_factory=dict)  # of validation questions, see familiarity.py; or none
     defaults: dict[str, Any] = field(default_factory=dict)  # settings for whoever fine-tunes it further
     sources: list[str] = field(default_factory=list)  # all data and models that it was made of, first to last
     recipe: list[str] = field(default_factory=list)  # the commands that made it, first to last
@@ -69,8 +70,18 @@ class Card:
             wrong.append("max_length")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
             wrong.append("strength")
+        if not _is_calibration(self.familiarity):
+            wrong.append("familiarity")
         if wrong:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
+
+
+def _is_calibration(value: object) -> bool:
+    if value == {}:
+        return True
+    wanted = ("questions", "threshold")
+    found = [value.get(name) for name in wanted] if isinstance(value, dict) else [None]
+    return all(type(one) in (int, float) and 0 < one < math.inf for one in found)
 
 
 def card_of_training(
@@ -133,7 +144,7 @@ def model_card(name: str, card: Card) -> str:
     parts = [_front_matter(card), f"# {name}", _about(card)]
     if card.labels:
         parts.append(_how_to_talk(name, card))
-    if card.metrics:
+    if card.metrics or card.familiarity:
         parts.append(_figures(card))
     parts += [_recipe(card), _sources(card)]
     return "\n\n".join(parts) + "\n"
@@ -221,6 +232,12 @@ def _figures(card: Card) -> str:
     if card.metrics.get("strengths"):
         lines += ["", f"How strong the label is, chosen on the same questions: {card.strength:g}", ""]
         lines += _strengths_table(card.metrics["strengths"])
+    if card.familiarity:
+        limit, questions = card.familiarity["threshold"], card.familiarity["questions"]
+        lines += [
+            "",
+            f"A question is called unfamiliar above {limit:.2f} nats a byte ({questions} validation questions).",
+        ]
     return "\n".join(lines)
 
 

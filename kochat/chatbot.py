@@ -5,21 +5,22 @@ Knows prompt, model and generation; no page, no file format.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import checkpoint
+from . import checkpoint, familiarity
 from .decoder import Decoder, suits_int8
 from .drafts import Drafts
 from .errors import ReplyError
-from .generation import Asked, Engine, text_of, text_pieces
+from .generation import MAX_REPLY_TOKENS, Asked, Engine, text_of, text_pieces, token_texts
 from .labels import AUTO
-from .prompt import IGNORE, Prompt
+from .prompt import IGNORE, Part, Prompt
 
 if TYPE_CHECKING:
     from .pairs import Pair
@@ -29,11 +30,47 @@ LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with
 
 @dataclass(frozen=True)
 class ExplainedStep:
-    """One token of a reply: its text, its probability, the likeliest other tokens with theirs."""
+    """One token of a reply: its text, its probability, the likeliest other tokens with theirs.
+
+    The ids are those of the token and of its runners-up.
+    """
 
     token: str
     probability: float
     runners_up: list[tuple[str, float]]
+    token_id: int
+    runner_up_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a checkpoint reads in a question: the probability of each label, and how surprising it is.
+
+    `surprise` is in nats a byte (familiarity.py); `unfamiliar` is None where the checkpoint has no calibration.
+    """
+
+    labels: dict[str, float]
+    surprise: float
+    unfamiliar: bool | None
+
+
+@dataclass(frozen=True)
+class ExaminedToken:
+    """A token of a pair as training sees it.
+
+    `part` is what it is to look at, `learned_as` what training counts its loss as: the <sys> after a label
+    belongs to the label, the </s> to the answer. `label` is what the loss has there (-100 where it is masked),
+    `nats` what the model pays for the token after those before it. The last three are None where the token
+    is cut, `nats` also for the first one.
+    """
+
+    text: str
+    token_id: int
+    part: Part
+    kept: bool
+    learned_as: Part | None
+    label: int | None
+    nats: float | None
 
 
 def load(source: str | os.PathLike) -> Chatbot:
@@ -94,8 +131,32 @@ class Chatbot:
         choices = [self.prompt.encode_label_choice(q, label) for q in questions for label in self.labels]
         scores = self._engine.decoder.log_likelihoods(choices)
         n = len(self.labels)
-        rows = torch.tensor(scores, dtype=torch.float64).reshape(len(questions), n).softmax(-1).tolist()
-        return [dict(zip(self.labels, row, strict=True)) for row in rows]
+        return [self._shares(scores[i : i + n]) for i in range(0, len(scores), n)]
+
+    def read(self, question: str, label: str = AUTO) -> Reading:
+        """The labels read in a question and how surprising it is, in one pass.
+
+        A label that is given is not read: it is certain. Raises ReplyError.
+        """
+        question = self._checked(question)
+        labels = self.labels if label == AUTO else [self._resolved(question, label)]
+        choices = [self.prompt.encode_label_choice(question, one) for one in labels]
+        # The first row is to tell the question's tokens too.
+        ids, n = choices[0]
+        first, *others = self._engine.decoder.token_log_likelihoods([(ids, len(ids) - 1), *choices[1:]])
+        asked = ids[1 : -1 - n]
+        surprise = familiarity.surprise(first[: len(asked)], self.prompt.size_of(asked))
+        limit = self.card.familiarity.get("threshold")
+        shares = self._shares([math.fsum(ones) for ones in (first[-n:], *others)]) if label == AUTO else {label: 1.0}
+        return Reading(shares, surprise, limit and surprise > limit)
+
+    def calibrate(self, questions: Sequence[str]) -> dict[str, Any]:
+        """The calibration for a card (familiarity.py), on questions that this checkpoint was not trained on."""
+        return familiarity.calibrate(self.prompt, self._exact, questions)
+
+    def _shares(self, scores: Sequence[float]) -> dict[str, float]:
+        shares = torch.tensor(scores, dtype=torch.float64).softmax(-1).tolist()
+        return dict(zip(self.labels, shares, strict=True))
 
     def score(self, question: str, answer: str, label: str = AUTO) -> float:
         """log P(answer </s> | question, label), in nats."""
@@ -107,23 +168,65 @@ class Chatbot:
         counted = [(e.input_ids, len(e.labels) - e.labels.count(IGNORE)) for e in examples]
         return self._exact.log_likelihoods(counted)
 
-    def explain(self, question: str, label: str = AUTO, runners_up: int = 5) -> list[ExplainedStep]:
-        """The steps of the greedy reply, its </s> included, as the checkpoint decodes without strength.
+    def examine(self, question: str, answer: str, label: str) -> list[ExaminedToken]:
+        """Every token of a pair as training sees it, those too that are cut. Raises ReplyError, DataError."""
+        question, label = self._checked(question), self._resolved(question, label)
+        example = self.prompt.encode_example(question, answer, label)
+        pieces = self.prompt.explain(question, answer, label)
+        [nats] = self._exact.token_log_likelihoods([(example.input_ids, len(example.input_ids) - 1)])
+        texts = token_texts(self.tokenizer, [piece.token_id for piece in pieces])
+        costs = [None, *(-one for one in nats)]
+        seen = iter(zip(map(Part, example.parts), example.labels, costs, strict=True))
+        return [
+            ExaminedToken(text, one.token_id, one.part, one.kept, *(next(seen) if one.kept else [None] * 3))
+            for text, one in zip(texts, pieces, strict=True)
+        ]
 
-        A reply that is cut at its longest has no </s>.
+    def explain(
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        runners_up: int = 5,
+        start: Sequence[int] = (),
+    ) -> list[ExplainedStep]:
+        """The steps of the greedy reply, its </s> included; a reply that is cut at its longest has no </s>.
+
+        `start` are the ids of the tokens that the reply has to begin with. Probabilities are of what decoding
+        chooses from: the model's own without a strength; with one, shares among the tokens that are plausible
+        under the label, of the strengthened scores. Raises ReplyError.
         """
-        prompt = self.prompt.encode_prompt(self._checked(question), self._resolved(question, label))
-        [reply], end = self._engine.replies([Asked(prompt)]), self.tokenizer.eos_token_id
-        rows = self._exact.probabilities(prompt, [*reply, end])
-        if rows[-1].argmax() == end:
-            reply.append(end)
+        question, eos = self._checked(question), self.tokenizer.eos_token_id
+        asked = self._asked(question, self._resolved(question, label), strength)
+        reply = self._continued(asked, list(start))
+        rows = self._engine.distributions(asked, [*reply, eos])
+        if eos not in reply and rows[-1].argmax() == eos:
+            reply.append(eos)
         explained = []
-        for token, row in zip(reply, rows, strict=False):
+        for token, text, row in zip(reply, token_texts(self.tokenizer, reply), rows, strict=False):
             best = row.topk(min(runners_up + 1, len(row)))
-            others = [(i, p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True) if i != token]
-            named = [(self._token_text(i), p) for i, p in others[:runners_up]]
-            explained.append(ExplainedStep(self._token_text(token), row[token].item(), named))
+            both = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            others = [(i, p) for i, p in both if i != token and p > 0][:runners_up]
+            named = [(token_texts(self.tokenizer, [i])[0], p) for i, p in others]
+            explained.append(ExplainedStep(text, row[token].item(), named, token, [i for i, _ in others]))
         return explained
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The text that the tokens of a reply make."""
+        return text_of(self.tokenizer, tokens)
+
+    def _continued(self, asked: Asked, start: list[int]) -> list[int]:
+        """The tokens of the greedy reply that begins with `start`. Raises ReplyError."""
+        eos, room = self.tokenizer.eos_token_id, MAX_REPLY_TOKENS - len(start)
+        known = all(type(token) is int and 0 <= token < len(self.tokenizer) for token in start)
+        left = self._exact.positions - max(map(len, asked.rows())) - len(start)
+        if not known or eos in start[:-1] or min(room, left) < 0:
+            raise ReplyError("bad_start")
+        if eos in start or not room:
+            return start
+        unlabelled = asked.unlabelled and [*asked.unlabelled, *start]
+        [said] = self._engine.replies([Asked([*asked.prompt, *start], unlabelled, asked.strength)], room)
+        return start + said
 
     def _checked(self, question: str) -> str:
         question = question.strip()[-LONGEST_QUESTION:]
@@ -147,6 +250,3 @@ class Chatbot:
     def _drafts(self, pairs: Sequence[Pair]) -> Drafts:
         counts, end = Counter(answer for _, answer, _ in pairs), self.tokenizer.eos_token_id
         return Drafts({(*self.prompt.text_ids(answer), end): count for answer, count in counts.items()})
-
-    def _token_text(self, token: int) -> str:
-        return self.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")

@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from . import cli_eval, cli_runs, launcher, runs, worker
+from . import cli_eval, cli_familiarity, cli_runs, launcher, runs, worker
 from .cli_eval import CheckpointOption, StrengthOption
 from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_runs.app, name="runs")
+app.command()(cli_familiarity.familiarity)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
 

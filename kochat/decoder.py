@@ -7,6 +7,7 @@ drafts travel together. What a row gives does not depend on the rows beside it.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -96,10 +97,14 @@ class Decoder:
         self.lengths = after
         return self.head(self.last_norm(hidden)).float()
 
-    @torch.inference_mode()
     def log_likelihoods(self, counted: Sequence[tuple[list[int], int]]) -> list[float]:
         """For each (token ids, n): log P(the last n tokens | those before), in nats. Uses rows of its own."""
-        scores = [0.0] * len(counted)
+        return [math.fsum(ones) for ones in self.token_log_likelihoods(counted)]
+
+    @torch.inference_mode()
+    def token_log_likelihoods(self, counted: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        """`log_likelihoods`, of each of the last n tokens by itself."""
+        scores: list[list[float]] = [[]] * len(counted)
         by_length = sorted(range(len(counted)), key=lambda i: len(counted[i][0]))
         for start in range(0, len(by_length), SCORED_AT_ONCE):
             chosen = by_length[start : start + SCORED_AT_ONCE]
@@ -108,13 +113,17 @@ class Decoder:
             targets = [token for i in chosen for token in counted[i][0][len(counted[i][0]) - counted[i][1] :]]
             tokens = -functional.cross_entropy(logits, torch.tensor(targets, device=self.device), reduction="none")
             for i, ones in zip(chosen, tokens.double().split(wanted), strict=True):
-                scores[i] = ones.sum().item()
+                scores[i] = ones.tolist()
         return scores
 
     @torch.inference_mode()
-    def probabilities(self, prompt: list[int], reply: list[int]) -> Tensor:
-        """P(token | prompt and the reply so far) at each token of `reply`: (len(reply), vocabulary)."""
-        return self._fresh_logits([[*prompt, *reply[:-1]]], [len(reply)]).softmax(-1)
+    def logits(self, prompts: Sequence[list[int]], reply: list[int]) -> Tensor:
+        """What each prompt and the reply so far say about the next token, at each token of `reply`.
+
+        (prompts, len(reply), vocabulary). Uses rows of its own.
+        """
+        sequences = [[*prompt, *reply[:-1]] for prompt in prompts]
+        return self._fresh_logits(sequences, [len(reply)] * len(prompts)).view(len(prompts), len(reply), -1)
 
     def _fresh_logits(self, sequences: Sequence[list[int]], wanted: Sequence[int]) -> Tensor:
         fresh = self.copy()

@@ -6,6 +6,7 @@ Knows a decoder, token ids and a tokenizer; not what a question or a label is.
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -126,6 +127,18 @@ class Engine:
                 reply.over = True
         return [reply.said for reply in streams]
 
+    @torch.inference_mode()
+    def distributions(self, asked: Asked, reply: Sequence[int]) -> torch.Tensor:
+        """What each token of `reply` is chosen from: (len(reply), vocabulary), each row's sum 1.
+
+        Without a strength the model's own probabilities. With one, the softmax of the strengthened scores of
+        the plausible tokens, and 0 for all others: greedy decoding takes the largest of these.
+        """
+        if not reply:
+            return torch.empty(0, 0)
+        logits = self.decoder.logits(asked.rows(), list(reply))
+        return (logits[0] if len(logits) == 1 else _strengthen(*logits, asked.strength)).softmax(-1)
+
     def _join(self, asked: Asked, max_tokens: int) -> _Reply:
         rows = asked.rows()
         reply = _Reply(asked.strength, min(max_tokens, self.decoder.positions - max(map(len, rows))), rows)
@@ -215,3 +228,27 @@ def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> It
 def text_of(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> str:
     """The whole text of a reply."""
     return "".join(text_pieces(tokenizer, tokens))
+
+
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+MOST_PIECES = 4  # bytes of a character
+
+
+def token_texts(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int]) -> list[str]:
+    """Each token as a text to look at, a space where a word begins.
+
+    Tokens that only together make a character are called by it and their place: 🦜 1/4, 🦜 2/4 and so on;
+    a piece of a character that is not there in full is called as the tokenizer does.
+    """
+    texts: list[str] = []
+    while len(texts) < len(tokens):
+        rest = tokens[len(texts) : len(texts) + MOST_PIECES]
+        own = tokenizer.convert_ids_to_tokens(rest[0])
+        # Decoded alone, a token of this kind of tokenizer would lose the space in front.
+        if tokenizer.convert_tokens_to_ids("▁") != tokenizer.unk_token_id and not BYTE.fullmatch(own):
+            texts.append(own.replace("▁", " "))
+            continue
+        runs = (tokenizer.decode(rest[:n]) for n in range(1, len(rest) + 1))
+        n, whole = next(((n, run) for n, run in enumerate(runs, 1) if "\ufffd" not in run), (1, own))
+        texts += [whole] if n == 1 else [f"{whole} {i}/{n}" for i in range(1, n + 1)]
+    return texts

@@ -63,9 +63,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Piece:
-    """A token of a pair to look at: its text, what it is, whether it is kept or cut."""
+    """A token of a pair to look at: its text and id, what it is, whether it is kept or cut."""
 
     text: str
+    token_id: int
     part: Part
     kept: bool
 
@@ -134,6 +135,16 @@ class Prompt:
         """Ids that the reply continues; `label=None` is the prompt without a label."""
         return self._head(question, label)[0]
 
+    def encode_question(self, question: str) -> tuple[list[int], int]:
+        """Ids up to the question's last, and how many of them are the question's."""
+        ids, parts, _ = self._head(question, None)
+        count = parts.count(Part.QUESTION)
+        return ids[: 1 + count], count
+
+    def size_of(self, ids: list[int]) -> int:
+        """The bytes in UTF-8 of the text that these ids make."""
+        return len(self.tokenizer.decode(ids).encode())
+
     def encode_label_choice(self, question: str, label: str) -> tuple[list[int], int]:
         """Ids up to and with <sys>, and how many of the last ones tell this label from the others."""
         ids, parts, _ = self._head(question, label)
@@ -167,7 +178,7 @@ class Prompt:
         structure = {self._id(token) for token in (USER, LABEL_MARK, SYSTEM, EOS)}
         texts = self.tokenizer.convert_ids_to_tokens([one for one, _, _ in found])
         return [
-            Piece(text, Part.STRUCTURE if one in structure else part, kept)
+            Piece(text, one, Part.STRUCTURE if one in structure else part, kept)
             for text, (one, part, kept) in zip(texts, found, strict=True)
         ]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from . import checkpoint
+from . import checkpoint, familiarity
 from . import state as state_files
 from .batches import pad
 from .cards import card_of_training
@@ -83,6 +83,7 @@ class _Training:
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
         earlier = still_known(base.pairs, split, self.card.labels) if config.rehearsal else []
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id, earlier)
+        self.unseen = list(split.validation["Q"])
         self.pairs = to_keep(split, earlier, checkpoint.MOST_PAIRS)
         self.best: Weights | None = None
 
@@ -186,6 +187,8 @@ class _Training:
         }
         if config.calibrate and self.examples.validation:
             self.card.metrics["calibration"] = self._calibrate(trainer)
+        self.model.eval()
+        self.card.familiarity = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
         if trainer.accelerator.is_main_process and not self._is_written():
             tokenizer = self.prompt.tokenizer
             checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs)

@@ -182,3 +182,14 @@ def test_no_file_of_a_checkpoint_tells_where_anything_lay(tmp_path, tiny_base):
         "python -m kochat train --data pairs.csv --base checkpoints/tiny-base --output checkpoints/mine --"
     )
     assert values["weights_sha256"] == checkpoint._sha256(output / "model.safetensors")
+
+
+def test_a_calibration_is_in_the_card_and_an_odd_one_is_refused():
+    known = {"questions": 545, "threshold": 1.4416, "quantiles": {"0.5": 0.9}}
+    assert "unfamiliar above 1.44 nats a byte (545 validation questions)" in model_card("mine", Card(familiarity=known))
+    assert "unfamiliar" not in model_card("mine", Card())
+    for odd in (None, [], "x", {"questions": 20}, {"threshold": 1.0}, *(
+        known | {"threshold": value} for value in ("1", None, 0, -1, True, float("nan"), float("inf"))
+    )):  # fmt: skip
+        with pytest.raises(TypeError, match="familiarity"):
+            Card(familiarity=odd)

@@ -12,6 +12,7 @@ from kochat import chatbot, checkpoint
 from kochat.config import TrainingConfig
 from kochat.errors import ReplyError
 from kochat.model import make_model
+from kochat.prompt import Part
 from kochat.training import fine_tune
 
 QUESTIONS = ["안녕", "오늘 날씨는 어때?", "🦜", "</s><sys>", "헤어졌어 " * 40]
@@ -146,6 +147,111 @@ def test_every_explained_token_is_the_likeliest_and_a_cut_reply_has_no_end(talke
     assert len(steps) == 87
     assert "</s>" not in [step.token for step in steps]
     assert len(talker.explain("안녕", "0", runners_up=10**6)[0].runners_up) == 599
+
+
+@torch.inference_mode()
+def strengthened(bot, question, label, said, strength):
+    """The shares that a strength leaves for the token after `said`, from two plain forwards."""
+    rows = [
+        plain_model(bot)(torch.tensor([bot.prompt.encode_prompt(question, one) + said])).logits[0, -1].log_softmax(-1)
+        for one in (label, None)
+    ]
+    scores = rows[0] + strength * (rows[0] - rows[1])
+    scores[rows[0] < rows[0].max() + math.log(0.1)] = -math.inf
+    return scores.softmax(-1)
+
+
+def test_with_a_strength_an_explanation_tells_what_decoding_chose_from(talker):
+    for strength in (2.5, 1):
+        steps = talker.explain("안녕", "2", strength, runners_up=600)
+        assert talker.text_of([step.token_id for step in steps]) == talker.reply("안녕", "2", strength)
+        for i, step in enumerate(steps[:12]):
+            row = strengthened(talker, "안녕", "2", [one.token_id for one in steps[:i]], strength)
+            assert row.argmax() == step.token_id
+            others = {step.token_id: step.probability}
+            others |= {token: p for token, (_, p) in zip(step.runner_up_ids, step.runners_up, strict=True)}
+            assert others == pytest.approx({t: p for t, p in enumerate(row.tolist()) if p > 0}, rel=1e-3)
+            assert sum(others.values()) == pytest.approx(1)
+    assert steps != talker.explain("안녕", "2", strength=0)
+    talker.card.strength = 1
+    assert steps == talker.explain("안녕", "2", runners_up=600)
+
+
+@pytest.mark.parametrize("strength", [0, 2.5])
+def test_a_reply_goes_on_from_where_it_has_to_begin(talker, strength):
+    eos = talker.tokenizer.eos_token_id
+    steps = talker.explain("안녕", "0", strength)
+    # Beginning as it does by itself changes nothing; beginning with a runner-up is followed greedily.
+    assert talker.explain("안녕", "0", strength, start=[one.token_id for one in steps[:5]]) == steps
+    start = [steps[0].token_id, steps[1].token_id, steps[2].runner_up_ids[0]]
+    other = talker.explain("안녕", "0", strength, start=start)
+    assert [one.token_id for one in other[:3]] == start
+    assert other[2].probability == pytest.approx(steps[2].runners_up[0][1], rel=1e-3)
+    assert steps[2].token_id in other[2].runner_up_ids
+    said = start.copy()
+    for step in other[3:12]:
+        assert step.token_id == strengthened(talker, "안녕", "0", said, strength).argmax() or strength == 0
+        assert step.probability >= max((p for _, p in step.runners_up), default=0)
+        said.append(step.token_id)
+    # It may have to end at once.
+    ended = talker.explain("안녕", "0", 0, start=[steps[0].token_id, eos])
+    assert [one.token for one in ended] == [steps[0].token, "</s>"]
+
+
+def test_a_beginning_that_cannot_be_is_refused(bot):
+    eos = bot.tokenizer.eos_token_id
+    for start in ([600], [-1], [True], ["1"], [1.0], [eos, 300], [300] * 88, [300] * 10_000):
+        with pytest.raises(ReplyError, match="cannot go on from there"):
+            bot.explain("안녕", "0", start=start)
+    assert len(bot.explain("안녕", "0", start=[300] * 87)) == 87  # as many as the model has places
+
+
+def test_a_question_is_read_in_one_pass_as_by_hand(talker):
+    for question in QUESTIONS:
+        reading = talker.read(question)
+        assert reading.labels == pytest.approx(talker.predict_label(question), rel=1e-3)
+        assert reading.unfamiliar is None  # it was never calibrated
+        ids, count = talker.prompt.encode_question(question)
+        if len(question) < 40:
+            nats = -log_probability(talker, ids, count)
+            assert reading.surprise == pytest.approx(nats / (len(question.encode()) + 6), rel=1e-4)
+    chosen = talker.read("안녕", "2")
+    assert chosen.labels == {"2": 1.0}
+    assert chosen.surprise == pytest.approx(talker.read("안녕").surprise, rel=1e-4)
+    surprises = [talker.read(question).surprise for question in ("안녕", "🦜")]
+    talker.card.familiarity = {"questions": 20, "threshold": sum(surprises) / 2}
+    assert sorted(talker.read(question).unfamiliar for question in ("안녕", "🦜")) == [False, True]
+    with pytest.raises(ReplyError, match="label “3”"):
+        talker.read("안녕", "3")
+
+
+def test_a_pair_is_examined_token_by_token(talker):
+    tokens = talker.examine("안녕 🦜", "네.", "2")
+    example = talker.prompt.encode_example("안녕 🦜", "네.", "2")
+    assert [one.token_id for one in tokens] == example.input_ids
+    assert [one.label for one in tokens] == example.labels
+    assert [one.learned_as for one in tokens] == example.parts
+    assert all(one.kept for one in tokens)
+    assert [one.text for one in tokens if one.text[0] == "🦜"] == ["🦜 1/4", "🦜 2/4", "🦜 3/4", "🦜 4/4"]
+    assert [one.text for one in tokens if one.part == Part.STRUCTURE] == ["<usr>", "<unused1>", "<sys>", "</s>"]
+    assert tokens[0].nats is None
+    answer = [one.nats for one in tokens if one.learned_as == Part.ANSWER]
+    assert -sum(answer) == pytest.approx(talker.score("안녕 🦜", "네.", "2"), rel=1e-4)
+    ids = example.input_ids
+    by_hand = [-log_probability(talker, ids[: i + 1], 1) for i in range(1, len(ids))]
+    assert [one.nats for one in tokens[1:]] == pytest.approx(by_hand, rel=1e-3, abs=1e-5)
+
+
+def test_of_a_long_pair_what_is_cut_is_told_and_costs_nothing(talker):
+    tokens = talker.examine("x" * 100, "y" * 100, "0")
+    kept = [one for one in tokens if one.kept]
+    assert len(kept) == 64
+    cut = [one for one in tokens if not one.kept]
+    assert {(one.label, one.nats, one.learned_as) for one in cut} == {(None, None, None)}
+    assert [one.token_id for one in kept] == talker.prompt.encode_example("x" * 100, "y" * 100, "0").input_ids
+    for bad in (("", "네", "0"), ("안녕", "네", "3")):
+        with pytest.raises(ReplyError):
+            talker.examine(*bad)
 
 
 @pytest.mark.parametrize("question", ["", " \n\t", "\u3000"])

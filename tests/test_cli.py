@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from odd_files import FILES
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from kochat import checkpoint, cli, runs
 from kochat.cards import FIGURE_NAMES, STRENGTH_NAMES
 from kochat.config import PretrainingConfig, TrainingConfig, command
-from kochat.errors import KochatError
+from kochat.errors import DataError, KochatError
 from kochat.training import fine_tune
 
 
@@ -109,6 +110,29 @@ def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypat
     assert invoke(*words, plain).exit_code == 0
     assert "never trained without a label" in str(invoke(*words, plain, "--record").exception)
     assert "does not hold the pairs" in str(invoke("strength", "--data", "jobs", "--checkpoint", output).exception)
+
+
+def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
+    output = tmp_path / "trained"
+    settings = {"data": "emotions", "epochs": 1, "precision": "float32", "validation_share": 0.3}
+    for _ in fine_tune(TrainingConfig(base=str(tiny_base), output=str(output), **settings)):
+        pass
+    card = checkpoint.read_card(output)
+    checkpoint.write_card(output, "trained", replace(card, familiarity={}))
+    assert invoke("familiarity", "안녕", "--checkpoint", output).stdout.split()[1:] == ["안녕"]
+    result = invoke("familiarity", "안녕", "--checkpoint", output, "--data", "emotions", "--record")
+    assert result.exit_code == 0
+    assert checkpoint.read_card(output) == card
+    assert result.stdout.splitlines()[0].split() == ["questions", str(card.familiarity["questions"])]
+    assert result.stdout.splitlines()[-1].split()[1:] in (["familiar", "안녕"], ["unfamiliar", "안녕"])
+    assert "unfamiliar above" in (output / "README.md").read_text("utf-8")
+    assert isinstance(invoke("familiarity", "--checkpoint", output, "--data", "jobs").exception, DataError)
+    assert "--record needs --data" in invoke("familiarity", "--checkpoint", output, "--record").output
+    few = checkpoint.save(
+        tmp_path / "few", checkpoint.load(output).model, checkpoint.load(output).tokenizer,
+        replace(card, config={**card.config, "validation_share": 0.05}),
+    )  # fmt: skip
+    assert "fewer than 20" in str(invoke("familiarity", "--checkpoint", few, "--data", "emotions").exception)
 
 
 def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, home):

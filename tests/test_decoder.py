@@ -86,8 +86,12 @@ def test_probabilities_are_distributions_that_agree_with_the_likelihood(model, t
     example = Prompt(tokenizer, 96).encode_example("안녕", "좋은 아침이에요", "0")
     start = example.labels.count(-100)
     prompt, reply = example.input_ids[:start], example.input_ids[start:]
-    rows = Decoder(weights_of(model)).probabilities(prompt, reply)
-    assert rows.shape == (len(reply), len(tokenizer))
+    rows, other = Decoder(weights_of(model)).logits([prompt, prompt[:-3]], reply).softmax(-1)
+    assert rows.shape == other.shape == (len(reply), len(tokenizer))
+    [[*each]] = Decoder(weights_of(model)).token_log_likelihoods([(example.input_ids, len(reply))])
+    assert each == pytest.approx([math.log(row[token]) for row, token in zip(rows, reply, strict=True)], rel=1e-5)
+    [alone] = Decoder(weights_of(model)).logits([prompt[:-3]], reply).softmax(-1)
+    torch.testing.assert_close(other, alone)
     assert rows.sum(-1).tolist() == pytest.approx([1] * len(reply), abs=1e-5)
     total = sum(math.log(row[token]) for row, token in zip(rows, reply, strict=True))
     assert [total] == pytest.approx(

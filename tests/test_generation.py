@@ -4,14 +4,16 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
+from transformers import PreTrainedTokenizerFast
 
 from kochat.decoder import Decoder
 from kochat.drafts import Drafts
-from kochat.generation import Asked, Engine, text_of, text_pieces
+from kochat.generation import Asked, Engine, text_of, text_pieces, token_texts
 from kochat.model import make_model
 from kochat.prompt import Prompt
 from kochat.tokenizer import load_tokenizer
@@ -302,3 +304,34 @@ def test_the_joined_pieces_of_any_text_are_the_text(tokenizer):
         assert "".join(pieces) == normal.normalize_str(text.strip()).strip()
 
     holds()
+
+
+def test_pieces_of_a_character_are_called_by_it(tokenizer):
+    ids = Prompt(tokenizer, 96).text_ids("안녕 🦜Q")
+    assert token_texts(tokenizer, ids)[-5:-1] == ["🦜 1/4", "🦜 2/4", "🦜 3/4", "🦜 4/4"]
+    words = [token for token in tokenizer.get_vocab() if token.startswith("▁")]
+    texts = token_texts(tokenizer, tokenizer.convert_tokens_to_ids(words))
+    assert texts == [word.replace("▁", " ") for word in words]
+    assert token_texts(tokenizer, ids[-4:-1]) == ["<0x9F>", "<0xA6>", "<0x9C>"]  # its first one is not there
+    assert token_texts(tokenizer, [ids[-4], tokenizer.eos_token_id]) == ["<0x9F>", "</s>"]
+    assert token_texts(tokenizer, []) == []
+
+
+def test_a_tokenizer_of_bytes_is_legible_too():
+    plain = tokenizers.Tokenizer(tokenizers.models.BPE())
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["</s>", "<unk>"],
+    )
+    plain.train_from_iterator(["hello hello hello"], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="</s>", unk_token="<unk>")
+    ids = tokenizer(" hello 안🦜").input_ids
+    assert token_texts(tokenizer, ids)[-8:] == [
+        " ",
+        *[f"안 {i}/3" for i in (1, 2, 3)],
+        *[f"🦜 {i}/4" for i in (1, 2, 3, 4)],
+    ]
+    assert "".join(token_texts(tokenizer, ids)[:-8]) == " hello"

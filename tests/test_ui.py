@@ -2,11 +2,12 @@
 
 import os
 import re
+from dataclasses import replace
 
 import gradio as gr
 import pytest
 
-from kochat import checks, launcher, runs
+from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import DataError
@@ -96,6 +97,34 @@ def test_the_note_says_the_label_how_sure_and_who():
     jobs = Card(["건설현장", "우산장수"], label_names={"우산장수": "umbrellas"})
     assert chat.note_for("en", "건설현장", None, "건설현장", jobs, "jobs") == "건설현장 · jobs"
     assert chat.note_for("en", "우산장수", None, "우산장수", jobs, "jobs") == "umbrellas · jobs"
+
+
+def replies(history, name, unsure=False, label="0"):
+    return list(chat.reply_to(history, label, name, "ko", unsure))[-1][-1]
+
+
+def test_a_strange_question_is_marked_and_where_asked_for_not_answered(home, model, tokenizer):
+    card = Card(labels=["0", "1", "2"], max_length=64, familiarity={"questions": 20, "threshold": 0.01})
+    checkpoint.save(home / "checkpoints" / "knows", model, tokenizer, card)
+    checkpoint.save(home / "checkpoints" / "tells-nothing", model, tokenizer, replace(card, familiarity={}))
+    history = [chat.message("user", "안녕")]
+    for label in ("0", "auto"):
+        marked = replies(history, "knows", label=label)
+        assert text.TEXTS["ko"]["k_unfamiliar"] in marked["content"][0]["text"]
+        refused = replies(history, "knows", unsure=True, label=label)
+        assert chat.text_of(refused) == text.TEXTS["ko"]["k_unsure_reply"]
+        assert text.TEXTS["ko"]["k_unfamiliar"] not in refused["content"][0]["text"]
+        assert chat.source_of(refused)[1] == "knows"
+        # Without a calibration nothing is said, and everything answered.
+        plain = replies(history, "tells-nothing", unsure=True, label=label)
+        assert chat.text_of(plain) == chat.text_of(marked)
+        assert text.TEXTS["ko"]["k_unfamiliar"] not in plain["content"][0]["text"]
+    checkpoint.write_card(
+        home / "checkpoints" / "knows", "knows", replace(card, familiarity={"questions": 20, "threshold": 1000})
+    )
+    # A card that was calibrated anew is read anew.
+    os.utime(home / "checkpoints" / "knows" / "kochat.json", (1, 1))
+    assert text.TEXTS["ko"]["k_unfamiliar"] not in replies(history, "knows", unsure=True)["content"][0]["text"]
 
 
 def test_the_dropdown_names_labels_as_their_owner_did():

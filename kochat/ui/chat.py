@@ -40,14 +40,16 @@ def afterwards(event, *do, **options) -> None:
     event.failure(*do, **options)
 
 
-def message(role: str, text: str, note: str = "", label: str = "", name: str = "") -> dict:
+def message(
+    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None
+) -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
-    a reply the label and the checkpoint that it comes from.
+    a reply the label, the checkpoint and the strength that it comes from.
     """
     shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
-    metadata = {"log": text, **({"id": json.dumps([label, name], ensure_ascii=False)} if label else {})}
+    metadata = {"log": text, **({"id": json.dumps([label, name, strength], ensure_ascii=False)} if label else {})}
     return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
 
 
@@ -59,7 +61,14 @@ def text_of(one: dict) -> str:
 
 def source_of(reply: dict) -> tuple[str, str]:
     """The label and the checkpoint of a reply; empty where it was stopped before it was whole."""
-    return tuple(json.loads((reply.get("metadata") or {}).get("id") or '["", ""]'))
+    label, name, *_ = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+    return label, name
+
+
+def strength_of(reply: dict) -> float | None:
+    """The strength of a reply; None, the checkpoint's own, where it is not known."""
+    _, _, *strength = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+    return strength[0] if strength else None
 
 
 def until_last_question(history: list[dict]) -> list[dict]:
@@ -101,41 +110,51 @@ def note_for(language: str, chosen: str, read: dict[str, float] | None, label: s
     return f"{shown} · {name}"
 
 
-def reply_to(history: list[dict], label: str, name: str, language: str) -> Iterator[list[dict]]:
-    """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`."""
+def reply_to(history: list[dict], label: str, name: str, language: str, unsure: bool = False) -> Iterator[list[dict]]:
+    """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`.
+
+    With `unsure` an unfamiliar question is not answered: the bot says that it is not sure.
+    """
     question, chatbot, said, shown_at = text_of(history[-1]), bot(name), "", 0.0
-    read = chatbot.predict_label(question) if label == AUTO else None
+    reading = chatbot.read(question, label) if label == AUTO or chatbot.card.familiarity else None
+    read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
+    strength, is_strange = chatbot.card.strength, bool(reading and reading.unfamiliar)
+    if is_strange and unsure:
+        note = note_for(language, label, read, used, chatbot.card, name)
+        yield [*history, message("assistant", say(language, "k_unsure_reply"), note, used, name, strength)]
+        return
     for piece in chatbot.stream(question, used):
         said += piece
         if time.monotonic() - shown_at > BETWEEN_PIECES:
             yield [*history, message("assistant", said)]
             shown_at = time.monotonic()
     note = note_for(language, label, read, used, chatbot.card, name)
-    yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name)]
+    note += " · " + say(language, "k_unfamiliar") if is_strange else ""
+    yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name, strength)]
 
 
 @shows_errors
-def asked(text: str, history: list[dict], label: str, name: str, request: gr.Request):
+def asked(text: str, history: list[dict], label: str, name: str, unsure: bool, request: gr.Request):
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
     if not text.strip():
         yield gr.skip(), gr.skip(), gr.skip()
         return
     history = [*history, message("user", text[-LONGEST_MESSAGE:])]
     yield *busy(value=""), history
-    for grown in reply_to(history, label, name, language_of(request)):
+    for grown in reply_to(history, label, name, language_of(request), unsure):
         yield gr.skip(), gr.skip(), grown
 
 
 @shows_errors
-def again(history: list[dict], label: str, name: str, request: gr.Request):
+def again(history: list[dict], label: str, name: str, unsure: bool, request: gr.Request):
     """Take the last reply back and ask its question again."""
     kept = until_last_question(history)
     if not kept:
         yield gr.skip(), gr.skip(), gr.skip()
         return
     yield *busy(), kept
-    for grown in reply_to(kept, label, name, language_of(request)):
+    for grown in reply_to(kept, label, name, language_of(request), unsure):
         yield gr.skip(), gr.skip(), grown
 
 
@@ -153,6 +172,17 @@ def undone(history: list[dict]):
     """Take the last question back into the text box, and its reply away."""
     kept = until_last_question(history)
     return (text_of(kept[-1]), kept[:-1]) if kept else (gr.skip(), gr.skip())
+
+
+def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
+    """The choice that unfamiliar questions are not answered, for checkpoints that can tell; kept in the browser."""
+    unsure = gr.Checkbox(False, label=t("k_unsure"), container=False, visible=False, elem_id="unsure")
+    at_once = {"queue": False, **PRIVATE}
+    for event in (chosen.change, page.load):
+        event(lambda name: gr.Checkbox(visible=bool(card(name).familiarity)), chosen, unsure, **at_once)
+    page.load(None, None, unsure, js="kochat.restoreUnsure", **at_once)
+    unsure.input(None, unsure, None, js="kochat.keepUnsure", **at_once)
+    return unsure
 
 
 def build(page: gr.Blocks) -> ChatTab:
@@ -184,18 +214,19 @@ def build(page: gr.Blocks) -> ChatTab:
         clear = gr.Button(t("k_clear"), size="sm", min_width=80, elem_id="clear")
         save_json = gr.Button(t("k_save_json"), size="sm", min_width=80, elem_id="save-json")
         save_csv = gr.Button(t("k_save_csv"), size="sm", min_width=80, elem_id="save-csv")
+    unsure = build_unsure(page, chosen)
     gr.Markdown(t("k_no_memory"), elem_classes="quiet")
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, retry, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
 
-    def example(history: list[dict], label: str, name: str, request: gr.Request, event: gr.SelectData):
-        yield from asked(event.value["text"], history, label, name, request)
+    def example(history: list[dict], label: str, name: str, unsure: bool, request: gr.Request, event: gr.SelectData):
+        yield from asked(event.value["text"], history, label, name, unsure, request)
 
     replies = [
-        box.submit(asked, [box, conversation, label, chosen], **asking),
-        retry.click(again, [conversation, label, chosen], **asking),
-        conversation.example_select(example, [conversation, label, chosen], **asking),
+        box.submit(asked, [box, conversation, label, chosen, unsure], **asking),
+        retry.click(again, [conversation, label, chosen, unsure], **asking),
+        conversation.example_select(example, [conversation, label, chosen, unsure], **asking),
     ]
     ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
     settled = [one.then(**ready) for one in replies]

@@ -1,6 +1,6 @@
 // What the page does by itself: it tells visitors apart, and it keeps the conversation, which no server does.
 const kochat = (() => {
-  const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner";
+  const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner", UNSURE = "kochat_unsure";
 
   function setCookie(name, value) {
     // A Space is shown in a frame of another site, which gets cookies of its own only when they say so.
@@ -47,6 +47,23 @@ const kochat = (() => {
     }
   }
 
+  function keepUnsure(isOn) {
+    try {
+      localStorage.setItem(UNSURE, isOn ? "on" : "");
+    } catch (error) {
+      console.warn("the choice is not kept:", error);
+    }
+  }
+
+  function restoreUnsure() {
+    try {
+      return [localStorage.getItem(UNSURE) === "on"];
+    } catch (error) {
+      console.warn("there is no choice to restore:", error);
+      return [false];
+    }
+  }
+
   // As plain rows: who said what, under which label, from which checkpoint.
   function rows(conversation) {
     return conversation.map(one => {
@@ -87,5 +104,5 @@ const kochat = (() => {
     setTimeout(() => document.querySelector("a#csv-file, #csv-file a, button#csv-file, #csv-file button")?.click(), 100);
   }
 
-  return { showRow, saveFile, open, becomeOwner, keep, restore, saveJson, saveCsv };
+  return { showRow, saveFile, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -12,7 +12,7 @@ import gradio as gr
 
 from .. import checkpoint, launcher
 from ..shelf import MOST_BYTES
-from . import api, chat, data, history, shelf, teach, training
+from . import api, chat, data, explain, history, pair_view, shelf, teach, training
 from .bots import bot
 from .text import TEXTS, i18n, t
 
@@ -36,9 +36,11 @@ def build() -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab(t("k_chat_tab"), id="chat"):
                 chat_tab = chat.build(page)
+                explain.build(chat_tab)
                 teach.build(page, chat_tab)
             with gr.Tab(t("k_training_tab"), id="training") as training_opened:
                 training_tab = training.build(chat_tab, tabs)
+                pair_view.build()
             with gr.Tab(t("k_data_tab"), id="data") as data_tab:
                 data.build(page, data_tab, tabs, chat_tab, training_tab.data)
             with gr.Tab(t("k_runs_tab"), id="runs"):

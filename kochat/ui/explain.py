@@ -1,0 +1,223 @@
+"""Why this reply: its tokens and what else they could have been, the other labels, and what if.
+
+Knows a Chatbot and HTML. It computes when somebody opens the panel or clicks in it, never with a reply. From the
+page come only which reply is meant and the token ids that it is to begin with, which the core checks.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ..labels import label_name
+from .bots import bot
+from .chat import PRIVATE, ChatTab, strength_of
+from .teach import reply_at
+from .text import language_of, say, shows_errors, t
+
+if TYPE_CHECKING:
+    from ..chatbot import Chatbot, ExplainedStep
+
+MOST_LABELS = 12  # side by side; of more the likeliest
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour changes
+# A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on.
+CLICK = """
+element.addEventListener("click", event => {
+  const step = event.target.closest("[data-step]"), other = event.target.closest("[data-start]");
+  if (other) trigger("click", {start: other.dataset.start.split(" ").map(Number)});
+  if (!step) return;
+  const opens = step.getAttribute("aria-expanded") === "false", block = step.closest(".steps");
+  for (const one of block.querySelectorAll("[data-step]")) one.setAttribute("aria-expanded", "false");
+  for (const one of block.querySelectorAll("[data-others]")) one.hidden = true;
+  step.setAttribute("aria-expanded", String(opens));
+  block.querySelector(`[data-others="${step.dataset.step}"]`).hidden = !opens;
+});
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The reply that is explained: what was asked, what was said, and under what."""
+
+    question: str
+    said: str
+    label: str
+    checkpoint: str
+    strength: float | None = None
+
+
+def source_at(history: list[dict], picked: int | None) -> Source | None:
+    """The reply at a place of the conversation, or to the question there, else the last; None where none is whole."""
+    places = [i for i, one in enumerate(history) if one["role"] == "assistant"]
+    wanted = [] if picked is None else [i for i in (picked, picked + 1) if i in places][:1]
+    for place in wanted + places[::-1]:
+        if reply := reply_at(history, place):
+            return Source(*reply, strength_of(history[place]))
+    return None
+
+
+def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Sequence[int] = ()) -> str:
+    """All that the panel shows of a reply; with `start` beside it how it goes on from there. Raises ReplyError."""
+    card, question = chatbot.card, source.question
+    strength = card.strength if source.strength is None else source.strength
+    steps = chatbot.explain(question, source.label, strength)
+    named = label_name(source.label, language, card.labels, card.label_names)
+    about = [f"“{question[:200]}{'…' if len(question) > 200 else ''}”", named, chatbot.name]
+    told = [say(language, "k_why_intro")]
+    if strength > 0:
+        told.append(say(language, "k_why_strength", strength=f"{strength:g}"))
+    if any(re.search(r" \d/\d$", step.token) for step in steps):
+        told.append(say(language, "k_why_bytes"))
+    if reply_of(chatbot, steps) != source.said:
+        told.append(say(language, "k_why_differs"))
+    blocks = [_steps_html(language, say(language, "k_why_reply"), steps, [])]
+    if start:
+        other = chatbot.explain(question, source.label, strength, start=start)
+        blocks.append(_steps_html(language, say(language, "k_what_if"), other, list(start)))
+    return (
+        f'<p><b dir="auto">{html.escape(" · ".join(about))}</b></p>'
+        + "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in told)
+        + f'<div class="both">{"".join(blocks)}</div>'
+        + labels_html(language, chatbot, source, strength)
+    )
+
+
+def reply_of(chatbot: Chatbot, steps: Sequence[ExplainedStep]) -> str:
+    """The text that steps make."""
+    return chatbot.text_of([step.token_id for step in steps])
+
+
+def percent(p: float) -> str:
+    """A probability for people: 82%, 1.2%, 0.03%, and below that 1/32,000."""
+    if p >= 0.0995:
+        return f"{p:.0%}"
+    if p >= 0.0001:
+        return f"{100 * p:.2g}%"
+    return f"1/{round(1 / p):,}" if p > 1e-12 else "0%"
+
+
+def shown(token: str) -> str:
+    """A token to the letter, escaped: ▁ where a word begins, ⏎ for a new line."""
+    return html.escape(token.replace(" ", "▁", 1) if token.startswith(" ") else token).replace("\n", "⏎")
+
+
+def _steps_html(language: str, title: str, steps: Sequence[ExplainedStep], start: list[int]) -> str:
+    """The steps of one reply; the tokens of `start` were not the bot's choice, the last of them is marked."""
+    if not steps:
+        return ""
+    running = list(itertools.accumulate((step.probability for step in steps), lambda a, b: a * b))
+    ids, chips, others = [], [], []
+    for i, (step, so_far) in enumerate(zip(steps, running, strict=True)):
+        chips.append(_chip(language, i, step, so_far, i == len(start) - 1))
+        others.append(_others_html(language, i, step, ids))
+        ids = [*ids, step.token_id]
+    nats = -sum(math.log(max(step.probability, 1e-30)) for step in steps)
+    whole = say(language, "k_why_whole", tokens=len(steps), p=percent(running[-1]), nats=f"{nats / len(steps):.2f}")
+    return (
+        f'<section class="steps"><h4>{html.escape(title)}</h4><div class="chips">{"".join(chips)}</div>'
+        f"{''.join(others)}{_line(running)}<p>{html.escape(whole)}</p></section>"
+    )
+
+
+def _chip(language: str, i: int, step: ExplainedStep, so_far: float, is_forced: bool) -> str:
+    level = sum(step.probability >= edge for edge in LEVELS)
+    told = say(language, "k_why_token", token=step.token.strip(), p=percent(step.probability), whole=percent(so_far))
+    kind = f"step p{level} forced" if is_forced else f"step p{level}"
+    return (
+        f'<button type="button" class="{kind}" data-step="{i}" aria-expanded="false" title="{html.escape(told)}" '
+        f'aria-label="{html.escape(told)}"><span>{shown(step.token)}</span><b>{percent(step.probability)}</b>'
+        f"<small>{percent(so_far)}</small></button>"
+    )
+
+
+def _others_html(language: str, i: int, step: ExplainedStep, before: list[int]) -> str:
+    buttons = "".join(
+        f'<button type="button" class="other" data-start="{" ".join(map(str, [*before, token_id]))}">'
+        f"{shown(token)} <b>{percent(p)}</b></button>"
+        for (token, p), token_id in zip(step.runners_up, step.runner_up_ids, strict=True)
+    )
+    told = say(language, "k_why_others" if buttons else "k_why_no_others", token=step.token.strip())
+    return f'<div class="others" data-others="{i}" hidden><span>{html.escape(told)}</span> {buttons}</div>'
+
+
+def _line(running: Sequence[float]) -> str:
+    """The probability of the reply so far, from 1 before its first token: a line that falls."""
+    values = [1.0, *running]
+    points = " ".join(f"{100 * i / (len(values) - 1):.1f},{40 * (1 - p):.1f}" for i, p in enumerate(values))
+    return (
+        '<svg class="falling" viewBox="0 -1 100 42" preserveAspectRatio="none" aria-hidden="true">'
+        f'<polyline points="{points}" vector-effect="non-scaling-stroke"/></svg>'
+    )
+
+
+def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float) -> str:
+    """How likely each label is, read in the question, and the reply under each; and how strange the question is."""
+    card, reading = chatbot.card, chatbot.read(source.question)
+    likeliest = set(sorted(reading.labels, key=reading.labels.get, reverse=True)[:MOST_LABELS]) | {source.label}
+    labels = [label for label in chatbot.labels if label in likeliest]
+    replies = chatbot.replies([(source.question, label) for label in labels], strength)
+    rows = "".join(
+        f"<tr{' class=chosen' if label == source.label else ''}>"
+        f"<th>{html.escape(label_name(label, language, card.labels, card.label_names))}</th>"
+        f'<td><div class="share"><div style="width:{reading.labels[label]:.1%}"></div></div>'
+        f"{percent(reading.labels[label])}</td><td>{html.escape(reply) or '…'}</td></tr>"
+        for label, reply in zip(labels, replies, strict=True)
+    )
+    heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in ("k_label", "k_why_read", "k_why_says"))
+    key = {None: "", True: "k_why_unfamiliar", False: "k_why_familiar"}[reading.unfamiliar]
+    strange = key and say(
+        language, key, surprise=f"{reading.surprise:.2f}", limit=f"{card.familiarity['threshold']:.2f}"
+    )
+    title = say(language, "k_why_labels")
+    return (
+        f"<h4>{html.escape(title)}</h4>"
+        f'<div class="rows labels"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        + (f'<p class="quiet">{html.escape(strange)}</p>' if strange else "")
+    )
+
+
+@shows_errors
+def explained(source: Source | None, start: Sequence[int], request: gr.Request) -> str:
+    """The panel's content; a hint where there is no reply yet."""
+    language = language_of(request)
+    if source is None:
+        return f'<p class="quiet">{html.escape(say(language, "k_why_none"))}</p>'
+    return explanation_html(language, bot(source.checkpoint), source, start)
+
+
+def build(chat: ChatTab) -> None:
+    """The panel below the conversation and its events."""
+    with gr.Accordion(t("k_why"), open=False, elem_id="why") as panel:
+        gr.Markdown(t("k_why_pick"), elem_classes="quiet")
+        last = gr.Button(t("k_why_last"), size="sm", elem_id="why-last")
+        content = gr.HTML(js_on_load=CLICK, elem_id="explanation")
+    is_open, source = gr.State(False), gr.State(None)
+
+    def open_last(history: list[dict], request: gr.Request):
+        found = source_at(history, None)
+        return True, found, explained(found, (), request)
+
+    def open_picked(history: list[dict], opened: bool, request: gr.Request, event: gr.SelectData):
+        if not opened or not isinstance(event.index, int):
+            return gr.skip(), gr.skip()
+        found = source_at(history, event.index)
+        return found, explained(found, (), request)
+
+    def go_on(known: Source | None, history: list[dict], request: gr.Request, event: gr.EventData):
+        # A page that outlives the server has lost what it looked at.
+        found = known or source_at(history, None)
+        return found, explained(found, event.start, request)
+
+    busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
+    for event in (panel.expand, last.click):
+        event(open_last, chat.conversation, [is_open, source, content], **busy)
+    panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
+    chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
+    content.click(go_on, [source, chat.conversation], [source, content], **busy)

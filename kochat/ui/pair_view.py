@@ -1,0 +1,140 @@
+"""How training sees a pair: its tokens and ids, what is masked, what is predicted from what, and what it costs.
+
+Knows a Chatbot and HTML. It is what the notebook prints as tensors, made a table.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from .. import checkpoint, pairs
+from ..labels import AUTO
+from ..prompt import IGNORE, Part
+from .bots import bot, card
+from .chat import PRIVATE, label_choices
+from .explain import percent, shown
+from .text import language_of, say, shows_errors, t
+
+if TYPE_CHECKING:
+    from ..chatbot import Chatbot, ExaminedToken
+
+LONGEST_TEXT = 2000  # characters
+MOST_ROWS = 400  # tokens of one pair that are shown
+TOKENS_BEFORE = 4  # shown of those that a token is predicted from
+COLUMNS = ("k_position", "k_token", "k_token_loss", "k_part", "k_target", "k_predicted_from", "k_token_id")
+PARTS = {Part.STRUCTURE: "k_structure", Part.QUESTION: "k_question", Part.LABEL: "k_row_label", Part.ANSWER: "k_answer"}
+
+
+def pair_html(language: str, chatbot: Chatbot, question: str, answer: str, label: str) -> str:
+    """A pair as a table of its tokens, with what it costs and what that means. Raises ReplyError, DataError."""
+    tokens = chatbot.examine(question, answer, label)
+    kept = [one for one in tokens if one.kept]
+    said, read = ([one.nats for one in kept if one.learned_as == part] for part in (Part.ANSWER, Part.LABEL))
+    mean = sum(said) / len(said)
+    told = [say(language, "k_pair_mask"), say(language, "k_pair_loss")]
+    told.append(say(language, "k_pair_label", tokens=len(read), nats=f"{sum(read):.2f}", weights=_weights(chatbot)))
+    if len(kept) < len(tokens):
+        most = chatbot.prompt.max_length
+        told.append(say(language, "k_pair_cut", all=len(tokens), most=most, cut=len(tokens) - len(kept)))
+    rows, before = [], []
+    for place, one in enumerate(tokens[:MOST_ROWS], 1):
+        rows.append(_row(language, place, one, before))
+        if one.kept:
+            before.append(one)
+    heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in COLUMNS)
+    mean = say(language, "k_pair_mean", tokens=len(said), mean=f"{mean:.2f}", p=percent(math.exp(-mean)))
+    more = f'<p class="quiet">… {len(tokens) - MOST_ROWS:,}</p>' if len(tokens) > MOST_ROWS else ""
+    return (
+        "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in told)
+        + f'<div class="rows pair"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        + f"{more}<p><b>{html.escape(mean)}</b></p>"
+    )
+
+
+def _weights(chatbot: Chatbot) -> str:
+    """How much a label token and a question token counted in its training, as far as its card says."""
+    found = [chatbot.card.config.get(name) for name in ("label_loss", "question_loss")]
+    return " / ".join(f"{one:g}" if type(one) in (int, float) else "?" for one in found)
+
+
+def _row(language: str, place: int, one: ExaminedToken, before: Sequence[ExaminedToken]) -> str:
+    part = one.part.name.lower()
+    chip = f'<span class="token {part}">{shown(one.text)}</span>'
+    if not one.kept:
+        chip, loss, target, context = f"<del>{chip}</del>", "–", say(language, "k_is_cut"), ""
+    else:
+        masked, learned = say(language, "k_masked"), say(language, "k_predicted")
+        target = f"{IGNORE} · {masked}" if one.label == IGNORE else f"{one.label} · {learned}"
+        loss, context = "–", "–"
+        if one.learned_as in (Part.LABEL, Part.ANSWER):
+            loss = f"{one.nats:.2f} <small>({percent(math.exp(-one.nats))})</small>"
+            context = ("… " if len(before) > TOKENS_BEFORE else "") + " ".join(
+                shown(earlier.text) for earlier in before[-TOKENS_BEFORE:]
+            )
+    name = html.escape(say(language, PARTS[one.part]))
+    cells = [chip, loss, name, html.escape(target), context, one.token_id]
+    shades = f"{part} {'' if one.kept else 'cut'} {'masked' if one.label == IGNORE else ''}"
+    return (
+        f'<tr class="{" ".join(shades.split())}"><td>{place}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    )
+
+
+@shows_errors
+def looked_at(question: str, answer: str, label: str, name: str, request: gr.Request) -> str:
+    """The table for a pair under a checkpoint in the list."""
+    return pair_html(language_of(request), bot(name), question, answer, label)
+
+
+def bot_dropdown(chosen: str | None) -> gr.Dropdown:
+    """The checkpoints there are now; a choice that is gone becomes the first."""
+    names = list(checkpoint.list_checkpoints())
+    return gr.Dropdown(choices=names, value=chosen if chosen in names else next(iter(names), None))
+
+
+def label_dropdown(name: str | None, chosen: str | None) -> gr.Dropdown:
+    """The labels of a checkpoint; a choice that it does not know becomes the first."""
+    choices = [choice for choice in label_choices(card(name)) if choice[1] != AUTO]
+    values = [value for _, value in choices]
+    return gr.Dropdown(choices=choices, value=chosen if chosen in values else next(iter(values), None))
+
+
+def build() -> None:
+    """The panel of the training tab and its events."""
+    names = list(checkpoint.list_checkpoints())
+    first = names[0] if names else None
+    example = pairs.read_pairs("emotions", rows=1).iloc[0]
+    with gr.Accordion(t("k_pair_view"), open=False, elem_id="pair") as panel:
+        gr.Markdown(t("k_pair_intro"), elem_classes="quiet")
+        with gr.Row():
+            question = gr.Textbox(
+                example["Q"], label=t("k_question"), max_length=LONGEST_TEXT, max_lines=4, elem_id="pair-question"
+            )
+            answer = gr.Textbox(
+                example["A"], label=t("k_answer"), max_length=LONGEST_TEXT, max_lines=4, elem_id="pair-answer"
+            )
+        with gr.Row():
+            choices = [choice for choice in label_choices(card(first)) if choice[1] != AUTO]
+            label = gr.Dropdown(
+                choices, value=example["label"], label=t("k_row_label"), interactive=True, min_width=120,
+                elem_id="pair-label",
+            )  # fmt: skip
+            chosen = gr.Dropdown(
+                names, value=first, label=t("k_checkpoint"), interactive=True, min_width=120, elem_id="pair-checkpoint"
+            )
+            look = gr.Button(t("k_pair_look"), variant="primary", min_width=120, elem_id="pair-look")
+        table = gr.HTML(elem_id="pair-table")
+    quick = {"queue": False, **PRIVATE}
+    showing = {
+        "fn": looked_at, "inputs": [question, answer, label, chosen], "outputs": table, "concurrency_limit": 4,
+        **PRIVATE, "show_progress": "minimal",
+    }  # fmt: skip
+    panel.expand(bot_dropdown, chosen, chosen, **quick).then(label_dropdown, [chosen, label], label, **quick).then(
+        **showing
+    )
+    chosen.input(label_dropdown, [chosen, label], label, **quick).then(**showing)
+    gr.on([question.submit, answer.submit, label.input, look.click], **showing)

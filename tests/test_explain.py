@@ -1,0 +1,126 @@
+"""Why this reply: what the panel shows of a real bot, and that nothing in it is read as HTML."""
+
+import html
+import re
+
+import pytest
+
+from kochat import chatbot, checkpoint
+from kochat.ui import chat, explain
+
+ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
+
+
+@pytest.fixture
+def talker(tiny_checkpoint):
+    """The tiny bot with larger weights, so that probabilities differ."""
+    loaded = checkpoint.load(tiny_checkpoint)
+    for weights in loaded.weights.tensors.values():
+        weights.mul_(6)
+    return chatbot.Chatbot(loaded)
+
+
+def text(shown: str) -> str:
+    """What a person reads of HTML."""
+    return html.unescape(re.sub("<[^>]+>", " ", shown))
+
+
+def history(*replies):
+    """Questions and replies as the page has them."""
+    shown = []
+    for question, said, *source in replies:
+        shown += [chat.message("user", question), chat.message("assistant", said, "note", *source)]
+    return shown
+
+
+def test_the_reply_that_is_meant_is_found():
+    told = history(("하나", "1", "0", "a"), ("둘", "2", "1", "b", 3.0), ("셋", "3"))  # the last one was stopped
+    first, second = explain.Source("하나", "1", "0", "a"), explain.Source("둘", "2", "1", "b", 3.0)
+    assert explain.source_at(told, None) == second
+    assert explain.source_at(told, 1) == explain.source_at(told, 0) == first  # a question means its reply
+    assert explain.source_at(told, 3) == second
+    assert explain.source_at(told, 5) == explain.source_at(told, 99) == explain.source_at(told, -1) == second
+    assert explain.source_at([], None) is explain.source_at(told[4:], None) is None
+    # What a page kept before strengths were recorded.
+    told[3]["metadata"]["id"] = '["1", "b"]'
+    assert explain.source_at(told, 3) == explain.Source("둘", "2", "1", "b", None)
+
+
+@pytest.mark.parametrize(
+    ("p", "told"),
+    [(1, "100%"), (0.8187, "82%"), (0.1, "10%"), (0.0996, "10%"), (0.012, "1.2%"), (0.00034, "0.034%"),
+     (0.0001, "0.01%"), (1 / 32000, "1/32,000"), (3e-8, "1/33,333,333"), (0, "0%"), (1e-30, "0%")],
+)  # fmt: skip
+def test_a_probability_for_people(p, told):
+    assert explain.percent(p) == told
+
+
+def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
+    source = explain.Source("안녕", talker.reply("안녕", "1"), "1", "tiny")
+    shown, steps = explain.explanation_html("ko", talker, source), talker.explain("안녕", "1")
+    chips = re.findall(r'<button type="button" class="step p(\d)" data-step="(\d+)".*?</button>', shown)
+    assert [int(i) for _, i in chips] == list(range(len(steps)))
+    levels = [sum(step.probability >= edge for edge in (0.1, 0.3, 0.5, 0.7, 0.9)) for step in steps]
+    assert [int(level) for level, _ in chips] == levels
+    running = 1.0
+    for step in steps[:10]:
+        running *= step.probability
+        told = f"{step.token.strip()}, 확률 {explain.percent(step.probability)}, 여기까지 {explain.percent(running)}"
+        assert f'aria-label="{html.escape(told)}"' in shown
+    # Each runner-up says how the reply would begin with it.
+    starts = [[int(i) for i in one.split()] for one in re.findall(r'data-start="([\d ]+)"', shown)]
+    ids = [step.token_id for step in steps]
+    assert starts == [[*ids[:i], other] for i, step in enumerate(steps) for other in step.runner_up_ids]
+    assert "다시 계산한 답이라" not in shown
+    assert f"토큰 {len(steps)}개의 확률을 모두 곱한" in shown
+    # The labels, each with its share and its reply.
+    for label, p in talker.predict_label("안녕").items():
+        name = {"0": "일상다반사", "1": "이별·부정", "2": "사랑·긍정"}[label]
+        row = next(row for row in re.findall(r"<tr.*?</tr>", shown) if name in row)
+        assert explain.percent(p) in row
+        assert html.escape(talker.reply("안녕", label)) in row
+        assert ("chosen" in row) == (label == "1")
+    assert "낯섦" not in shown  # without a calibration nothing is said of it
+
+
+def test_what_if_stands_beside_the_reply(talker):
+    source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
+    steps = talker.explain("안녕", "0")
+    start = [steps[0].token_id, steps[1].runner_up_ids[1]]
+    shown = explain.explanation_html("en", talker, source, start)
+    assert shown.count('<section class="steps">') == 2
+    [marked] = re.findall(r'class="step p\d forced" data-step="(\d+)"', shown)
+    assert marked == "1"
+    other = talker.explain("안녕", "0", start=start)
+    assert shown.count("data-step=") == len(steps) + len(other)
+
+
+def test_a_strength_bytes_and_another_reply_are_told(talker):
+    source = explain.Source("🦜", "이 답이 아니에요", "2", "tiny", 2.5)
+    shown = explain.explanation_html("en", talker, source)
+    assert "The emotion strength is 2.5" in shown
+    assert "was computed just now" in shown
+    assert html.escape(talker.reply("🦜", "2", 2.5)) in shown
+    talker.card.familiarity = {"questions": 20, "threshold": 0.01}
+    assert "surprise is" in explain.explanation_html("en", talker, source)
+    assert "counts as unfamiliar" in explain.explanation_html("en", talker, source)
+
+
+def test_what_people_typed_is_shown_as_text(talker):
+    shown = explain.explanation_html("ko", talker, explain.Source(ODD, ODD, "0", "<i>tiny</i>"))
+    assert "<script" not in shown
+    assert ODD in text(shown)
+    assert "<i>" not in shown
+    assert len(explain.explanation_html("ko", talker, explain.Source("가" * 5000, "", "0", "tiny"))) < 400_000
+
+
+def test_of_many_labels_the_likeliest_are_shown(tmp_path, model, tokenizer):
+    labels = [f"라벨{i}" for i in range(40)]
+    folder = checkpoint.save(tmp_path / "many", model, tokenizer, checkpoint.Card(labels=labels, max_length=64))
+    bot = chatbot.load(folder)
+    read = bot.predict_label("안녕")
+    least = min(read, key=read.get)
+    shown = explain.labels_html("ko", bot, explain.Source("안녕", "", least, "many"), 0)
+    assert shown.count("<tr") == 1 + explain.MOST_LABELS + 1
+    assert least in shown
+    assert max(read, key=read.get) in shown

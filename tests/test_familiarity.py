@@ -1,0 +1,88 @@
+"""Familiarity: the numbers by hand, and a model that tells what it learned from what it never saw."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from kochat import chatbot, checkpoint, familiarity
+from kochat.config import TrainingConfig
+from kochat.decoder import Decoder
+from kochat.evaluation import held_out
+from kochat.prompt import Prompt
+from kochat.training import fine_tune
+from kochat.weights import weights_of
+
+
+class Fixed:
+    """A decoder to which every token costs as many nats as the question has tokens."""
+
+    def token_log_likelihoods(self, counted):
+        return [[-float(n)] * n for _, n in counted]
+
+
+def test_surprise_is_nats_a_byte_with_six_bytes_for_free():
+    assert familiarity.surprise([-3.0, -5.0, -1.0], 12) == 9 / 18
+    assert familiarity.surprise([], 0) == 0
+
+
+def test_quantiles_are_those_of_distinct_questions(tokenizer):
+    prompt = Prompt(tokenizer, 96)
+    questions = [f"{'z' * n}" for n in range(1, 42)]
+    expected = sorted(len(prompt.text_ids(q)) ** 2 / (len(q) + 6) for q in questions)
+    assert familiarity.surprises(prompt, Fixed(), questions) == pytest.approx(expected)
+    known = familiarity.calibrate(prompt, Fixed(), questions * 3)
+    assert known["questions"] == 41
+    assert known["quantiles"]["0.5"] == pytest.approx(expected[20], abs=1e-4)
+    # Of 40 steps between the questions the 38th is at 95 of 100.
+    assert known["threshold"] == known["quantiles"]["0.95"] == pytest.approx(expected[38], abs=1e-4)
+    assert known["quantiles"]["0.975"] == pytest.approx(expected[39], abs=1e-4)
+    assert familiarity.calibrate(prompt, Fixed(), questions[:19] * 3) == {}
+    assert familiarity.calibrate(prompt, Fixed(), questions[:20])["questions"] == 20
+
+
+def test_macos_letters_are_as_many_bytes_as_syllables(model, tokenizer):
+    prompt, decoder = Prompt(tokenizer, 96), Decoder(weights_of(model))
+    whole, apart = familiarity.surprises(prompt, decoder, ["안녕", "안녕"])
+    assert whole == pytest.approx(apart)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tokenizer, sample):
+    """A small bot trained on the questions too, 20 or more of them kept for validation."""
+    from kochat.model import make_model
+
+    folder = tmp_path_factory.mktemp("familiar")
+    model = make_model(tokenizer, layers=2, width=64, heads=2, positions=96, seed=0)
+    base = checkpoint.save(folder / "base", model, tokenizer, checkpoint.Card(max_length=64))
+    config = TrainingConfig(
+        data="emotions", base=str(base), output=str(folder / "bot"), epochs=6, batch_size=16, learning_rate=5e-3,
+        max_length=64, validation_share=0.15, question_loss=1.0, sample_questions=(), precision="float32", keep="last",
+    )  # fmt: skip
+    for _ in fine_tune(config):
+        pass
+    return folder / "bot"
+
+
+def test_training_calibrates_on_its_validation_questions(trained):
+    bot = chatbot.load(trained)
+    kept_out = list(dict.fromkeys(held_out(bot.card, "emotions")["Q"]))
+    assert bot.card.familiarity["questions"] == len(kept_out) >= 20
+    assert bot.calibrate(kept_out)["threshold"] == pytest.approx(bot.card.familiarity["threshold"], rel=1e-3)
+    strange = [bot.read(question).unfamiliar for question in kept_out]
+    assert sum(strange) == math.ceil(0.05 * (len(kept_out) - 1))
+    for question in ("qlwkejqwlke zxcv", "SELECT * FROM users;", "Привет как дела", "8237498237"):
+        assert bot.read(question).unfamiliar
+    learned = set(pd.DataFrame(checkpoint.load(trained).pairs)[0])
+    assert sum(bot.read(question).unfamiliar for question in learned) / len(learned) < 0.2
+
+
+def test_training_with_few_validation_questions_says_nothing(tiny_base, tmp_path):
+    for share, rows in ((0, 60), (0.1, 60)):
+        output = tmp_path / f"few-{share}"
+        settings = {"data": "emotions", "rows": rows, "epochs": 1, "precision": "float32"}
+        for _ in fine_tune(TrainingConfig(base=str(tiny_base), output=str(output), validation_share=share, **settings)):
+            pass
+        bot = chatbot.load(output)
+        assert bot.card.familiarity == {}
+        assert bot.read("qlwkej").unfamiliar is None

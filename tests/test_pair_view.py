@@ -1,0 +1,79 @@
+"""How training sees a pair: the table against the ids, the mask and the losses."""
+
+import html
+import math
+import re
+
+import pytest
+
+from kochat import chatbot, checkpoint
+from kochat.errors import ReplyError
+from kochat.prompt import Part
+from kochat.ui import pair_view
+
+
+def cells(shown: str) -> list[list[str]]:
+    """The texts of a table's rows."""
+    rows = re.findall(r"<tr.*?</tr>", shown)[1:]
+    return [[html.unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows]
+
+
+def test_each_token_has_its_part_its_target_and_its_loss(bot):
+    shown, tokens = pair_view.pair_html("en", bot, "안녕", "네.", "2"), bot.examine("안녕", "네.", "2")
+    rows = cells(shown)
+    assert [row[0] for row in rows] == [str(i + 1) for i in range(len(tokens))]
+    assert [int(row[6]) for row in rows] == [one.token_id for one in tokens]
+    parts = {"structure": Part.STRUCTURE, "Question": Part.QUESTION, "Label": Part.LABEL, "Answer": Part.ANSWER}
+    assert [parts[row[3]] for row in rows] == [one.part for one in tokens]
+    for row, one in zip(rows, tokens, strict=True):
+        masked = one.label == -100
+        assert row[4] == ("-100 · masked" if masked else f"{one.token_id} · predicted")
+        counts = one.learned_as in (Part.LABEL, Part.ANSWER)
+        assert row[2].split(" ")[0] == (f"{one.nats:.2f}" if counts else "–")
+    # A token is predicted from those before it and no other.
+    assert rows[-1][5] == "… " + " ".join(row[1] for row in rows[-5:-1])
+    assert rows[4][5] == "–" if tokens[4].learned_as == Part.QUESTION else True
+    answer = [one.nats for one in tokens if one.label != -100]
+    mean = sum(answer) / len(answer)
+    assert f"The {len(answer)} answer tokens cost {mean:.2f} nats each" in shown
+    assert -sum(answer) == pytest.approx(bot.score("안녕", "네.", "2"), rel=1e-4)
+    label = sum(one.nats for one in tokens if one.learned_as == Part.LABEL)
+    assert f"cost {label:.2f} nats in all" in shown
+    assert math.exp(-mean) < 1
+
+
+def test_a_long_pair_shows_where_it_is_cut(bot):
+    shown = pair_view.pair_html("ko", bot, "x" * 100, "y" * 300, "0")
+    tokens = bot.examine("x" * 100, "y" * 300, "0")
+    cut = sum(not one.kept for one in tokens)
+    assert f"토큰 {len(tokens)}개가 최대 길이 64개를 넘어서 {cut}개가 잘렸어요" in shown
+    assert shown.count("<del>") == sum(not one.kept for one in tokens[: pair_view.MOST_ROWS])
+    assert len(cells(shown)) == pair_view.MOST_ROWS
+    assert "… " in shown
+
+
+def test_what_people_typed_is_shown_as_text(bot):
+    shown = pair_view.pair_html("ko", bot, "<script>x</script></s>", "<b>\n</b>", "0")
+    assert "<script" not in shown
+    assert "<b>" not in shown.replace("<p><b>", "")
+    with pytest.raises(ReplyError):
+        pair_view.pair_html("ko", bot, " ", "네", "0")
+
+
+def test_how_much_other_tokens_counted_is_told_as_far_as_it_is_known(bot):
+    assert "counted ? / ?" in pair_view.pair_html("en", bot, "안녕", "네", "0")
+    bot.card.config = {"label_loss": 0.4, "question_loss": 0.2}
+    assert "counted 0.4 / 0.2" in pair_view.pair_html("en", bot, "안녕", "네", "0")
+    bot.card.config = {"label_loss": "<b>", "question_loss": 1}
+    assert "counted ? / 1" in pair_view.pair_html("en", bot, "안녕", "네", "0")
+
+
+def test_the_dropdowns_follow_what_is_there(home, model, tokenizer):
+    folder = home / "checkpoints"
+    checkpoint.save(folder / "jobs", model, tokenizer, checkpoint.Card(labels=["건설현장", "우산장수"]))
+    assert pair_view.bot_dropdown("jobs").value == "jobs"
+    assert pair_view.bot_dropdown("gone").value == "kochat-mini"
+    assert pair_view.label_dropdown("jobs", "0").value == "건설현장"
+    assert [value for _, value in pair_view.label_dropdown("jobs", "우산장수").choices] == ["건설현장", "우산장수"]
+    assert pair_view.label_dropdown("jobs", "우산장수").value == "우산장수"
+    assert chatbot.load(folder / "jobs").labels == ["건설현장", "우산장수"]
