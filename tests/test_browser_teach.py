@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser_tools import REPLY, ask, box, browser, choose, visit  # noqa: F401
+from browser_tools import REPLY, ask, box, choose
 from playwright.sync_api import Page, expect
 
 TAUGHT = [
@@ -33,7 +33,7 @@ def says(page: Page, text: str) -> None:
     expect(page.locator("#taught-summary")).to_contain_text(text)
 
 
-def test_five_answers_are_taught_learned_and_said_word_for_word(visit):  # noqa: F811
+def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
     page = visit()
     choose(page, "#label", "일상다반사")
     says(page, "가르칠 수 있어요")
@@ -54,7 +54,7 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):  # noqa:
     says(page, "아직 배우지 않은 답 5개")
 
 
-def test_thumbs_are_kept_taken_back_and_undone(visit):  # noqa: F811
+def test_thumbs_are_kept_taken_back_and_undone(visit):
     page = visit()
     correct(page, "안녕", "어서 와요!")
     says(page, "고쳐 줄 답 0개")
@@ -84,7 +84,7 @@ def test_thumbs_are_kept_taken_back_and_undone(visit):  # noqa: F811
 
 
 @pytest.mark.parametrize("answer", ["", "   "])
-def test_an_empty_correction_is_refused_with_a_sentence(visit, answer):  # noqa: F811
+def test_an_empty_correction_is_refused_with_a_sentence(visit, answer):
     page = visit()
     ask(page, "안녕")
     page.locator("#chat .extra-feedback-option").last.click()

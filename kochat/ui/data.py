@@ -39,12 +39,14 @@ def refresh(key: str | None, number, search: str, label: str, only: str, request
     key = key if key in keys else next(iter(keys), None)
     head = [gr.Dropdown(choices=found, value=key, visible=bool(keys)), note(request, bool(keys))]
     try:
-        shown = [gr.Column(visible=True)] * 3
-        return [*head, *shown, *details(language, opened(key, request), number, search, label, only)]
+        dataset, shown = opened(key, request), gr.Column(visible=True)
+        some = dataset.counts().rows > 0
+        plots = gr.Row(visible=True if some else "hidden")  # taken away, gradio's plots would fail again and again
+        return [*head, shown, shown, plots, *details(language, dataset, number, search, label, only)]
     except KochatError as error:  # there is none, or one that is damaged, which can be deleted at least
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
-        plots = gr.Row(visible="hidden")  # taken away, gradio's plots would fail again and again
-        known = [*head, gr.Column(visible=bool(keys)), hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
+        left, plots = gr.Column(visible=bool(keys)), gr.Row(visible="hidden")
+        known = [*head, left, hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
         return [*known, *[gr.skip()] * 13]
 
 

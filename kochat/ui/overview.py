@@ -99,8 +99,8 @@ def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[i
 
 
 def _bars(bars: list[tuple[str, int]], x_title: str, y_title: str) -> gr.BarPlot:
-    if not bars:  # gradio's plots fail, again and again, where they lose what they show or are taken away
-        return gr.BarPlot(visible="hidden")
+    if not bars:  # gradio's plots fail, again and again, where they lose what they show; data.py hides them
+        return gr.skip()
     frame, names = pd.DataFrame(bars, columns=["group", "rows"]), [name for name, _ in bars]
     angle = -45 if sum(map(len, names)) > MOST_LETTERS else 0
     return gr.BarPlot(frame, visible=True, sort=names, x_title=x_title, y_title=y_title, x_label_angle=angle)
