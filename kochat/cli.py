@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from . import cli_runs, launcher, runs, worker
+from . import cli_compare, cli_runs, launcher, runs, worker
 from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from .errors import KochatError
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_runs.app, name="runs")
+app.command("compare")(cli_compare.compare_command)
 
 CheckpointOption = Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")]
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
