@@ -24,10 +24,11 @@ from .history import downloads
 from .importing import bar_html
 from .text import language_of, say, shows_errors, t
 
-MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 16, 2
+MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
 OWN = "own"  # strength
 STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
-BETWEEN_PICTURES = 0.7  # seconds, of the growing table
+BETWEEN_PICTURES = 0.7  # seconds, of the progress bar
+TABLE_EVERY = 1e-3  # seconds a cell: a large table takes the browser a while to draw
 QUICK = {"queue": False, **PRIVATE}
 
 _newest: dict[str, Comparison] = {}  # of each visitor
@@ -114,15 +115,18 @@ def run(
     language, visitor = language_of(request), visitors.name_of(request)
     made = planned(text, names, labels, strengths, language)
     cards, shown_at = cards_of(names), time.monotonic()
+    drawn_at, between = shown_at, max(BETWEEN_PICTURES, TABLE_EVERY * len(made.questions) * len(made.columns))
     _newest[visitor] = made
     yield bar_of(language, made), table_html(language, made, cards), made
     for _ in comparison.compare(made, bots.borrow):
         if _newest.get(visitor) is not made:
             gr.Info(say(language, "k_compare_replaced"))
             break
-        if time.monotonic() - shown_at > BETWEEN_PICTURES:
-            yield bar_of(language, made), table_html(language, made, cards), made
-            shown_at = time.monotonic()
+        now = time.monotonic()
+        if now - shown_at > BETWEEN_PICTURES:
+            draw, shown_at = now - drawn_at > between, now
+            drawn_at = now if draw else drawn_at
+            yield bar_of(language, made), table_html(language, made, cards) if draw else gr.skip(), made
     else:
         del _newest[visitor]
     yield "", table_html(language, made, cards), made
@@ -139,7 +143,7 @@ def table_html(language: str, made: Comparison, cards: dict[str, Card]) -> str:
     body = "".join(_row(language, made, row, cards) for row in range(len(made.questions)))
     parted = sum(any(made.differs(row)) for row in range(len(made.questions)))
     told = say(language, "k_compare_parted", questions=len(made.questions), parted=parted)
-    first = html.escape(say(language, "k_compare_questions"))
+    first = html.escape(say(language, "k_question"))
     return (
         f'<p class="counts" role="status">{html.escape(told)}</p>'
         f'<p class="quiet">{html.escape(say(language, "k_compare_legend"))}</p>'
@@ -222,7 +226,7 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
         stop = gr.Button(t("k_stop"), variant="stop", visible=False, min_width=120, elem_id="compare-stop")
         csv = gr.Button(t("k_compare_csv"), visible=False, min_width=120, elem_id="compare-csv")
     link = gr.DownloadButton(elem_id="compare-link")
-    bar, table = gr.HTML(elem_id="compare-bar"), gr.HTML(elem_id="comparison")
+    bar, table = gr.HTML(elem_id="compare-bar"), gr.HTML(elem_id="comparison", padding=False)
     parts = [questions, file, checkpoints, labels, strengths, start, stop, csv, link, bar, table, gr.State(None)]
     watch(page, tab, CompareTab(*parts))
 
@@ -249,5 +253,5 @@ def watch(page: gr.Blocks, tab: gr.Tab, it: CompareTab) -> None:
     )  # fmt: skip
     ready = {"fn": idle, "inputs": it.state, "outputs": buttons, **QUICK}
     afterwards(running, **ready)
-    it.stop.click(cancels=running, **ready)
+    it.stop.click(None, cancels=running, **PRIVATE)  # which ends it, so the buttons follow as they do after it
     it.csv.click(to_csv, it.state, it.link, **PRIVATE).then(None, js="kochat.saveComparison")
