@@ -168,7 +168,16 @@ def app(tmp_path_factory):
         running.close()
 
 
-SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_api", "test_browser")
+SLOW = (
+    "test_cli",
+    "test_hub",
+    "test_runs",
+    "test_launcher",
+    "test_shipped",
+    "test_api",
+    "test_browser",
+    "test_browser_compare",
+)
 
 
 def pytest_collection_modifyitems(items):

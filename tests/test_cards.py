@@ -156,3 +156,12 @@ def test_no_file_of_a_checkpoint_tells_where_anything_lay(tmp_path, tiny_base):
         "python -m kochat train --data pairs.csv --base checkpoints/tiny-base --output checkpoints/mine --"
     )
     assert values["weights_sha256"] == checkpoint._sha256(output / "model.safetensors")
+
+
+@pytest.mark.parametrize(("label_dropout", "strength"), [(0.1, 3.0), (0, 0.0)])
+def test_only_what_was_trained_without_its_label_too_can_be_strengthened(label_dropout, strength):
+    config = TrainingConfig("x.csv", "b", "y", max_length=40, strip_punctuation=False, label_dropout=label_dropout)
+    made = card_of_training(config, "base", Card(["0"], strength=3.0), ["0", "1"], 7, "abc")
+    assert made.can_strengthen == bool(label_dropout)
+    assert made.strength == strength
+    assert not Card(["0"], strength=3.0).can_strengthen

@@ -71,7 +71,7 @@ def label_dropdown(names: list[str] | None, chosen: list[str] | None, request: g
     """The labels of the checkpoints chosen; of what was chosen stays what is still among them."""
     choices = label_choices(language_of(request), cards_of(names))
     known = [value for _, value in choices]
-    return gr.Dropdown(choices=choices, value=[label for label in chosen or [] if label in known])
+    return gr.Dropdown(choices=choices, value=[one for one in chosen or [] if one in known], multiselect=True)
 
 
 def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> list[gr.Dropdown]:
@@ -80,7 +80,7 @@ def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Reque
     kept = [name for name in names or [] if name in there] or there[:1]
     if not (names or chosen):
         chosen = [label for card in cards_of(kept).values() for label in card.labels[:3]]
-    return [gr.Dropdown(choices=there, value=kept), label_dropdown(kept, chosen, request)]
+    return [gr.Dropdown(choices=there, value=kept, multiselect=True), label_dropdown(kept, chosen, request)]
 
 
 @shows_errors
