@@ -56,6 +56,11 @@ class Card:
     format_version: int = FORMAT_VERSION
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
+    @property
+    def can_strengthen(self) -> bool:
+        """Whether it was trained without the label too, which a strength above 0 compares with."""
+        return bool(self.config.get("label_dropout"))
+
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
         kinds = {"data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
@@ -98,7 +103,7 @@ def card_of_training(
         label_names=label_names,
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
-        strength=before.strength,
+        strength=before.strength if config.label_dropout else 0.0,
         base=base,
         data={"source": source, "rows": rows, "sha256": sha256},
         config={**config.to_dict(), "data": source, "base": base, "output": Path(config.output).name},

@@ -102,7 +102,7 @@ class Chatbot:
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
 
     def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:
-        """The greedy reply. Raises ReplyError for an empty question or an unknown label."""
+        """The greedy reply. Raises ReplyError for an empty question, an unknown label or a strength below 0."""
         return "".join(self.stream(question, label, strength))
 
     def stream(self, question: str, label: str = AUTO, strength: float | None = None) -> Iterator[str]:
@@ -244,6 +244,8 @@ class Chatbot:
 
     def _asked(self, question: str, label: str, strength: float | None) -> Asked:
         strength = self.card.strength if strength is None else strength
+        if not 0 <= strength < math.inf:
+            raise ReplyError("bad_strength", value=strength)
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
         return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from . import cli_eval, cli_familiarity, cli_runs, launcher, runs, worker
+from . import cli_compare, cli_eval, cli_familiarity, cli_runs, launcher, runs, worker
 from .cli_eval import CheckpointOption, StrengthOption
 from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -34,6 +34,7 @@ app = typer.Typer(
 
 app.add_typer(cli_runs.app, name="runs")
 app.command()(cli_familiarity.familiarity)
+app.command("compare")(cli_compare.compare_command)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
 

@@ -137,7 +137,7 @@ class Engine:
         if not reply:
             return torch.empty(0, 0)
         logits = self.decoder.logits(asked.rows(), list(reply))
-        return (logits[0] if len(logits) == 1 else _strengthen(*logits, asked.strength)).softmax(-1)
+        return (logits[0] if len(logits) == 1 else _strengthened_scores(*logits, asked.strength)).softmax(-1)
 
     def _join(self, asked: Asked, max_tokens: int) -> _Reply:
         rows = asked.rows()
@@ -180,14 +180,15 @@ class Engine:
         new = [reply.new[which] + reply.draft for reply, which in self._rows]
         wanted = [len(reply.draft) + 1 for reply, _ in self._rows]
         logits = self.decoder.extend(new, wanted)
-        best = logits.argmax(-1).split(wanted)
-        of_row = dict(zip(self._rows, zip(logits.split(wanted), best, strict=True), strict=True))
-        right: dict[_Reply, int] = {}
-        for reply in dict.fromkeys(reply for reply, _ in self._rows):
-            scores, chosen = of_row[reply, 0]
-            if len(reply.new) == 2:
-                chosen = _strengthen(scores, of_row[reply, 1][0], reply.strength).argmax(-1)
-            right[reply] = reply.take(chosen.tolist(), self.eos_id)
+        best = logits.argmax(-1)
+        places = dict(zip(self._rows, torch.arange(len(logits), device=logits.device).split(wanted), strict=True))
+        strong = [reply for reply, which in self._rows if which == 1]
+        if strong:
+            labelled, unlabelled = (torch.cat([places[reply, which] for reply in strong]) for which in (0, 1))
+            strength = torch.cat([torch.full((len(places[reply, 0]),), reply.strength) for reply in strong])
+            best[labelled] = _strengthened(logits, best, labelled, unlabelled, strength)
+        chosen = dict(zip(self._rows, best.split(wanted), strict=True))
+        right = {reply: reply.take(chosen[reply, 0].tolist(), self.eos_id) for reply, which in self._rows if which == 0}
         for row, (reply, _) in enumerate(self._rows):
             self.decoder.lengths[row] -= len(reply.draft) - right[reply]
         most = (TOKENS_OF_A_PASS - len(self._rows)) // len(self._rows)
@@ -195,11 +196,30 @@ class Engine:
             reply.draft = self.drafts.after(reply.said, min(LONGEST, most, reply.limit - len(reply.said) - 1))
 
 
-def _strengthen(labelled: torch.Tensor, unlabelled: torch.Tensor, strength: float) -> torch.Tensor:
-    labelled, unlabelled = labelled.log_softmax(-1), unlabelled.log_softmax(-1)
-    scores = labelled + strength * (labelled - unlabelled)
+def _strengthened_scores(labelled: torch.Tensor, unlabelled: torch.Tensor, strength: float) -> torch.Tensor:
+    """The scores that `_strengthened` chooses by, of every token; -inf for those that are not plausible."""
     likely = labelled >= labelled.max(-1, keepdim=True).values + math.log(PLAUSIBLE)
-    return scores.masked_fill(~likely, -math.inf)
+    return (labelled + strength * (labelled - unlabelled)).masked_fill(~likely, -math.inf)
+
+
+def _strengthened(
+    logits: torch.Tensor, best: torch.Tensor, labelled: torch.Tensor, unlabelled: torch.Tensor, strength: torch.Tensor
+) -> torch.Tensor:
+    """What is chosen at each row of `logits` in `labelled`: the best of its plausible tokens.
+
+    Logits do for log-probabilities: what they lack is the same for all tokens of a row. Plausible ones are few, so
+    hardly more is computed than without a strength.
+    """
+    rows = logits[labelled]
+    least = rows.gather(1, best[labelled, None]) + math.log(PLAUSIBLE)
+    row, token = (rows >= least).nonzero(as_tuple=True)
+    if len(row) == len(rows):  # one each, so there is nothing to choose
+        return token
+    likely = rows[row, token]
+    scores = likely + strength.to(likely)[row] * (likely - logits[unlabelled[row], token])
+    highest = scores.new_full((len(rows),), -math.inf).scatter_reduce(0, row, scores, "amax")
+    wins = scores == highest[row]
+    return token.new_full((len(rows),), rows.shape[1]).scatter_reduce(0, row[wins], token[wins], "amin")
 
 
 def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> Iterator[str]:

@@ -71,6 +71,12 @@ def find_columns(
     return Columns(*chosen.values())
 
 
+def find_question(names: list[str]) -> str | None:
+    """The column of a table that is the question by its name; None where none is."""
+    plain = {_plain(name): name for name in reversed(names)}
+    return next((plain[name] for name in QUESTION_NAMES.split() if name in plain), None)
+
+
 def _plain(name: str) -> str:
     return re.sub(r"\(.*?\)|\[.*?\]|[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +64,9 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def as_cells(pair: tuple[str, str, str]) -> list[str]:
-    """A pair for a CSV, with nothing in it that a spreadsheet would run."""
-    return [NO_FORMULA + text if text.startswith(FORMULA_STARTS) else text for text in pair]
+def as_cells(texts: Iterable[str]) -> list[str]:
+    """A pair, or other texts, for a CSV, with nothing in it that a spreadsheet would run."""
+    return [NO_FORMULA + text if text.startswith(FORMULA_STARTS) else text for text in texts]
 
 
 def histogram(counts: dict[int, int]) -> list[tuple[int, int, int]]:

@@ -30,6 +30,8 @@ def test_reply_is_the_reply_of_the_package(client):
     bot = chatbot.load(MINI)
     assert client.predict("12시 땡!", "0", api_name="/reply") == bot.reply("12시 땡!", "0")
     assert client.predict("헤어졌어", api_name="/reply") == bot.reply("헤어졌어")
+    strong = client.predict("안녕", "2", strength=4, api_name="/reply")
+    assert strong == bot.reply("안녕", "2", 4) != bot.reply("안녕", "2", 0)
 
 
 def test_checkpoints_are_listed_with_their_labels(client):
@@ -43,6 +45,7 @@ def test_checkpoints_are_listed_with_their_labels(client):
         (("안녕", "9"), "does not know the label “9”"),
         (("안녕", "0", "../secret"), "no checkpoint at ../secret"),
         (("안녕", "0", "/etc"), "no checkpoint at /etc"),
+        (("안녕", "0", "kochat-mini", -1), "The strength is -1, but must be"),
     ],
 )
 def test_a_request_that_cannot_be_answered_gets_its_sentence(client, arguments, sentence):

@@ -193,3 +193,12 @@ def test_a_calibration_is_in_the_card_and_an_odd_one_is_refused():
     )):  # fmt: skip
         with pytest.raises(TypeError, match="familiarity"):
             Card(familiarity=odd)
+
+
+@pytest.mark.parametrize(("label_dropout", "strength"), [(0.1, 3.0), (0, 0.0)])
+def test_only_what_was_trained_without_its_label_too_can_be_strengthened(label_dropout, strength):
+    config = TrainingConfig("x.csv", "b", "y", max_length=40, strip_punctuation=False, label_dropout=label_dropout)
+    made = card_of_training(config, "base", Card(["0"], strength=3.0), ["0", "1"], 7, "abc")
+    assert made.can_strengthen == bool(label_dropout)
+    assert made.strength == strength
+    assert not Card(["0"], strength=3.0).can_strengthen

@@ -269,6 +269,14 @@ def test_a_label_that_was_not_trained_is_refused(bot):
         bot.replies([("안녕", "0"), ("안녕", "사랑")])
 
 
+@pytest.mark.parametrize("strength", [-1, float("nan"), float("inf")])
+def test_a_strength_that_is_none_is_refused(bot, strength):
+    for ask in (bot.reply, bot.stream, lambda q, label, strength: bot.replies([(q, label)], strength)):
+        with pytest.raises(ReplyError, match="must be a number from 0 up") as refused:
+            ask("안녕", "0", strength)
+        assert refused.value.key == "bad_strength"
+
+
 def test_a_base_that_was_not_trained_to_answer_is_refused(tiny_base):
     with pytest.raises(ReplyError, match="tiny-base was not trained to answer yet") as refused:
         chatbot.load(tiny_base)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -37,6 +38,19 @@ def test_chat_answers_until_quit(tiny_checkpoint, bot):
         f"user > user > Chatbot > {said[1]}\nuser > "
     )
     assert invoke("chat", "--checkpoint", tiny_checkpoint, stdin="").exit_code == 0
+
+
+def test_compare_asks_every_checkpoint_under_every_label_and_strength(tiny_checkpoint, bot, tmp_path):
+    (tmp_path / "some.csv").write_text("Q\n고마워\n", "utf-8")
+    words = ["compare", "안녕", "--checkpoint", tiny_checkpoint, "--label", "1", "--label", "9"]
+    result = invoke(*words, "--data", tmp_path / "some.csv")
+    assert result.exit_code == 0
+    said = [line for q in ("안녕", "고마워") for line in (q, f"    tiny · 1  {bot.reply(q, '1')}", "    tiny · 9  –")]
+    assert result.stdout.splitlines() == said
+    assert re.fullmatch(r"tiny · 1: \d+\.\d\d s, \d+ ms a reply\n", result.stderr)
+    invoke(*words, "--strength", "0", "--csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text("utf-8-sig").splitlines()[1] == f"안녕,{bot.reply('안녕', '1')},–,"
+    assert invoke("compare", "--checkpoint", tiny_checkpoint).exception.key == "no_questions"
 
 
 def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):

@@ -126,6 +126,20 @@ def test_strength_0_is_plain_greedy_decoding(tokenizer):
     assert decoded(model, PROMPTS, max_tokens=12, unlabelled=PROMPTS, strength=3.0) == plain  # no difference
 
 
+def test_a_pass_with_strength_reads_two_rows_a_reply_and_no_more(tokenizer):
+    with_label, without = [2, 310, 3, 267, 55, 4], [2, 310, 3, 4]
+    decoder = Counting(lively(tokenizer, 3))
+    Engine(decoder, NEVER).replies([Asked(with_label, without, 2.0)], 9)
+    assert decoder.passes == [[6, 4], *[[1, 1]] * 8]
+    # Two plain prompts at once cost the same passes; a strength of 0 costs one row.
+    plain = Counting(lively(tokenizer, 3))
+    Engine(plain, NEVER).replies([Asked(with_label), Asked(without)], 9)
+    assert plain.passes == decoder.passes
+    alone = Counting(lively(tokenizer, 3))
+    Engine(alone, NEVER).replies([Asked(with_label, without, 0)], 9)
+    assert alone.passes == [[6], *[[1]] * 8]
+
+
 @pytest.mark.parametrize("text", ["안녕하세요", "뷁 쀍 좋아요", "🦜🦜 👩‍👩‍👧", "좋은 龜 아침", "오늘은  비가 와요!"])
 def test_a_stream_never_holds_half_a_character(tokenizer, text):
     pieces = list(text_pieces(tokenizer, Prompt(tokenizer, 96).text_ids(text)))

@@ -10,8 +10,8 @@ import pytest
 from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
-from kochat.errors import DataError
-from kochat.ui import chat, form, progress, text
+from kochat.errors import CheckpointError, DataError
+from kochat.ui import bots, chat, form, progress, text
 
 STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0}
 
@@ -100,7 +100,7 @@ def test_the_note_says_the_label_how_sure_and_who():
 
 
 def replies(history, name, unsure=False, label="0"):
-    return list(chat.reply_to(history, label, name, "ko", unsure))[-1][-1]
+    return list(chat.reply_to(history, label, 0.0, name, "ko", unsure))[-1][-1]
 
 
 def test_a_strange_question_is_marked_and_where_asked_for_not_answered(home, model, tokenizer):
@@ -125,6 +125,48 @@ def test_a_strange_question_is_marked_and_where_asked_for_not_answered(home, mod
     # A card that was calibrated anew is read anew.
     os.utime(home / "checkpoints" / "knows" / "kochat.json", (1, 1))
     assert text.TEXTS["ko"]["k_unfamiliar"] not in replies(history, "knows", unsure=True)["content"][0]["text"]
+
+
+def test_the_note_tells_the_strength_where_there_is_one():
+    known = Card(["0", "1", "2"])
+    assert chat.note_for("ko", "2", None, "2", known, "mini", 2.5) == "사랑·긍정 · 세기 2.5 · mini"
+    assert chat.note_for("en", "auto", {"2": 0.5}, "2", known, "mini", 3.0) == (
+        "Automatic → Love, positive 50% · strength 3 · mini"
+    )
+    assert chat.note_for("ko", "2", None, "2", known, "mini", 0.0) == "사랑·긍정 · mini"
+
+
+def test_the_slider_stands_at_the_checkpoints_own_strength_and_is_fixed_where_it_learned_none():
+    able, plain = Card(["0"], strength=2.5, config={"label_dropout": 0.1}), Card(["0"], config={"label_dropout": 0})
+    shown = {"value": "2.5", "interactive": "True", "info": str(text.t("k_strength_info"))}
+    assert {name: str(value) for name, value in chat.strength_slider(able).items()} == shown
+    shown = {"value": "0.0", "interactive": "False", "info": str(text.t("k_no_strength"))}
+    assert {name: str(value) for name, value in chat.strength_slider(plain).items()} == shown
+    assert chat.strength_slider(Card(["0"]))["interactive"] is False
+    able.strength = 50.0  # more than the slider has
+    assert chat.strength_slider(able)["value"] == 6.0
+
+
+@pytest.mark.parametrize(("label_dropout", "used"), [(0.1, 4.0), (0, 0.0)])
+def test_a_reply_takes_the_strength_of_the_slider_where_the_checkpoint_can(bot, monkeypatch, label_dropout, used):
+    bot.card.config["label_dropout"] = label_dropout
+    monkeypatch.setattr(chat, "bot", lambda name: bot)
+    *_, history = chat.reply_to([chat.message("user", "안녕")], "1", 4.0, "tiny", "ko")
+    assert chat.text_of(history[-1]) == bot.reply("안녕", "1", used)
+    assert ("세기 4" in history[-1]["content"][0]["text"]) == bool(used)
+
+
+def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_checkpoint):
+    (home / "checkpoints").mkdir()
+    tiny_checkpoint.rename(home / "checkpoints" / "tiny")
+    bots._bots.clear()
+    borrowed = bots.borrow("tiny")
+    assert not bots._bots
+    assert bots.borrow("tiny") is not borrowed
+    shared = bots.bot("tiny")
+    assert bots.borrow("tiny") is shared
+    with pytest.raises(CheckpointError, match="no checkpoint at gone"):
+        bots.borrow("gone")
 
 
 def test_the_dropdown_names_labels_as_their_owner_did():

@@ -18,10 +18,14 @@ MOST_PROBLEMS = 10_000  # in one answer; all are counted
 
 @shows_errors
 def reply(
-    question: str, label: str = AUTO, checkpoint: str = DEFAULT_CHECKPOINT.name, request: gr.Request = None
+    question: str,
+    label: str = AUTO,
+    checkpoint: str = DEFAULT_CHECKPOINT.name,
+    strength: float | None = None,
+    request: gr.Request = None,
 ) -> str:
-    """The reply of a checkpoint to a question, under a label or "auto"."""
-    return bot(checkpoint).reply(question, label)
+    """The reply of a checkpoint to a question, under a label or "auto"; without a strength, the checkpoint's own."""
+    return bot(checkpoint).reply(question, label, strength)
 
 
 @shows_errors

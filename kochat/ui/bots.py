@@ -20,10 +20,7 @@ _bots: dict[tuple[Path, float], Chatbot] = {}  # the one loaded first goes first
 
 def bot(name: str) -> Chatbot:
     """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError."""
-    path = checkpoint.list_checkpoints().get(name)
-    if path is None:
-        checkpoint.explain_absence(name)
-    key = (path, (path / checkpoint.CARD_FILE).stat().st_mtime)
+    path, _ = key = _key(name)
     if key not in _bots:  # those that are loaded need not wait for one that is being loaded
         with _loading:  # two visitors at once must not load it twice
             if key not in _bots:
@@ -32,6 +29,22 @@ def bot(name: str) -> Chatbot:
                     _bots.pop(next(iter(_bots)))
                 return _bots[key]
     return _bots.get(key) or _load(path)
+
+
+def borrow(name: str) -> Chatbot:
+    """The same, but one that has to be loaded for it is not kept. Raises CheckpointError.
+
+    For whoever goes through many: the ones that people talk to stay.
+    """
+    path, _ = key = _key(name)
+    return _bots.get(key) or _load(path)
+
+
+def _key(name: str) -> tuple[Path, float]:
+    path = checkpoint.list_checkpoints().get(name)
+    if path is None:
+        checkpoint.explain_absence(name)
+    return path, (path / checkpoint.CARD_FILE).stat().st_mtime
 
 
 def _load(path: Path) -> Chatbot:

@@ -18,6 +18,7 @@ from .text import language_of, say, shows_errors, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 LONGEST_MESSAGE = 10_000  # characters
+MOST_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -28,6 +29,7 @@ class ChatTab:
 
     label: gr.Dropdown
     checkpoint: gr.Dropdown
+    strength: gr.Slider
     conversation: gr.Chatbot
     below: gr.Column  # the place between the conversation and the question
     settled: list  # events after which no reply is on its way
@@ -102,15 +104,27 @@ def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
     return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known.labels else AUTO)
 
 
-def note_for(language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str) -> str:
-    """What stands small under a reply: its label, how sure 자동 was, its checkpoint."""
+def strength_slider(known: Card) -> dict:
+    """How the slider stands for a checkpoint: at the checkpoint's own strength, and fixed where it learned none."""
+    can = known.can_strengthen
+    info = t("k_strength_info") if can else t("k_no_strength")
+    return {"value": min(known.strength, MOST_STRENGTH), "interactive": can, "info": info}
+
+
+def note_for(
+    language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str, strength: float = 0
+) -> str:
+    """What stands small under a reply: its label, how sure 자동 was, its strength where it has one, its checkpoint."""
     shown = label_name(label, language, known.labels, known.label_names)
     if chosen == AUTO:
         shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
-    return f"{shown} · {name}"
+    strong = say(language, "k_strength_note", strength=f"{strength:g}") if strength else ""
+    return " · ".join(filter(None, (shown, strong, name)))
 
 
-def reply_to(history: list[dict], label: str, name: str, language: str, unsure: bool = False) -> Iterator[list[dict]]:
+def reply_to(
+    history: list[dict], label: str, strength: float, name: str, language: str, unsure: bool = False
+) -> Iterator[list[dict]]:
     """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`.
 
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure.
@@ -119,42 +133,43 @@ def reply_to(history: list[dict], label: str, name: str, language: str, unsure: 
     reading = chatbot.read(question, label) if label == AUTO or chatbot.card.familiarity else None
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
-    strength, is_strange = chatbot.card.strength, bool(reading and reading.unfamiliar)
+    is_strange = bool(reading and reading.unfamiliar)
+    if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
+        strength = chatbot.card.strength
+    note = note_for(language, label, read, used, chatbot.card, name, strength)
     if is_strange and unsure:
-        note = note_for(language, label, read, used, chatbot.card, name)
         yield [*history, message("assistant", say(language, "k_unsure_reply"), note, used, name, strength)]
         return
-    for piece in chatbot.stream(question, used):
+    for piece in chatbot.stream(question, used, strength):
         said += piece
         if time.monotonic() - shown_at > BETWEEN_PIECES:
             yield [*history, message("assistant", said)]
             shown_at = time.monotonic()
-    note = note_for(language, label, read, used, chatbot.card, name)
     note += " · " + say(language, "k_unfamiliar") if is_strange else ""
     yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name, strength)]
 
 
 @shows_errors
-def asked(text: str, history: list[dict], label: str, name: str, unsure: bool, request: gr.Request):
+def asked(text: str, history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request):
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
     if not text.strip():
         yield gr.skip(), gr.skip(), gr.skip()
         return
     history = [*history, message("user", text[-LONGEST_MESSAGE:])]
     yield *busy(value=""), history
-    for grown in reply_to(history, label, name, language_of(request), unsure):
+    for grown in reply_to(history, label, strength, name, language_of(request), unsure):
         yield gr.skip(), gr.skip(), grown
 
 
 @shows_errors
-def again(history: list[dict], label: str, name: str, unsure: bool, request: gr.Request):
+def again(history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request):
     """Take the last reply back and ask its question again."""
     kept = until_last_question(history)
     if not kept:
         yield gr.skip(), gr.skip(), gr.skip()
         return
     yield *busy(), kept
-    for grown in reply_to(kept, label, name, language_of(request), unsure):
+    for grown in reply_to(kept, label, strength, name, language_of(request), unsure):
         yield gr.skip(), gr.skip(), grown
 
 
@@ -185,8 +200,8 @@ def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
     return unsure
 
 
-def build(page: gr.Blocks) -> ChatTab:
-    """The components and events of the tab."""
+def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Dropdown]:
+    """The label, its strength and the checkpoint, side by side."""
     names = list(checkpoint.list_checkpoints())
     first = names[0] if names else None
     with gr.Row(equal_height=True):
@@ -194,10 +209,20 @@ def build(page: gr.Blocks) -> ChatTab:
             label_choices(card(first)), value=AUTO, label=t("k_label"), info=t("k_label_info"),
             interactive=True, filterable=False, min_width=150, elem_id="label",
         )  # fmt: skip
+        strength = gr.Slider(
+            0, MOST_STRENGTH, step=STRENGTH_STEP, label=t("k_strength"), min_width=150, buttons=[],
+            elem_id="strength", **strength_slider(card(first)),
+        )  # fmt: skip
         chosen = gr.Dropdown(
             names, value=first, label=t("k_checkpoint"), info=t("k_checkpoint_info"),
             interactive=True, filterable=False, min_width=150, elem_id="checkpoint",
         )  # fmt: skip
+    return label, strength, chosen
+
+
+def build(page: gr.Blocks) -> ChatTab:
+    """The components and events of the tab."""
+    label, strength, chosen = build_choices()
     conversation = gr.Chatbot(
         elem_id="chat", show_label=False, height="50dvh", layout="bubble", placeholder=t("k_hello"),
         examples=[{"text": text} for text in EXAMPLES], render_markdown=False, sanitize_html=True, latex_delimiters=[],
@@ -219,14 +244,18 @@ def build(page: gr.Blocks) -> ChatTab:
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, retry, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
+    under = [conversation, label, strength, chosen, unsure]
 
-    def example(history: list[dict], label: str, name: str, unsure: bool, request: gr.Request, event: gr.SelectData):
-        yield from asked(event.value["text"], history, label, name, unsure, request)
+    def example(
+        history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request,
+        event: gr.SelectData,
+    ):  # fmt: skip
+        yield from asked(event.value["text"], history, label, strength, name, unsure, request)
 
     replies = [
-        box.submit(asked, [box, conversation, label, chosen, unsure], **asking),
-        retry.click(again, [conversation, label, chosen, unsure], **asking),
-        conversation.example_select(example, [conversation, label, chosen, unsure], **asking),
+        box.submit(asked, [box, *under], **asking),
+        retry.click(again, under, **asking),
+        conversation.example_select(example, under, **asking),
     ]
     ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
     settled = [one.then(**ready) for one in replies]
@@ -242,4 +271,7 @@ def build(page: gr.Blocks) -> ChatTab:
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    return ChatTab(label, chosen, conversation, below, settled, restored)
+    # Its strength may have been chosen since the app was started.
+    for event in (chosen.change, page.load):
+        event(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
+    return ChatTab(label, chosen, strength, conversation, below, settled, restored)

@@ -100,9 +100,17 @@ const kochat = (() => {
   }
 
   // The page gets the link to the new file a moment after it was made.
-  function saveFile() {
-    setTimeout(() => document.querySelector("a#csv-file, #csv-file a, button#csv-file, #csv-file button")?.click(), 100);
+  function saveLink(id) {
+    setTimeout(() => document.querySelector(`a#${id}, #${id} a, button#${id}, #${id} button`)?.click(), 100);
   }
 
-  return { showRow, saveFile, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  function saveFile() {
+    saveLink("csv-file");
+  }
+
+  function saveComparison() {
+    saveLink("compare-link");
+  }
+
+  return { showRow, saveFile, saveComparison, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

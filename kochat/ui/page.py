@@ -12,7 +12,7 @@ import gradio as gr
 
 from .. import checkpoint, launcher
 from ..shelf import MOST_BYTES
-from . import api, chat, data, explain, history, pair_view, shelf, teach, training
+from . import api, chat, compare, data, explain, history, pair_view, shelf, teach, training
 from .bots import bot
 from .text import TEXTS, i18n, t
 
@@ -47,6 +47,8 @@ def build() -> gr.Blocks:
                 history.build(page)
             with gr.Tab(t("k_checkpoints_tab"), id="checkpoints") as checkpoints_tab:
                 shelf.build(page, checkpoints_tab, chat_tab)
+            with gr.Tab(t("k_compare_tab"), id="compare") as compare_tab:
+                compare.build(page, compare_tab)
         training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
     return page.queue(max_size=64, default_concurrency_limit=8)

@@ -1,0 +1,257 @@
+"""The comparison tab: the same questions to several chatbots, emotions and strengths, one table, a CSV of it.
+
+A comparison asks a few questions at a time and two run at once, so that the chat goes on meanwhile. Who starts
+another one ends the one before: nobody can take both places.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from .. import checkpoint, comparison
+from ..cards import Card
+from ..comparison import LONGEST_QUESTION, NO_REPLY, Column, Comparison
+from ..errors import DataError, SettingsError
+from ..labels import AUTO, AUTO_NAMES, label_name
+from . import bots, visitors
+from .chat import EXAMPLES, PRIVATE, afterwards
+from .history import downloads
+from .importing import bar_html
+from .text import language_of, say, shows_errors, t
+
+MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
+OWN = "own"  # strength
+STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
+BETWEEN_PICTURES = 0.7  # seconds, of the progress bar
+TABLE_EVERY = 1e-3  # seconds a cell: a large table takes the browser a while to draw
+QUICK = {"queue": False, **PRIVATE}
+
+_newest: dict[str, Comparison] = {}  # of each visitor
+
+
+@dataclass
+class CompareTab:
+    """The components of the tab."""
+
+    questions: gr.Textbox
+    file: gr.UploadButton
+    checkpoints: gr.Dropdown
+    labels: gr.Dropdown
+    strengths: gr.Dropdown
+    start: gr.Button
+    stop: gr.Button
+    csv: gr.Button
+    link: gr.DownloadButton
+    bar: gr.HTML
+    table: gr.HTML
+    state: gr.State  # the Comparison shown
+
+
+def cards_of(names: list[str] | None) -> dict[str, Card]:
+    """The cards of those among these checkpoints that are still there."""
+    there = checkpoint.list_checkpoints()
+    return {name: checkpoint.read_card(there[name]) for name in names or [] if name in there}
+
+
+def label_choices(language: str, cards: dict[str, Card]) -> list[tuple[str, str]]:
+    """Automatic and every label that some of these checkpoints know, called as they call it."""
+    names: dict[str, dict[str, None]] = {AUTO: {AUTO_NAMES[language]: None}}
+    for card in cards.values():
+        for label in card.labels:
+            names.setdefault(label, {})[label_name(label, language, card.labels, card.label_names)] = None
+    return [(" / ".join(shown), label) for label, shown in names.items()]
+
+
+def label_dropdown(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> gr.Dropdown:
+    """The labels of the checkpoints chosen; of what was chosen stays what is still among them."""
+    choices = label_choices(language_of(request), cards_of(names))
+    known = [value for _, value in choices]
+    return gr.Dropdown(choices=choices, value=[one for one in chosen or [] if one in known], multiselect=True)
+
+
+def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> list[gr.Dropdown]:
+    """What can be compared now; at first the labels of the first checkpoint."""
+    there = list(checkpoint.list_checkpoints())
+    kept = [name for name in names or [] if name in there] or there[:1]
+    if not (names or chosen):
+        chosen = [label for card in cards_of(kept).values() for label in card.labels[:3]]
+    return [gr.Dropdown(choices=there, value=kept, multiselect=True), label_dropdown(kept, chosen, request)]
+
+
+@shows_errors
+def take_over(path: str | None, request: gr.Request) -> str:
+    """The questions of a file, for the text box."""
+    if not path:
+        raise DataError("no_upload")
+    found = comparison.read_questions(path, MOST_QUESTIONS + 1)
+    language, questions = language_of(request), found[:MOST_QUESTIONS]
+    key = "k_compare_first" if len(found) > MOST_QUESTIONS else "k_compare_taken"
+    gr.Info(say(language, key, most=MOST_QUESTIONS, questions=len(questions)))
+    return "\n".join(questions)
+
+
+def planned(text: str, names: list[str], labels: list[str], strengths: list[str], language: str) -> Comparison:
+    """The table to be filled, of at most so many rows and columns. Raises KochatError."""
+    questions = comparison.questions_of(text.splitlines())
+    if len(questions) > MOST_QUESTIONS:
+        gr.Info(say(language, "k_compare_first", most=MOST_QUESTIONS))
+    wanted = [None if one == OWN else float(one) for one in strengths or []]
+    made = comparison.plan(questions[:MOST_QUESTIONS], cards_of(names), labels or [], wanted)
+    if len(made.columns) > MOST_COLUMNS:
+        raise SettingsError("too_many_columns", columns=len(made.columns), most=MOST_COLUMNS)
+    return made
+
+
+@shows_errors
+def run(
+    text: str, names: list[str], labels: list[str], strengths: list[str], request: gr.Request
+) -> Iterator[tuple[str, str, Comparison]]:
+    """Ask everything; yields bar, table and what they show as it grows. Raises KochatError."""
+    language, visitor = language_of(request), visitors.name_of(request)
+    made = planned(text, names, labels, strengths, language)
+    cards, shown_at = cards_of(names), time.monotonic()
+    drawn_at, between = shown_at, max(BETWEEN_PICTURES, TABLE_EVERY * len(made.questions) * len(made.columns))
+    _newest[visitor] = made
+    yield bar_of(language, made), table_html(language, made, cards), made
+    for _ in comparison.compare(made, bots.borrow):
+        if _newest.get(visitor) is not made:
+            gr.Info(say(language, "k_compare_replaced"))
+            break
+        now = time.monotonic()
+        if now - shown_at > BETWEEN_PICTURES:
+            draw, shown_at = now - drawn_at > between, now
+            drawn_at = now if draw else drawn_at
+            yield bar_of(language, made), table_html(language, made, cards) if draw else gr.skip(), made
+    else:
+        del _newest[visitor]
+    yield "", table_html(language, made, cards), made
+
+
+def bar_of(language: str, made: Comparison) -> str:
+    """How far it is."""
+    return bar_html(language, made.done, say(language, "k_compare_running", done=made.done))
+
+
+def table_html(language: str, made: Comparison, cards: dict[str, Card]) -> str:
+    """The table, what stands out said by signs and lines too, not by colour alone."""
+    head = "".join(_head(language, column, cards[column.checkpoint]) for column in made.columns)
+    body = "".join(_row(language, made, row, cards) for row in range(len(made.questions)))
+    parted = sum(any(made.differs(row)) for row in range(len(made.questions)))
+    told = say(language, "k_compare_parted", questions=len(made.questions), parted=parted)
+    first = html.escape(say(language, "k_question"))
+    return (
+        f'<p class="counts" role="status">{html.escape(told)}</p>'
+        f'<p class="quiet">{html.escape(say(language, "k_compare_legend"))}</p>'
+        f'<div class="rows" tabindex="0"><table><thead><tr><th scope="col">{first}</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _named(language: str, label: str, card: Card) -> str:
+    return AUTO_NAMES[language] if label == AUTO else label_name(label, language, card.labels, card.label_names)
+
+
+def _head(language: str, column: Column, card: Card) -> str:
+    how = _named(language, column.label, card)
+    if column.strength:
+        how += " · " + say(language, "k_strength_note", strength=f"{column.strength:g}")
+    timed = say(language, "k_compare_time", seconds=column.seconds, ms=column.ms) if column.replies else ""
+    return (
+        f'<th scope="col">{html.escape(column.checkpoint)}<br>{html.escape(how)}'
+        f'<small class="note">{html.escape(timed)}</small></th>'
+    )
+
+
+def _row(language: str, made: Comparison, row: int, cards: dict[str, Card]) -> str:
+    replies, differs = made.replies(row), made.differs(row)
+    first = next((reply for reply in replies if reply is not None), None)
+    cells = []
+    for column, reply, other in zip(made.columns, replies, differs, strict=True):
+        if reply is None:
+            cells.append(f"<td>{'' if column.possible else NO_REPLY}</td>")
+            continue
+        shown = _marked(language, first, reply) if other else html.escape(reply or say(language, "k_silent"))
+        if column.label == AUTO:
+            read = _named(language, column.labels[row], cards[column.checkpoint])
+            shown += f'<small class="note">→ {html.escape(read)}</small>'
+        cells.append(f"<td>{shown}</td>")
+    return f'<tr><th scope="row">{html.escape(made.questions[row])}</th>{"".join(cells)}</tr>'
+
+
+def _marked(language: str, first: str, reply: str) -> str:
+    words = [
+        f"<mark>{html.escape(words)}</mark>" if differs else html.escape(words)
+        for words, differs in comparison.differing_words(first, reply)
+    ]
+    hint = html.escape(say(language, "k_compare_differs"), quote=True)
+    return f'<b class="differs" role="img" aria-label="{hint}" title="{hint}">≠</b> {" ".join(words)}'
+
+
+@shows_errors
+def to_csv(made: Comparison | None, request: gr.Request) -> str:
+    """The table as a file to download, in a folder that only this visitor's downloads are in."""
+    folder = downloads() / visitors.name_of(request)
+    folder.mkdir(exist_ok=True)
+    path = folder / "kochat-compare.csv"
+    made.write_csv(path)
+    return str(path)
+
+
+def build(page: gr.Blocks, tab: gr.Tab) -> None:
+    """The components and events of the tab."""
+    gr.Markdown(t("k_compare_intro"), elem_classes="quiet")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            questions = gr.Textbox(
+                "\n".join(EXAMPLES), label=t("k_compare_questions"), info=t("k_compare_questions_info"), lines=7,
+                max_lines=12, max_length=MOST_QUESTIONS * LONGEST_QUESTION, elem_id="compare-questions",
+            )  # fmt: skip
+            file = gr.UploadButton(t("k_compare_file"), size="sm", elem_id="compare-file")
+        with gr.Column(scale=1, min_width=300):
+            several = {"multiselect": True, "interactive": True}
+            checkpoints = gr.Dropdown([], label=t("k_compare_checkpoints"), elem_id="compare-checkpoints", **several)
+            labels = gr.Dropdown([], label=t("k_compare_labels"), elem_id="compare-labels", **several)
+            strengths = gr.Dropdown(
+                [(t("k_compare_own"), OWN), *((one, one) for one in STRENGTHS)], value=[OWN],
+                label=t("k_compare_strengths"), info=t("k_compare_strengths_info"), elem_id="compare-strengths",
+                **several,
+            )  # fmt: skip
+    with gr.Row():
+        start = gr.Button(t("k_compare_start"), variant="primary", min_width=120, elem_id="compare-start")
+        stop = gr.Button(t("k_stop"), variant="stop", visible=False, min_width=120, elem_id="compare-stop")
+        csv = gr.Button(t("k_compare_csv"), visible=False, min_width=120, elem_id="compare-csv")
+    link = gr.DownloadButton(elem_id="compare-link")
+    bar, table = gr.HTML(elem_id="compare-bar"), gr.HTML(elem_id="comparison", padding=False)
+    parts = [questions, file, checkpoints, labels, strengths, start, stop, csv, link, bar, table, gr.State(None)]
+    watch(page, tab, CompareTab(*parts))
+
+
+def watch(page: gr.Blocks, tab: gr.Tab, it: CompareTab) -> None:
+    """The events of the tab."""
+    for opened in (page.load, tab.select):
+        opened(refresh, [it.checkpoints, it.labels], [it.checkpoints, it.labels], **QUICK)
+    it.checkpoints.input(label_dropdown, [it.checkpoints, it.labels], it.labels, **QUICK)
+    it.file.upload(take_over, it.file, it.questions, concurrency_limit=2, **PRIVATE)
+    buttons = [it.start, it.stop, it.csv, it.bar]
+
+    def busy(request: gr.Request):
+        waiting = bar_html(language_of(request), 0, say(language_of(request), "k_compare_waiting"))
+        return gr.Button(interactive=False), gr.Button(visible=True), gr.Button(visible=False), waiting
+
+    def idle(made: Comparison | None):
+        has_replies = bool(made and made.done and made.columns)
+        return gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=has_replies), ""
+
+    running = it.start.click(busy, None, buttons, **QUICK).then(
+        run, [it.questions, it.checkpoints, it.labels, it.strengths], [it.bar, it.table, it.state],
+        concurrency_id="compare", concurrency_limit=AT_ONCE, **PRIVATE,
+    )  # fmt: skip
+    ready = {"fn": idle, "inputs": it.state, "outputs": buttons, **QUICK}
+    afterwards(running, **ready)
+    it.stop.click(None, cancels=running, **PRIVATE)  # which ends it, so the buttons follow as they do after it
+    it.csv.click(to_csv, it.state, it.link, **PRIVATE).then(None, js="kochat.saveComparison")
