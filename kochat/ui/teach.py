@@ -26,7 +26,7 @@ from .text import language_of, say, shows_errors, t
 from .training import empty_plot, loss_plot
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
-BETWEEN_LOOKS = 0.5  # seconds
+BETWEEN_LOOKS = 1.0  # seconds
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
@@ -199,20 +199,29 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
 def learn(name: str, request: gr.Request) -> Iterator[tuple]:
     """Train the checkpoint of the chat on what was taught, show how, and go on with the result."""
     visitors.require_owner(request)
-    run = launcher.start(config_of(name, request))
+    language, run, drawn = language_of(request), launcher.start(config_of(name, request)), -1
     while run.state() in ("queued", "running"):
-        yield *look(language_of(request), run), gr.skip(), gr.Button(interactive=False)
+        # Drawing takes the browser longer than anything else here, so it draws what is new.
+        epochs = len(run.record().epochs)
+        yield bar_of(language, run), curve_of(language, run, epochs != drawn), gr.skip(), gr.Button(interactive=False)
+        drawn = epochs
         time.sleep(BETWEEN_LOOKS)
-    yield *look(language_of(request), run), checkpoint_dropdown(name, run.checkpoint_name), gr.Button(interactive=True)
+    chosen = checkpoint_dropdown(name, run.checkpoint_name)
+    yield bar_of(language, run), curve_of(language, run), chosen, gr.Button(interactive=True)
     if run.state() == "finished":
-        gr.Info(html.escape(say(language_of(request), "k_learned", name=run.checkpoint_name)))
+        gr.Info(html.escape(say(language, "k_learned", name=run.checkpoint_name)))
 
 
-def look(language: str, run: Run) -> tuple[gr.HTML, gr.LinePlot]:
-    """How far a run is, and its loss."""
+def bar_of(language: str, run: Run) -> gr.HTML:
+    """How far a run is."""
+    return gr.HTML(progress.progress_html(language, run), visible=True)
+
+
+def curve_of(language: str, run: Run, is_new: bool = True):
+    """The loss of a run, epoch by epoch; nothing where nothing is new."""
     record = run.record()
-    curve = loss_plot(language, progress.curve(language, record), progress.series(language), bool(record.epochs))
-    return gr.HTML(progress.progress_html(language, run), visible=True), curve
+    curve = progress.curve(language, record)
+    return loss_plot(language, curve, progress.series(language), bool(record.epochs)) if is_new else gr.skip()
 
 
 def build(page: gr.Blocks, chat: ChatTab) -> None:
