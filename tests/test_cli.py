@@ -69,7 +69,8 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert figures["nll_per_char"] > 0
 
 
-def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path):
+def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr("kochat.worker.lower_priority", lambda: None)  # it would last for all tests to come
     output = tmp_path / "trained"
     made = TrainingConfig(
         data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2
