@@ -116,6 +116,7 @@ class App:
         environment |= {
             "KOCHAT_HOME": str(home),
             "KOCHAT_NO_BROWSER": "1",
+            "OMP_NUM_THREADS": "1",  # beside Chromium two threads wait for each other most of the time
             "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
             "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there: no test needs the network
         }
