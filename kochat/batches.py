@@ -6,7 +6,7 @@ Knows examples and tensors; no file and no model.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -44,6 +44,18 @@ def thin(example: Example, share: float, rng: random.Random) -> Example:
         return [value for value, is_out in zip(row, left_out, strict=True) if not is_out]
 
     return replace(example, input_ids=kept(example.input_ids), labels=kept(example.labels), parts=kept(example.parts))
+
+
+def spell(example: Example, share: float, rng: random.Random, smaller: Callable[[int, random.Random], list[int]]) -> Example:
+    """A copy with some of the question's tokens, each with probability `share`, spelled in `smaller` ones."""
+    ids, labels, parts = [], [], []
+    for token, label, part in zip(example.input_ids, example.labels, example.parts, strict=True):
+        drawn = part == Part.QUESTION and rng.random() < share
+        new = smaller(token, rng) if drawn else [token]
+        ids += new
+        labels += [label] * len(new)
+        parts += [part] * len(new)
+    return replace(example, input_ids=ids, labels=labels, parts=parts)
 
 
 def pad(examples: Sequence[Example], pad_id: int) -> Batch:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from . import pairs
-from .batches import Batch, epoch_order, pad, thin
+from .batches import Batch, epoch_order, pad, spell, thin
 from .config import TrainingConfig
 from .errors import DataError
 from .pairs import Pair
@@ -91,6 +91,9 @@ class Examples:
         if config.question_dropout:
             rng = random.Random(f"{config.seed}/{epoch}/questions")
             chosen = [thin(example, config.question_dropout, rng) for example in chosen]
+        if config.subword_dropout:
+            rng = random.Random(f"{config.seed}/{epoch}/subwords")
+            chosen = [spell(example, config.subword_dropout, rng, self.prompt.smaller) for example in chosen]
         return [[chosen[i] for i in batch] for batch in order]
 
     def validation_batches(self) -> list[Batch]:

@@ -11,6 +11,7 @@ label moved from generation only into training too.
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -103,6 +104,20 @@ class Prompt:
         description["added_tokens"] = [t for t in added if not re.fullmatch(r"</?\w+>", t["content"])]
         description["post_processor"] = description["truncation"] = description["padding"] = None
         return tokenizers.Tokenizer.from_str(json.dumps(description))
+
+    def smaller(self, token: int, rng: random.Random) -> list[int]:
+        """The token's text cut in two at a random place, each part in tokens of its own; itself where it has one letter.
+
+        Like BPE-dropout (Provilkov et al. 2020), which draws its randomness where no seed reaches.
+        """
+        text = self.tokenizer.convert_ids_to_tokens(token)
+        if len(text) < 2 or self._is_byte(text):
+            return [token]
+        place, spell = rng.randrange(1, len(text)), self._text_tokenizer.model.tokenize
+        return [one.id for part in (text[:place], text[place:]) for one in spell(part)]
+
+    def _is_byte(self, text: str) -> bool:
+        return re.fullmatch(r"<0x[0-9A-F]{2}>", text) is not None
 
     def _id(self, token: str) -> int:
         return self.tokenizer.convert_tokens_to_ids(token)
