@@ -46,12 +46,12 @@ def thin(example: Example, share: float, rng: random.Random) -> Example:
     return replace(example, input_ids=kept(example.input_ids), labels=kept(example.labels), parts=kept(example.parts))
 
 
-def spell(example: Example, share: float, rng: random.Random, smaller: Callable[[int, random.Random], list[int]]) -> Example:
-    """A copy with some of the question's tokens, each with probability `share`, spelled in `smaller` ones."""
+def spell(example: Example, share: float, rng: random.Random, smaller: Callable[[int], list[int]]) -> Example:
+    """A copy with some of the question's tokens, each with probability `share`, replaced by what `smaller` gives."""
     ids, labels, parts = [], [], []
     for token, label, part in zip(example.input_ids, example.labels, example.parts, strict=True):
         drawn = part == Part.QUESTION and rng.random() < share
-        new = smaller(token, rng) if drawn else [token]
+        new = smaller(token) if drawn else [token]
         ids += new
         labels += [label] * len(new)
         parts += [part] * len(new)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -93,7 +94,8 @@ class Examples:
             chosen = [thin(example, config.question_dropout, rng) for example in chosen]
         if config.subword_dropout:
             rng = random.Random(f"{config.seed}/{epoch}/subwords")
-            chosen = [spell(example, config.subword_dropout, rng, self.prompt.smaller) for example in chosen]
+            smaller = partial(self.prompt.smaller, rng=rng)
+            chosen = [spell(example, config.subword_dropout, rng, smaller) for example in chosen]
         return [[chosen[i] for i in batch] for batch in order]
 
     def validation_batches(self) -> list[Batch]:

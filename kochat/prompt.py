@@ -106,18 +106,17 @@ class Prompt:
         return tokenizers.Tokenizer.from_str(json.dumps(description))
 
     def smaller(self, token: int, rng: random.Random) -> list[int]:
-        """The token's text cut in two at a random place, each part in tokens of its own; itself where it has one letter.
+        """The same text as `token`, cut in two at a random place, each part in tokens of its own.
 
-        Like BPE-dropout (Provilkov et al. 2020), which draws its randomness where no seed reaches.
+        Like BPE-dropout (Provilkov et al. 2020, "BPE-Dropout: Simple and Effective Subword Regularization"), whose
+        randomness in tokenizers no seed reaches. A token that cannot be cut stays as it is.
         """
         text = self.tokenizer.convert_ids_to_tokens(token)
-        if len(text) < 2 or self._is_byte(text):
+        if len(text) < 2 or re.fullmatch(r"<0x[0-9A-F]{2}>", text):
             return [token]
-        place, spell = rng.randrange(1, len(text)), self._text_tokenizer.model.tokenize
-        return [one.id for part in (text[:place], text[place:]) for one in spell(part)]
-
-    def _is_byte(self, text: str) -> bool:
-        return re.fullmatch(r"<0x[0-9A-F]{2}>", text) is not None
+        place, encode = rng.randrange(1, len(text)), self._text_tokenizer.model.tokenize
+        ids = [one.id for part in (text[:place], text[place:]) for one in encode(part)]
+        return [token] if self.tokenizer.unk_token_id in ids else ids
 
     def _id(self, token: str) -> int:
         return self.tokenizer.convert_tokens_to_ids(token)

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from kochat.batches import block, epoch_order, pad, thin
+from kochat.batches import block, epoch_order, pad, spell, thin
 from kochat.prompt import Example
 
 
@@ -80,3 +80,12 @@ def test_thinning_leaves_out_question_tokens_only_and_as_many_as_asked():
     assert len(thinned.labels) == len(thinned.parts) == len(thinned.input_ids)
     assert thinned == thin(example, 0.25, random.Random(0))
     assert thin(example, 0.0, random.Random(0)) == example
+
+
+def test_spelling_changes_question_tokens_only():
+    example = Example([0, 1, 2, 3, 4], [-100, -100, -100, 3, 4], [0, 1, 1, 3, 3], cut=False)
+    spelled = spell(example, 0.9999, random.Random(0), lambda token: [10 * token, 10 * token + 1])
+    assert spelled == Example(
+        [0, 10, 11, 20, 21, 3, 4], [-100, -100, -100, -100, -100, 3, 4], [0, 1, 1, 1, 1, 3, 3], cut=False
+    )
+    assert spell(example, 0.0, random.Random(0), lambda token: []) == example

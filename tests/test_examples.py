@@ -70,3 +70,11 @@ def test_without_rehearsal_the_batches_are_the_pairs_alone(split, tokenizer):
     made = examples(split, tokenizer)
     assert (made.rehearsed, made.batches_an_epoch()) == (0, 1)
     assert sorted(rows(made, 1)) == sorted(tuple(one.input_ids) for one in made.training)
+
+
+def test_questions_are_spelled_anew_in_every_epoch_and_the_same_for_the_same_seed(split, tokenizer):
+    prompt = Prompt(tokenizer, 64)
+    spelled = [rows(examples(split, tokenizer, subword_dropout=0.9), epoch) for epoch in (1, 1, 2)]
+    assert spelled[0] == spelled[1] != spelled[2]
+    asked = {tokenizer.decode(ids).split("<unused1>")[0] for ids in spelled[0]}
+    assert asked == {tokenizer.decode(prompt.encode_prompt(q, None)).split("<unused1>")[0] for q, _, _ in TRAINING}

@@ -1,5 +1,6 @@
 """The prompt: its exact ids, the notebook's cutting rule, and that nobody can type structure."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -179,3 +180,12 @@ def test_the_chat_template_builds_the_same_ids(every_tokenizer):
     example = prompt.encode_example("고마워", "저도 감사합니다.", "2")
     assert template("고마워", "저도 감사합니다.", label="2") == example.input_ids
     assert template("안녕", "네", "고마워", "저도 감사합니다.", label="2") == example.input_ids
+
+
+def test_a_token_in_smaller_ones_is_the_same_text(tokenizer):
+    prompt, chance = Prompt(tokenizer, 64), random.Random(0)
+    ids = prompt.text_ids("오늘은 정말 좋은 날이에요 😀")
+    for _ in range(20):
+        smaller = [prompt.smaller(token, chance) for token in ids]
+        assert tokenizer.decode([one for part in smaller for one in part]) == tokenizer.decode(ids)
+    assert any(len(part) > 1 for part in smaller)
