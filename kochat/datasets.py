@@ -239,7 +239,7 @@ class Dataset:
 def empty(folder: Path, name: str) -> Dataset:
     """A new dataset without rows. Raises CheckpointError for a name that is unsafe or taken."""
     path = store.path_of(folder, name)
-    with store.new_file(path) as db:
+    with store.new_file(path, store.SMALL_PAGE) as db:
         db.execute("INSERT INTO sqlite_sequence VALUES ('rows', 1)")  # row 1 is the header
     return Dataset(path)
 
