@@ -19,10 +19,11 @@ import pandas as pd
 
 from . import store
 from .checks import NOTES, Problem, TooLong, clean
+from .encodings import storable
 from .errors import CheckpointError, DataError
 from .files import put_in_place
 from .pairs import COLUMNS
-from .rows import Row, as_cells, histogram, problem_texts, row_of, storable
+from .rows import Row, as_cells, histogram, problem_texts, row_of
 
 FIELDS = "id, Q, A, label, own, repeats, differs, origin"
 REMEMBER = "INSERT INTO before SELECT :change, id, Q, A, label, own, origin FROM rows WHERE "

@@ -21,12 +21,12 @@ from typing import Any
 import pandas as pd
 
 from . import workbooks
+from .encodings import encoding_of, storable
 from .errors import DataError
 
 SAMPLE, SAMPLE_ROWS = 2**16, 100  # bytes that tell what a file is; characters and rows that tell its delimiter
 DELIMITERS = (",", "\t", ";")
 ROWS_NAMED = 8  # that one sentence lists
-NO_TABLE = re.compile(rb"[^\r\n]*[\x00-\x08\x0b\x0c\x0e-\x1f]|%PDF-")
 PICTURE = re.compile(rb"(?s)\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|.{4}ftyp(hei[cx]|mif1|avif)")
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head|meta|table|\?xml)", re.IGNORECASE)
 JSON = re.compile(r"\s*(\{|\[\s*[\[{\"\]])")
@@ -103,7 +103,7 @@ def open_table(path: str | os.PathLike, name: str | None = None) -> Table:
         workbooks.check(path, name)
         table = Table(path, name, "xlsx", "", "", [])
     else:
-        encoding = _encoding(path, name, head)
+        encoding = encoding_of(path, name, head)
         with path.open(encoding=encoding, newline="") as text:
             sample = text.read(SAMPLE)
         if not sample.strip("\ufeff \t\r\n"):
@@ -125,45 +125,6 @@ def _refuse_others(head: bytes, name: str) -> None:
 
 
 # Text.
-
-
-def _encoding(path: Path, name: str, head: bytes) -> str:
-    """utf-8, utf-8-sig (with a BOM), cp949, or utf-16 (by its BOM, or -le or -be told without one)."""
-    wide = _utf_16(head)
-    if not wide and NO_TABLE.match(head.lstrip()):
-        raise DataError("not_text", name=name)
-    utf_8, lines = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", []
-    for encoding in [wide] if wide else [utf_8, "cp949"]:
-        line = _broken_line(path, encoding)
-        if line is None:
-            return encoding
-        lines.append(line)
-    raise DataError("bad_encoding", name=name, line=max(lines))
-
-
-def _utf_16(head: bytes) -> str | None:
-    """Without a BOM it is told by its line ends: read in the wrong order of bytes, or at all, other text has none."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding in ("utf-16-le", "utf-16-be"):
-        text = head[: len(head) // 2 * 2].decode(encoding, "ignore")
-        if b"\0" in head and "\0" not in text and re.search("[\r\n]", text):
-            return encoding
-    return None
-
-
-def _broken_line(path: Path, encoding: str) -> int | None:
-    """The number of the first line that cannot be decoded; None where all can. A megabyte at a time."""
-    decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
-    with path.open("rb") as file:
-        while True:
-            piece = file.read(2**20)
-            try:
-                lines += decoder.decode(piece, final=not piece).count("\n")
-            except UnicodeDecodeError as error:
-                return lines + error.object[: error.start].decode(encoding, "ignore").count("\n")
-            if not piece:
-                return None
 
 
 def _delimiter(sample: str) -> str:
@@ -229,15 +190,14 @@ def _json_rows(table: Table, text: Iterable[str]) -> Rows:
             record = dict.items(json.loads(line, parse_int=str, parse_float=str, parse_constant=str))
         except (ValueError, TypeError, RecursionError) as error:
             raise DataError("bad_json", name=table.name, line=row) from error
-        # Half a character, which JSON can escape, cannot be shown.
-        yield row, {key.strip().encode("utf-8", "replace").decode(): value for key, value in record}
+        yield row, {storable(key.strip()): value for key, value in record}
 
 
 def _json_text(value: Any) -> str:
     """Lists and objects are no text: where one should be, the cell is empty, and whoever needs it says so."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""
 
 
 # Columns.

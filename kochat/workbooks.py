@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .encodings import storable
 from .errors import DataError
 
 MOST_UNPACKED = 1024  # MB; a small zip can unpack to more than a machine holds
@@ -76,7 +77,7 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return unescape(value) if "_x" in value else value  # _x000D_ is how Excel writes a \r
+        return storable(unescape(value)) if "_x" in value else value  # _x000D_ is how Excel writes a \r
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, float):

@@ -191,6 +191,8 @@ WORKBOOKS = {
     "workbook with a wrong size": read(xlsx(SHEET, change=('<dimension ref="[^"]*"', '<dimension ref="A1"'))),
     "workbook with more cells than its header": read(xlsx([HEADER, [*PAIRS[0], None, "memo"], PAIRS[1]])),
     "workbook with line ends": read(xlsx([HEADER, ["가\n나", "다_x000D_\n라", 0]]), [["가\n나", "다\r\n라", "0"]]),
+    "workbook with half a character": read(xlsx([["_xD83D_", *HEADER], ["다", "가_xDE00_", "나", 0]]), [],
+                                           (2, "question", "control")),
     "workbook with a header only": refused(xlsx([HEADER]), "no_rows"),
     "workbook with nothing": refused(xlsx([]), "empty_file"),
     "workbook cut off": refused(xlsx(SHEET)[:-900], "bad_workbook"),
@@ -214,6 +216,9 @@ JSON_LINES = {
                                           (1, "answer", "empty_answer")),
     "json lines with half a character": read('{"질문": "\\ud83d", "답": "나"}\n{"질문": "가", "답": "나"}\n',
                                              [["가", "나", "기본"]], (1, "question", "control")),
+    "json lines with half a character in a name": read(
+        '{"\\ud83d": "다", "Q": "가", "A": "나"}\n', [["가", "나", "기본"]]
+    ),
     "json lines with newlines in cells": read(jsonl({"prompt": "가\r\n나", "response": '"다"'}),
                                               [["가\r\n나", '"다"', "기본"]]),
     "json lines with a broken line": refused(LINES + '{"Q": "가", \n', "bad_json"),

@@ -4,6 +4,7 @@ import html
 import re
 
 import gradio as gr
+import orjson
 import pytest
 from odd_files import FILES
 from test_visitors import request
@@ -49,6 +50,14 @@ def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path,
     assert (counts.good, counts.bad + counts.good) == (len(odd.pairs), counts.rows)
     told = [(one.row, one.column, one.reason, one.other) for one in dataset.problems(100)]
     assert told == odd.problems
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "half a character" in name and not FILES[name].error])
+def test_what_a_look_gives_back_can_be_sent_to_the_page(tmp_path, name):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(FILES[name].data)
+    for shown in importing.look(str(path), request()):
+        orjson.dumps(shown if isinstance(shown, str) else shown.get_config(), default=str)
 
 
 def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
