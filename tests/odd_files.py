@@ -145,7 +145,8 @@ HEADERS = {
     "a name twice": read("Q,A,Q,label\n안녕,네,다른,0\n", [["안녕", "네", "0"]]),
     "a column without a name": read(",Q,A,label\n0,안녕,네,0\n1,잘 가,응,1\n",
                                     [["안녕", "네", "0"], ["잘 가", "응", "1"]]),
-    "a thousand columns": read("Q,A,label" + ",x" * 1000 + "\n안녕,네,0" + ",1" * 1000 + "\n", [["안녕", "네", "0"]]),
+    "a thousand columns": read("Q,A,label" + ",x" * 997 + "\n안녕,네,0" + ",1" * 997 + "\n", [["안녕", "네", "0"]]),
+    "more than a thousand columns": refused("Q,A,label" + ",x" * 998 + "\n안녕,네,0\n", "many_columns"),
     "unknown names": refused("하나,둘,셋\n안녕,네,0\n", "no_column"),
     "no answer": refused("question,label\n안녕,0\n", "no_column"),
     "no header": refused("안녕,네,0\n잘 가,응,1\n", "no_column"),
@@ -226,6 +227,9 @@ JSON_LINES = {
     "json lines too deep": refused('{"Q": ' + "[" * 100_000 + "\n", "bad_json"),
     "json lines with an answer nowhere": read(jsonl({"Q": "가", "A": None}, {"Q": "나", "A": " "}), [],
                                               (1, "answer", "empty_answer"), (2, "answer", "empty_answer")),
+    "json lines with another key in every row": refused(
+        jsonl(*({f"Q{i}": "가", "A": "나"} for i in range(1000))), "many_columns"
+    ),
     "json lines of empty objects": refused("{}\n{}\n", "no_rows"),
     "json lines of empty texts": refused(jsonl({"Q": "", "A": None}), "no_rows"),
     "a json list": refused(json.dumps([{"Q": "가", "A": "나"}]), "bad_json"),

@@ -60,6 +60,14 @@ def test_what_a_look_gives_back_can_be_sent_to_the_page(tmp_path, name):
         orjson.dumps(shown if isinstance(shown, str) else shown.get_config(), default=str)
 
 
+def test_a_look_at_many_columns_is_short(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A" + ",x" * 998 + "\n" + ",".join(["<" * 80] * 1000) + "\n", "utf-8")
+    told = importing.look(str(path), request())[0]
+    assert len(told) < 20_000
+    assert (told.count("<th>"), told.count("<td>")) == (21, 21)
+
+
 def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("하나,둘\n안녕,네\n", "utf-8")

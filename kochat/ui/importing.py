@@ -26,7 +26,7 @@ from . import bots, visitors
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
 
-PREVIEW_ROWS = 5
+PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
 FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON Lines"}
 ENCODINGS = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 (BOM)", "cp949": "CP949"}
@@ -71,15 +71,15 @@ def told(language: str, table: Table, chunk: Chunk) -> str:
         key = DELIMITERS.get(table.delimiter)
         kind.append(say(language, key) if key else table.delimiter)
     kind.append(say(language, "k_columns", columns=len(table.columns)))
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell[:80])}</td>" for cell in row) + "</tr>"
-        for row in chunk.frame.itertuples(index=False)
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell[:80])}</{tag}>" for cell in cells[:PREVIEW_COLUMNS])
+        + f"<{tag}>…</{tag}>" * (len(cells) > PREVIEW_COLUMNS)
+        for tag, cells in [("th", table.columns), *(("td", row) for row in chunk.frame.values.tolist())]
     )
     line = html.escape(f"{table.name}: " + " · ".join(part for part in kind if part))
     return (
         f'<p class="quiet">{line}</p><div class="rows preview"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{''.join(f'<tr>{cells}</tr>' for cells in body)}</tbody></table></div>"
     )
 
 
