@@ -77,10 +77,28 @@ class Table:
         if self.format != "jsonl":
             next(filled)  # the header
         width = len(self.columns)
-        for row, cells in filled:
-            if len(cells) > width and self.format == "csv":
-                raise self._too_wide([row, *(row for row, cells in filled if len(cells) > width)])
-            yield row, cells[:width] + [""] * (width - len(cells))
+        if self.format == "csv":
+            filled = self._of_width(filled, width)
+        return ((row, cells[:width] + [""] * (width - len(cells))) for row, cells in filled)
+
+    def _of_width(self, filled: Rows, width: int) -> Rows:
+        """The same rows. Raises DataError for those with more cells than the header.
+
+        Some programs write a delimiter at the end of every row, and none in the header. At the end of a single row
+        it may as well belong to a sentence with a comma, before an empty cell.
+        """
+        first = next(filled, None)
+        ends = first is not None and len(first[1]) > width
+
+        def is_wrong(cells: list[str]) -> bool:
+            return len(cells) > width and (not ends or any(map(str.strip, cells[width:])))
+
+        for row, cells in itertools.chain([first] if first else [], filled):
+            if is_wrong(cells):
+                raise self._too_wide([row, *(row for row, cells in filled if is_wrong(cells))])
+            if ends and len(cells) == width:
+                raise self._too_wide([first[0]])
+            yield row, cells
 
     def _too_wide(self, rows: list[int]) -> DataError:
         # Never shifted, never cut: nobody can tell which of the cells belong together.

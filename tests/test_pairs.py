@@ -175,7 +175,11 @@ def test_a_row_with_more_cells_than_the_header_is_refused_and_never_shifted(file
     rows.insert(place, row)
     error = refusal(file("Q,A,label\n" + "\n".join(rows)))
     assert (error.key, error.values["rows"]) == ("extra_cells", str(place + 2))
-    assert refusal(file(f"Q,A,label\n{row}\n")).key == "extra_cells"
+
+
+def test_a_delimiter_at_the_end_of_every_row_is_no_cell(file):
+    assert rows_of(file("Q,A,label\na,b,0,\n\nc,d,1,,\n")) == [["a", "b", "0"], ["c", "d", "1"]]
+    assert refusal(file("Q,A,label\na,b,0,\nc, d,1,2\n")).values["rows"] == "3"
 
 
 def test_all_bad_rows_are_named_in_one_sentence_in_both_languages(file):
