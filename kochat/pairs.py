@@ -58,7 +58,7 @@ def find_columns(
 ) -> Columns:
     """The columns of a table by their names; those that are given are taken.
 
-    Raises DataError where one is given that is not there, or question or answer cannot be told.
+    Raises DataError where one is given that is not there, question or answer cannot be told, or both are the same.
     """
     chosen = {"Q": question, "A": answer, "label": label}
     missing = [name for name in chosen.values() if name and name not in names]
@@ -68,6 +68,8 @@ def find_columns(
     missing = missing or [column for column in ("Q", "A") if not chosen[column]]
     if missing:
         raise DataError("no_column", missing=", ".join(missing), found=", ".join(name[:40] for name in names[:12]))
+    if chosen["Q"] == chosen["A"]:
+        raise DataError("same_column", name=chosen["Q"][:40])
     return Columns(*chosen.values())
 
 

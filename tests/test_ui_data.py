@@ -28,9 +28,9 @@ def bring_in(path, name, asked_by, **chosen) -> Dataset:
     _, _, *found, _, _, _ = importing.look(str(path), asked_by)
     columns = dict(zip(("question", "answer", "label"), (one.value for one in found), strict=False)) | chosen
     *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
-    assert 'role="progressbar"' in bars[0]
-    assert last == ""
-    return Dataset(visitors.path_of(name, asked_by))
+    assert 'role="progressbar"' in bars[0][0]
+    assert last == ("", name.strip())
+    return Dataset(visitors.path_of(last[1], asked_by))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -74,6 +74,20 @@ def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
     assert "Choose which column" in importing.look(str(path), request())[0]
     dataset = bring_in(path, "mine", request(), question="둘", answer="하나")
     assert dataset.pairs().values.tolist() == [["네", "안녕", "기본"]]
+
+
+def test_the_name_that_is_given_back_is_the_one_that_is_stored(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    assert bring_in(path, "데이터 ", request()).name == "데이터"
+    assert importing.make_empty(" 빈것 ", request()) == "빈것"
+
+
+def test_one_column_is_not_both_question_and_answer(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    with pytest.raises(gr.Error, match="are the same column, Q"):
+        bring_in(path, "mine", request(), question="Q", answer="Q")
 
 
 def test_a_file_name_becomes_a_name_that_is_free():

@@ -258,20 +258,20 @@ def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: di
     looked = bringing.upload.upload(importing.look, bringing.upload, bringing.looked_at, **PRIVATE)
     looked.failure(lambda: None, None, bringing.upload, **QUICK)
     bringing.upload.clear(importing.nothing, None, bringing.looked_at, **QUICK)
-    buttons = [bringing.start, bringing.cancel, bringing.bar]
+    buttons, made_name = [bringing.start, bringing.cancel, bringing.bar], gr.State("")
     running = bringing.start.click(
         lambda: (gr.Button(interactive=False), gr.Button(visible=True), ""), None, buttons, **QUICK
     ).then(
-        importing.bring_in, [*bringing.chosen, chat.checkpoint], bringing.bar, concurrency_limit=1,
-        concurrency_id="import", **PRIVATE,
+        importing.bring_in, [*bringing.chosen, chat.checkpoint], [bringing.bar, made_name],
+        concurrency_limit=1, concurrency_id="import", **PRIVATE,
     )  # fmt: skip
     idle = {"fn": lambda: (gr.Button(interactive=True), gr.Button(visible=False), ""), "inputs": None}
     idle |= {"outputs": buttons, **QUICK}
     afterwards(running, **idle)
     bringing.cancel.click(**idle, cancels=running)
-    made = bringing.empty.click(importing.make_empty, bringing.name, None, **PRIVATE)
+    made = bringing.empty.click(importing.make_empty, bringing.name, made_name, **PRIVATE)
     for event in (running, made):
-        event.then(chosen_now, bringing.name, chosen, **QUICK).then(
+        event.then(chosen_now, made_name, chosen, **QUICK).then(
             lambda: [gr.Accordion(open=False), None, *importing.nothing()], None,
             [bringing.part, bringing.upload, *bringing.looked_at], **QUICK,
         ).then(**again)  # fmt: skip

@@ -18,7 +18,7 @@ import gradio as gr
 from .. import datasets
 from ..checks import LONGEST_LABEL, clean
 from ..errors import DataError
-from ..files import LONGEST_NAME
+from ..files import LONGEST_NAME, safe_name
 from ..importing import create
 from ..pairs import Columns, find_columns
 from ..tables import Chunk, Table, open_table
@@ -143,28 +143,29 @@ def bar_html(language: str, done: float, text: str) -> str:
 def bring_in(
     path: str | None, question: str, answer: str, label: str, one_label: str, name: str, chatbot: str,
     request: gr.Request,
-) -> Iterator[str]:  # fmt: skip
-    """Make a dataset of a file; yields the progress bar, in the end an empty one. Raises KochatError."""
+) -> Iterator[tuple]:  # fmt: skip
+    """Make a dataset of a file; yields the progress bar, in the end an empty one and its name. Raises KochatError."""
     visitors.require_owner(request)
     if not path:
         raise DataError("no_upload")
     language, shown_at = language_of(request), 0.0
-    yield bar_html(language, 0, say(language, "k_opening"))
+    yield bar_html(language, 0, say(language, "k_opening")), gr.skip()
     table = open_table(path)
     columns, prompt = columns_chosen(table, question, answer, label, one_label), bots.prompt(chatbot)
     too_long = prompt.too_long if prompt else None
     for read in create(visitors.folder_of(request), name, table, columns, too_long):
         if time.monotonic() - shown_at > BETWEEN_PICTURES:
-            yield bar_html(language, read.done, say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done))
+            told = say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done)
+            yield bar_html(language, read.done, told), gr.skip()
             shown_at = time.monotonic()
-    yield ""
+    yield "", safe_name(name)
 
 
 @shows_errors
 @visitors.owner_only
-def make_empty(name: str, request: gr.Request) -> None:
-    """Make a dataset without a row. Raises KochatError."""
-    datasets.empty(visitors.folder_of(request), name)
+def make_empty(name: str, request: gr.Request) -> str:
+    """Make a dataset without a row; its name. Raises KochatError."""
+    return datasets.empty(visitors.folder_of(request), name).name
 
 
 def build() -> Importing:
