@@ -60,8 +60,11 @@ def is_owner(request: gr.Request) -> bool:
 
 def require_owner(request: gr.Request) -> None:
     """Raise SettingsError for everybody but the owner."""
-    if not is_owner(request):
-        raise SettingsError("owner_only" if password() else "owner_only_no_password")
+    if is_owner(request):
+        return
+    if password():
+        raise SettingsError("owner_only")
+    raise SettingsError("owner_only_no_password")
 
 
 def owner_only(handler):
