@@ -14,6 +14,7 @@ import pandas as pd
 from . import pairs
 from .cards import Card
 from .chatbot import Chatbot
+from .config import COLUMN_SETTINGS
 from .errors import DataError, ReplyError
 
 REPLIES_AT_ONCE = 64
@@ -75,7 +76,8 @@ def held_out(card: Card, source: str) -> pd.DataFrame:
     does not hold the pairs it was trained with.
     """
     chosen = {"rows": card.config.get("rows"), "bad_rows": card.config.get("bad_rows", "refuse")}
-    table = pairs.read_pairs(source, **chosen)
+    columns = {column: card.config.get(name) for column, name in COLUMN_SETTINGS.items()}
+    table = pairs.read_pairs(source, columns=columns, **chosen)
     if pairs.fingerprint(table) != card.data.get("sha256"):
         raise DataError("other_data", name=source)
     return pairs.split_by_question(table, card.config["validation_share"], card.config["seed"])[1]

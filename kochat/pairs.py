@@ -15,7 +15,7 @@ import unicodedata
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,21 +145,23 @@ def read_pairs(
     source: str | os.PathLike,
     rows: int | None = None,
     cache: Path | None = None,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, str | None] | None = None,
     bad_rows: str = "refuse",
 ) -> pd.DataFrame:
     """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
 
     `source` is a file that tables.py reads, a URL of one, or a name in DATASETS; `rows` keeps only the first
-    pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns` are
-    found by their names where not given. Bad rows are named in a DataError ("refuse") or left out ("skip"); pairs
-    that repeat stay under "refuse", since their weight may be meant. Raises DataError.
+    pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns`, by
+    "question", "answer" and "label", are found by their names where not given. Bad rows are named in a DataError
+    ("refuse") or left out ("skip"); pairs that repeat stay under "refuse", since their weight may be meant.
+    Raises DataError.
     """
     source = DATASETS.get(str(source), str(source))
 
     def read(path: Path) -> pd.DataFrame:
         table = open_table(path)
-        return _good_pairs(table, columns or find_columns(table.columns), bad_rows)
+        chosen = columns if isinstance(columns, Columns) else find_columns(table.columns, **(columns or {}))
+        return _good_pairs(table, chosen, bad_rows)
 
     return (download(source, cache or home() / "cache", read) if is_url(source) else read(Path(source)))[:rows]
 

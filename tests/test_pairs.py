@@ -139,7 +139,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_missing_column_is_named_with_those_that_are_there(file):
     error = refusal(file("Q,reaction,label\n안녕,네,0\n"))
     assert str(error) == (
-        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them."
+        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them: "
+        "under “Data”, or by options on the command line."
     )
     assert refusal(file("one;two;three\n안녕;네;0\n")).values["missing"] == "Q, A"
 
