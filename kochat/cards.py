@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .config import TrainingConfig, command, refuse
-from .labels import has_names, in_order
+from .labels import NAMES, has_names, in_order
 
 FORMAT_VERSION = 1
 SHORTEST = 8  # tokens, as TrainingConfig has it
@@ -117,7 +117,9 @@ def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[st
     """The labels of what `config` makes, and the names of those that have one; as `card_of_training`."""
     kept = before.labels if config.keep_labels else []
     labels = [*kept, *(label for label in in_order(labels) if label not in kept)]
-    names = {label: name for label, name in before.label_names.items() if label in kept}
+    # With a number of somebody's own beside them, ChatbotData's labels would lose their names.
+    lost = NAMES["ko"] if has_names(kept) and not has_names(labels) else {}
+    names = {label: name for label, name in {**lost, **before.label_names}.items() if label in kept}
     return labels, names | _names_of(config.label_names, labels)
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from .cards import Card
 from .checks import clean
+from .encodings import storable
 from .errors import DataError, SettingsError
 from .labels import AUTO
 from .pairs import find_question
-from .rows import as_cells, storable
+from .rows import as_cells
 from .tables import open_table
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ KOREAN_NAMES = {
     "patience": "조기 종료",
     "label_names": "라벨 이름",
 }
+COLUMN_SETTINGS = {column: f"{column}_column" for column in ("question", "answer", "label")}
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 
 
@@ -63,6 +64,9 @@ class TrainingConfig:
     data: str = _setting("", "A CSV, XLSX or JSON Lines file, a URL, or ChatbotData, emotions or jobs.")
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
+    question_column: str | None = _setting(None, "The column of the questions, where its name does not say.")
+    answer_column: str | None = _setting(None, "The column of the answers.")
+    label_column: str | None = _setting(None, "The column of the labels.")
     rows: int | None = _setting(None, "Use only the first rows, as the notebook does with 300.")
     bad_rows: str = _setting("refuse", "Rows that cannot be used: refuse the data and name them, or skip them.")
     validation_share: float = _setting(0.05, "Share of the questions kept out of training; 0 for none.")
@@ -104,6 +108,7 @@ class TrainingConfig:
         for text in self.label_names:
             if not all(part.strip() for part in text.partition("=")):
                 refuse("label_names", text, "label=name", "라벨=이름 꼴인")
+        _is_text(self, *COLUMN_SETTINGS.values())
         _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, rehearsal=0)
         _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout", "question_dropout", "subword_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
@@ -124,6 +129,10 @@ class TrainingConfig:
         # A base made by a later kochat may have defaults for settings that are not known here.
         missing = {name: value for name, value in defaults.items() if getattr(self, name, False) is None}
         return replace(self, **missing)
+
+    def columns(self) -> dict[str, str | None]:
+        """The columns of question, answer and label, as `read_pairs` takes them; None is found by its name."""
+        return {column: getattr(self, name) for column, name in COLUMN_SETTINGS.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them; `from_dict` is the way back."""
@@ -203,6 +212,13 @@ def _not_empty(config: TrainingConfig):
     for one in fields(config):
         if one.default is not None and getattr(config, one.name) is None:
             refuse(one.name, None, "given", "비어 있지 않은")
+
+
+def _is_text(config: TrainingConfig, *names: str):
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (isinstance(value, str) and value.strip()):
+            refuse(name, value, "a name", "이름인")
 
 
 def _is_number(value: object) -> bool:

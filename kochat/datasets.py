@@ -19,10 +19,11 @@ import pandas as pd
 
 from . import store
 from .checks import NOTES, Problem, TooLong, clean
+from .encodings import storable
 from .errors import CheckpointError, DataError
 from .files import put_in_place
 from .pairs import COLUMNS
-from .rows import Row, as_cells, histogram, problem_texts, row_of, storable
+from .rows import Row, as_cells, histogram, problem_texts, row_of
 
 FIELDS = "id, Q, A, label, own, repeats, differs, origin"
 REMEMBER = "INSERT INTO before SELECT :change, id, Q, A, label, own, origin FROM rows WHERE "
@@ -239,7 +240,7 @@ class Dataset:
 def empty(folder: Path, name: str) -> Dataset:
     """A new dataset without rows. Raises CheckpointError for a name that is unsafe or taken."""
     path = store.path_of(folder, name)
-    with store.new_file(path) as db:
+    with store.new_file(path, store.SMALL_PAGE) as db:
         db.execute("INSERT INTO sqlite_sequence VALUES ('rows', 1)")  # row 1 is the header
     return Dataset(path)
 

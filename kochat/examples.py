@@ -32,7 +32,7 @@ class Split:
 
 def read_split(config: TrainingConfig) -> Split:
     """Read the data of a training and split them by question. Raises DataError."""
-    table = pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows)
+    table = pairs.read_pairs(config.data, config.rows, columns=config.columns(), bad_rows=config.bad_rows)
     training, validation = pairs.split_by_question(table, config.validation_share, config.seed)
     if training.empty:
         raise DataError("nothing_to_train", rows=len(table), held_out=len(validation))

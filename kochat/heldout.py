@@ -11,7 +11,7 @@ import pandas as pd
 
 from . import pairs
 from .cards import Card, source_name
-from .config import home
+from .config import COLUMN_SETTINGS, home
 from .errors import DataError
 
 
@@ -22,7 +22,8 @@ def split_again(card: Card, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     does not hold the pairs it was trained with.
     """
     chosen = {"rows": card.config.get("rows"), "bad_rows": card.config.get("bad_rows", "refuse")}
-    table = pairs.read_pairs(source, **chosen)
+    columns = {column: card.config.get(name) for column, name in COLUMN_SETTINGS.items()}
+    table = pairs.read_pairs(source, columns=columns, **chosen)
     if pairs.fingerprint(table) != card.data.get("sha256"):
         raise DataError("other_data", name=source_name(source))
     return pairs.split_by_question(table, card.config.get("validation_share", 0), card.config.get("seed", 0))

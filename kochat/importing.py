@@ -11,9 +11,10 @@ from pathlib import Path
 
 from . import store
 from .checks import TooLong, clean
+from .encodings import storable
 from .errors import DataError
 from .pairs import Columns, find_columns
-from .rows import problem_texts, storable
+from .rows import problem_texts
 from .tables import Chunk, Table
 
 CHUNK = 5_000  # rows; with more, collecting the garbage stops other threads for a tenth of a second
@@ -45,8 +46,6 @@ def create(
         for chunk in table.chunks(CHUNK):
             numbers, pairs = _pairs(chunk, columns)
             own = problem_texts(pairs, too_long)
-            if any("control" in text for text in own):
-                pairs = [tuple(map(storable, pair)) for pair in pairs]
             cells = zip(numbers, pairs, own, strict=True)
             db.executemany(INSERT, ((number, *pair, text) for number, pair, text in cells))
             count += len(pairs)
@@ -59,7 +58,7 @@ def create(
 
 def _pairs(chunk: Chunk, columns: Columns) -> tuple[list[int], list[tuple[str, str, str]]]:
     frame = chunk.frame
-    labels = frame[columns.label] if columns.label else [columns.one_label] * len(frame)
+    labels = frame[columns.label] if columns.label else [storable(columns.one_label)] * len(frame)
     pairs = [
         tuple(map(clean, cells)) for cells in zip(frame[columns.question], frame[columns.answer], labels, strict=True)
     ]

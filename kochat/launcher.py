@@ -52,7 +52,8 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
     a name of no label, and CheckpointError for an output that is taken.
     """
     runs_at_once()
-    table, base = pairs.read_pairs(config.data, rows=config.rows, bad_rows=config.bad_rows), Path(config.base)
+    table = pairs.read_pairs(config.data, config.rows, columns=config.columns(), bad_rows=config.bad_rows)
+    base = Path(config.base)
     if not base.is_dir() and not hub.looks_like_hub_id(config.base):
         raise CheckpointError("no_checkpoint", path=config.base)
     if config.label_names:

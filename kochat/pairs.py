@@ -15,7 +15,7 @@ import unicodedata
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def find_columns(
 ) -> Columns:
     """The columns of a table by their names; those that are given are taken.
 
-    Raises DataError where one is given that is not there, or question or answer cannot be told.
+    Raises DataError where one is given that is not there, question or answer cannot be told, or both are the same.
     """
     chosen = {"Q": question, "A": answer, "label": label}
     missing = [name for name in chosen.values() if name and name not in names]
@@ -68,6 +68,8 @@ def find_columns(
     missing = missing or [column for column in ("Q", "A") if not chosen[column]]
     if missing:
         raise DataError("no_column", missing=", ".join(missing), found=", ".join(name[:40] for name in names[:12]))
+    if chosen["Q"] == chosen["A"]:
+        raise DataError("same_column", name=chosen["Q"][:40])
     return Columns(*chosen.values())
 
 
@@ -149,21 +151,23 @@ def read_pairs(
     source: str | os.PathLike,
     rows: int | None = None,
     cache: Path | None = None,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, str | None] | None = None,
     bad_rows: str = "refuse",
 ) -> pd.DataFrame:
     """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
 
     `source` is a file that tables.py reads, a URL of one, or a name in DATASETS; `rows` keeps only the first
-    pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns` are
-    found by their names where not given. Bad rows are named in a DataError ("refuse") or left out ("skip"); pairs
-    that repeat stay under "refuse", since their weight may be meant. Raises DataError.
+    pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns`, by
+    "question", "answer" and "label", are found by their names where not given. Bad rows are named in a DataError
+    ("refuse") or left out ("skip"); pairs that repeat stay under "refuse", since their weight may be meant.
+    Raises DataError.
     """
     source = DATASETS.get(str(source), str(source))
 
     def read(path: Path) -> pd.DataFrame:
         table = open_table(path)
-        return _good_pairs(table, columns or find_columns(table.columns), bad_rows)
+        chosen = columns if isinstance(columns, Columns) else find_columns(table.columns, **(columns or {}))
+        return _good_pairs(table, chosen, bad_rows)
 
     return (download(source, cache or home() / "cache", read) if is_url(source) else read(Path(source)))[:rows]
 

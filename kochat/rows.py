@@ -59,11 +59,6 @@ def row_of(
     return Row(id, Q, A, label, problems, json.loads(origin) if origin else None)
 
 
-def storable(text: str) -> str:
-    """Half a character, which JSON can escape and UTF-8 cannot hold, becomes the mark of a broken one."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def as_cells(texts: Iterable[str]) -> list[str]:
     """A pair, or other texts, for a CSV, with nothing in it that a spreadsheet would run."""
     return [NO_FORMULA + text if text.startswith(FORMULA_STARTS) else text for text in texts]

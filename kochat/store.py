@@ -24,7 +24,8 @@ SUFFIX = ".pairs"
 APPLICATION = 0x6B6F6368  # "koch", in the header of the file
 WAIT = 30.0  # seconds for another one to finish its change
 LEFT_AFTER = 3600  # seconds without a write, and a hidden file belongs to nobody any more
-FULL_SCAN_PAGE = 32_768  # bytes; a search reads everything, and larger pieces are quicker to read
+SMALL_PAGE = 4096  # bytes; a dataset begins with ten pages, and every visitor may have one
+FULL_SCAN_PAGE = 32_768  # of a large one: a search reads everything, and larger pieces are quicker to read
 
 TABLES = """
 CREATE TABLE rows (
@@ -175,7 +176,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[sqlite3.Connection]:
+def new_file(path: Path, page_size: int = FULL_SCAN_PAGE) -> Iterator[sqlite3.Connection]:
     """A database to fill with rows; in the end it gets its indexes and marks, is synced, and named `path`.
 
     Raises CheckpointError where the name was taken meanwhile, DataError where the disk is full; then, and
@@ -188,7 +189,7 @@ def new_file(path: Path) -> Iterator[sqlite3.Connection]:
             part = Path(folder) / path.name
             with contextlib.closing(_connect(part.resolve().as_uri())) as db:
                 # Nobody else sees this file, and a half one is thrown away: neither needs a journal.
-                db.executescript(f"PRAGMA page_size = {FULL_SCAN_PAGE}; PRAGMA application_id = {APPLICATION};")
+                db.executescript(f"PRAGMA page_size = {page_size}; PRAGMA application_id = {APPLICATION};")
                 db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {TABLES}")
                 yield db
                 for statement in INDEXES.split(";"):  # executescript would end the transaction

@@ -21,12 +21,13 @@ from typing import Any
 import pandas as pd
 
 from . import workbooks
+from .encodings import encoding_of, storable
 from .errors import DataError
 
 SAMPLE, SAMPLE_ROWS = 2**16, 100  # bytes that tell what a file is; characters and rows that tell its delimiter
 DELIMITERS = (",", "\t", ";")
 ROWS_NAMED = 8  # that one sentence lists
-NO_TABLE = re.compile(rb"[^\r\n]*[\x00-\x08\x0b\x0c\x0e-\x1f]|%PDF-")
+MOST_COLUMNS, MOST_CELLS = 1000, 500_000  # of a table; of a chunk: short rows of a small file are filled up
 PICTURE = re.compile(rb"(?s)\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|.{4}ftyp(hei[cx]|mif1|avif)")
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head|meta|table|\?xml)", re.IGNORECASE)
 JSON = re.compile(r"\s*(\{|\[\s*[\[{\"\]])")
@@ -64,7 +65,7 @@ class Table:
     def chunks(self, rows: int = 20_000) -> Iterator[Chunk]:
         """All rows with something in them, `rows` at a time. Raises DataError where the file goes wrong."""
         with _reading(self) as (read, done):
-            records = self._records(read)
+            records, rows = self._records(read), max(1, min(rows, MOST_CELLS // len(self.columns)))
             while part := list(itertools.islice(records, rows)):
                 numbers, cells = zip(*part, strict=True)
                 yield Chunk(pd.DataFrame(list(cells), columns=self.columns, index=list(numbers), dtype=object), done())
@@ -76,10 +77,28 @@ class Table:
         if self.format != "jsonl":
             next(filled)  # the header
         width = len(self.columns)
-        for row, cells in filled:
-            if len(cells) > width and self.format == "csv":
-                raise self._too_wide([row, *(row for row, cells in filled if len(cells) > width)])
-            yield row, cells[:width] + [""] * (width - len(cells))
+        if self.format == "csv":
+            filled = self._of_width(filled, width)
+        return ((row, cells[:width] + [""] * (width - len(cells))) for row, cells in filled)
+
+    def _of_width(self, filled: Rows, width: int) -> Rows:
+        """The same rows. Raises DataError for those with more cells than the header.
+
+        Some programs write a delimiter at the end of every row, and none in the header. At the end of a single row
+        it may as well belong to a sentence with a comma, before an empty cell.
+        """
+        first = next(filled, None)
+        ends = first is not None and len(first[1]) > width
+
+        def is_wrong(cells: list[str]) -> bool:
+            return len(cells) > width and (not ends or any(map(str.strip, cells[width:])))
+
+        for row, cells in itertools.chain([first] if first else [], filled):
+            if is_wrong(cells):
+                raise self._too_wide([row, *(row for row, cells in filled if is_wrong(cells))])
+            if ends and len(cells) == width:
+                raise self._too_wide([first[0]])
+            yield row, cells
 
     def _too_wide(self, rows: list[int]) -> DataError:
         # Never shifted, never cut: nobody can tell which of the cells belong together.
@@ -103,7 +122,7 @@ def open_table(path: str | os.PathLike, name: str | None = None) -> Table:
         workbooks.check(path, name)
         table = Table(path, name, "xlsx", "", "", [])
     else:
-        encoding = _encoding(path, name, head)
+        encoding = encoding_of(path, name, head)
         with path.open(encoding=encoding, newline="") as text:
             sample = text.read(SAMPLE)
         if not sample.strip("\ufeff \t\r\n"):
@@ -125,45 +144,6 @@ def _refuse_others(head: bytes, name: str) -> None:
 
 
 # Text.
-
-
-def _encoding(path: Path, name: str, head: bytes) -> str:
-    """utf-8, utf-8-sig (with a BOM), cp949, or utf-16 (by its BOM, or -le or -be told without one)."""
-    wide = _utf_16(head)
-    if not wide and NO_TABLE.match(head.lstrip()):
-        raise DataError("not_text", name=name)
-    utf_8, lines = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", []
-    for encoding in [wide] if wide else [utf_8, "cp949"]:
-        line = _broken_line(path, encoding)
-        if line is None:
-            return encoding
-        lines.append(line)
-    raise DataError("bad_encoding", name=name, line=max(lines))
-
-
-def _utf_16(head: bytes) -> str | None:
-    """Without a BOM it is told by its line ends: read in the wrong order of bytes, or at all, other text has none."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding in ("utf-16-le", "utf-16-be"):
-        text = head[: len(head) // 2 * 2].decode(encoding, "ignore")
-        if b"\0" in head and "\0" not in text and re.search("[\r\n]", text):
-            return encoding
-    return None
-
-
-def _broken_line(path: Path, encoding: str) -> int | None:
-    """The number of the first line that cannot be decoded; None where all can. A megabyte at a time."""
-    decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
-    with path.open("rb") as file:
-        while True:
-            piece = file.read(2**20)
-            try:
-                lines += decoder.decode(piece, final=not piece).count("\n")
-            except UnicodeDecodeError as error:
-                return lines + error.object[: error.start].decode(encoding, "ignore").count("\n")
-            if not piece:
-                return None
 
 
 def _delimiter(sample: str) -> str:
@@ -229,15 +209,14 @@ def _json_rows(table: Table, text: Iterable[str]) -> Rows:
             record = dict.items(json.loads(line, parse_int=str, parse_float=str, parse_constant=str))
         except (ValueError, TypeError, RecursionError) as error:
             raise DataError("bad_json", name=table.name, line=row) from error
-        # Half a character, which JSON can escape, cannot be shown.
-        yield row, {key.strip().encode("utf-8", "replace").decode(): value for key, value in record}
+        yield row, {storable(key.strip()): value for key, value in record}
 
 
 def _json_text(value: Any) -> str:
     """Lists and objects are no text: where one should be, the cell is empty, and whoever needs it says so."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""
 
 
 # Columns.
@@ -256,6 +235,8 @@ def _columns(table: Table) -> list[str]:
                 for key, value in record.items():
                     if key and not isinstance(value, (list, dict)):
                         has_text[key] = has_text.get(key, False) or bool(_json_text(value).strip())
+                if len(has_text) > MOST_COLUMNS:
+                    raise DataError("many_columns", name=table.name, most=MOST_COLUMNS)
             if not any(has_text.values()):
                 raise DataError("no_rows", name=table.name)
             return list(has_text)
@@ -263,6 +244,8 @@ def _columns(table: Table) -> list[str]:
         _, header = next(filled, (0, []))
         if not header:
             raise DataError("empty_file", name=table.name)
+        if len(header) > MOST_COLUMNS:
+            raise DataError("many_columns", name=table.name, most=MOST_COLUMNS)
         if next(filled, None) is None:
             raise DataError("no_rows", name=table.name)
     return _distinct(header)

@@ -92,6 +92,8 @@ def test_no_file_and_a_file_of_the_server_are_refused(client):
         ({"data": "jobs", "name": "../x"}, "cannot be a name"),
         ({"data": "jobs", "name": "kochat-mini", "base": "nothing"}, "no checkpoint at nothing"),
         ({"data": "jobs", "name": "x", "epochs": 0}, "epochs is 0"),
+        ({"data": "jobs", "name": "x", "rehearsal": -1}, "rehearsal is -1"),
+        ({"data": "jobs", "name": "x", "keep_labels": True, "label_names": ["9=x"]}, "label_names is 9=x"),
     ],
 )
 def test_a_training_that_cannot_start_gets_its_sentence(client, app, settings, sentence):

@@ -240,6 +240,24 @@ def test_a_dataset_is_renamed_trained_on_and_deleted(visit, app):
     assert list((app.home / "datasets").iterdir()) == []
 
 
+def test_a_row_that_is_open_is_saved_nowhere_else_when_its_dataset_goes(visit, app, tmp_path):
+    page, datasets = visit(), app.home / "datasets"
+    for name, answer in (("나", "둘째"), ("가", "첫째")):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"Q,A\n안녕,{answer}\n", "utf-8")
+        bring_in(page, path, name)
+    rows(page).first.click()
+    expect(box(page, "#row-answer")).to_have_value("첫째")
+    (datasets / "가.pairs").unlink()  # as from another page
+    box(page, "#row-answer").fill("다른 답")
+    page.locator("#row-save").click()
+    expect(page.get_by_text("가 데이터셋이 없어요")).to_be_visible()
+    expect(page.locator("#dataset input")).to_have_value("나")
+    expect(page.locator("#row")).to_be_hidden()
+    expect(rows(page)).to_contain_text("둘째")
+    (datasets / "나.pairs").unlink()
+
+
 def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
     page = visit()
     open_training(page)

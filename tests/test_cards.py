@@ -105,6 +105,18 @@ def test_the_labels_of_a_base_stay_first_where_asked_with_their_names():
         made("2=둘", keep=False)
 
 
+def test_kept_labels_of_chatbot_data_keep_their_names_beside_a_number_of_ones_own():
+    before = Card(labels=["0", "1", "2"], label_names={"1": "헤어짐"})
+
+    def names(data, keep=True):
+        config = TrainingConfig(data="a.csv", output="x", keep_labels=keep).with_defaults({})
+        return card_of_training(config, "base", before, data, 7, "abc").label_names
+
+    assert names(["3"]) == {"0": "일상다반사", "1": "헤어짐", "2": "사랑·긍정"}
+    assert names(["우산장수", "1"]) == {"1": "헤어짐"}  # the others are named in the visitor's language
+    assert names(["0", "1", "2", "3"], keep=False) == {}
+
+
 def test_figures_without_validation_and_on_given_pairs_are_called_so():
     history = [{"epoch": 1, "loss": 3.0, "validation_loss": None}]
     card = Card(labels=["0"], metrics={"history": history, "epoch": 1, "evaluation": {**EVALUATION, "held_out": False}})

@@ -183,13 +183,14 @@ def test_every_setting_is_an_option_with_its_own_sentence():
 def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp_path, monkeypatch):
     given = TrainingConfig(
         data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True,
+        question_column="손님 말",
         keep_labels=True, rehearsal=2, label_names=("건설현장=building site", "우산장수=umbrellas"),
     )  # fmt: skip
     monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config))
     monkeypatch.setattr(cli, "watch", lambda run: None)
     taken: list = []
     assert invoke(*shlex.split(command("train", given))[3:]).exit_code == 0
-    same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names"}
+    same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names", "question_column"}
     assert {name: getattr(taken[0], name) for name in same} == {name: getattr(given, name) for name in same}
     assert command("pretrain", PretrainingConfig(text="a/b.txt", output="c/d", passes=2)) == (
         "python -m kochat pretrain --text b.txt --output checkpoints/d --passes 2"

@@ -31,8 +31,10 @@ REFUSED = {
     "precision": ["float16", None],
     "save_dtype": ["int8", None],
     "rehearsal": [-1, 0.5, None],
+    "question_column": ["", " ", 3],
 }
 ALLOWED = {
+    "label_column": ["감정", None],
     "rows": [1, None],
     "epochs": [1, None],
     "max_length": [8],

@@ -221,6 +221,19 @@ def test_held_out_are_told_where_training_left_bad_rows_out_too(tmp_path, tokeni
     assert table.equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0)[1])
 
 
+def test_columns_that_nobody_can_tell_are_settings_of_the_training_and_recorded(tmp_path, tokenizer):
+    data = tmp_path / "pairs.csv"
+    pd.DataFrame(ROWS, columns=["손님 말", "우리 답", "기분"]).to_csv(data, index=False)
+    with pytest.raises(DataError, match="no column Q, A among"):
+        train(tmp_path / "refused", tokenizer, data, epochs=1)
+    columns = {"question_column": "손님 말", "answer_column": "우리 답", "label_column": "기분"}
+    train(tmp_path, tokenizer, data, epochs=1, validation_share=0.3, **columns)
+    card = checkpoint.read_card(tmp_path / "trained")
+    assert set(card.labels) == {label for _, _, label in ROWS}
+    assert "--question-column '손님 말' --answer-column '우리 답' --label-column '기분'" in card.recipe[-1]
+    assert held_out(card, str(data)).equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0)[1])
+
+
 def test_held_out_are_exactly_the_validation_pairs(tmp_path, tokenizer):
     output, events = train(tmp_path, tokenizer, "emotions", epochs=1, rows=90, seed=3, validation_share=0.2)
     card = checkpoint.read_card(tmp_path / "trained")

@@ -139,7 +139,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_missing_column_is_named_with_those_that_are_there(file):
     error = refusal(file("Q,reaction,label\n안녕,네,0\n"))
     assert str(error) == (
-        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them."
+        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them: "
+        "under “Data”, or by options on the command line."
     )
     assert refusal(file("one;two;three\n안녕;네;0\n")).values["missing"] == "Q, A"
 
@@ -175,7 +176,11 @@ def test_a_row_with_more_cells_than_the_header_is_refused_and_never_shifted(file
     rows.insert(place, row)
     error = refusal(file("Q,A,label\n" + "\n".join(rows)))
     assert (error.key, error.values["rows"]) == ("extra_cells", str(place + 2))
-    assert refusal(file(f"Q,A,label\n{row}\n")).key == "extra_cells"
+
+
+def test_a_delimiter_at_the_end_of_every_row_is_no_cell(file):
+    assert rows_of(file("Q,A,label\na,b,0,\n\nc,d,1,,\n")) == [["a", "b", "0"], ["c", "d", "1"]]
+    assert refusal(file("Q,A,label\na,b,0,\nc, d,1,2\n")).values["rows"] == "3"
 
 
 def test_all_bad_rows_are_named_in_one_sentence_in_both_languages(file):

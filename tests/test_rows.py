@@ -2,7 +2,7 @@
 
 import pytest
 
-from kochat.rows import as_cells, histogram, storable
+from kochat.rows import as_cells, histogram
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,3 @@ def test_bins_have_one_round_width_and_the_last_takes_what_is_far_out(counts, bi
 @pytest.mark.parametrize("start", "=+-@＝＋－＠")
 def test_what_a_spreadsheet_would_run_starts_with_something_unseen(start):
     assert as_cells((f"{start}1", f"1{start}", "0")) == [f"\u200b{start}1", f"1{start}", "0"]
-
-
-def test_text_is_stored_as_it_is_but_for_half_characters():
-    for text in ("", "안녕 😀", "a\0b", "\ufffd"):
-        assert storable(text) == text
-    assert storable("\ud83d가\ude00") == "\ufffd가\ufffd"
-    assert storable("\ud83d\ude00") == "😀"

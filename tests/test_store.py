@@ -151,3 +151,7 @@ def test_a_name_with_signs_of_an_address_is_a_name(dataset):
     odd = dataset.path.with_name("100% #1? & a.pairs")  # not by us; somebody may copy a file
     dataset.path.rename(odd)
     assert Dataset(odd).counts().rows == 3000
+
+
+def test_an_empty_dataset_is_small_since_every_visitor_may_have_one(tmp_path):
+    assert datasets.empty(tmp_path, "내것").path.stat().st_size <= 50_000  # with large pages it is 327,680

@@ -86,6 +86,11 @@ def test_chunks_say_how_much_is_read_and_can_be_read_again(file, content):
     assert next(table.chunks()).frame.index.tolist() == ([1, 2] if table.format == "jsonl" else [2, 3])
 
 
+def test_short_rows_of_a_wide_table_are_filled_up_a_few_at_a_time(file):
+    table = open_table(file("Q" + ",x" * 999 + "\n" + "a\n" * 1200))
+    assert [chunk.frame.shape for chunk in table.chunks()] == [(500, 1000), (500, 1000), (200, 1000)]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -4,14 +4,15 @@ import html
 import re
 
 import gradio as gr
+import orjson
 import pytest
 from odd_files import FILES
 from test_visitors import request
 
-from kochat import launcher
+from kochat import datasets, launcher
 from kochat.datasets import Dataset
 from kochat.errors import SENTENCES
-from kochat.ui import data, form, importing, visitors
+from kochat.ui import data, form, importing, rows, visitors
 
 STRANGER = {"host": "8.8.8.8", "cookies": {visitors.VISITOR: "somebody"}}
 
@@ -27,9 +28,9 @@ def bring_in(path, name, asked_by, **chosen) -> Dataset:
     _, _, *found, _, _, _ = importing.look(str(path), asked_by)
     columns = dict(zip(("question", "answer", "label"), (one.value for one in found), strict=False)) | chosen
     *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
-    assert 'role="progressbar"' in bars[0]
-    assert last == ""
-    return Dataset(visitors.path_of(name, asked_by))
+    assert 'role="progressbar"' in bars[0][0]
+    assert last == ("", name.strip())
+    return Dataset(visitors.path_of(last[1], asked_by))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -51,12 +52,42 @@ def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path,
     assert told == odd.problems
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if "half a character" in name and not FILES[name].error])
+def test_what_a_look_gives_back_can_be_sent_to_the_page(tmp_path, name):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(FILES[name].data)
+    for shown in importing.look(str(path), request()):
+        orjson.dumps(shown if isinstance(shown, str) else shown.get_config(), default=str)
+
+
+def test_a_look_at_many_columns_is_short(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A" + ",x" * 998 + "\n" + ",".join(["<" * 80] * 1000) + "\n", "utf-8")
+    told = importing.look(str(path), request())[0]
+    assert len(told) < 20_000
+    assert (told.count("<th>"), told.count("<td>")) == (21, 21)
+
+
 def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("하나,둘\n안녕,네\n", "utf-8")
     assert "Choose which column" in importing.look(str(path), request())[0]
     dataset = bring_in(path, "mine", request(), question="둘", answer="하나")
     assert dataset.pairs().values.tolist() == [["네", "안녕", "기본"]]
+
+
+def test_the_name_that_is_given_back_is_the_one_that_is_stored(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    assert bring_in(path, "데이터 ", request()).name == "데이터"
+    assert importing.make_empty(" 빈것 ", request()) == "빈것"
+
+
+def test_one_column_is_not_both_question_and_answer(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    with pytest.raises(gr.Error, match="are the same column, Q"):
+        bring_in(path, "mine", request(), question="Q", answer="Q")
 
 
 def test_a_file_name_becomes_a_name_that_is_free():
@@ -82,16 +113,36 @@ def test_what_the_owner_does_is_refused_to_others(home, do):
     assert list(home.iterdir()) == []
 
 
+def test_a_row_goes_where_it_came_from_whatever_is_chosen_by_now(home):
+    for name in ("a", "b"):
+        importing.make_empty(name, request())
+        data.save((name, None), "", "안녕", name, "0", request())
+    shown = rows.filled_with("en", "a", data.opened("a", request()), data.opened("a", request()).row(2), None)
+    assert shown[-1] == ("a", 2)
+    # It stays open while its dataset is shown, and is closed where that is gone and another one is chosen.
+    assert data.refresh("a", 1, "", "", "all", ("a", 2), request())[-8:] == [gr.skip()] * 8
+    datasets.delete(home / "datasets" / "a.pairs")
+    *_, column, _, _, _, _, _, _, place = data.refresh("a", 1, "", "", "all", ("a", 2), request())
+    assert (column.visible, place) == (False, None)
+    for do in (
+        lambda: data.save(("a", 2), "", "안녕", "새 답", "0", request()), lambda: data.delete_row(("a", 2), request()),
+        lambda: data.save(None, "", "안녕", "새 답", "0", request()), lambda: data.delete_row(None, request()),
+    ):  # fmt: skip
+        with pytest.raises(gr.Error, match="no dataset"):
+            do()
+    assert data.opened("b", request()).pairs().values.tolist() == [["안녕", "b", "0"]]
+
+
 @pytest.mark.parametrize("key", ["theirs", "../datasets/theirs", "/etc/passwd", "", None])
 def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key):
     path = tmp_path / "pairs.csv"
     path.write_text("Q,A\n안녕,네\n", "utf-8")
     bring_in(path, "theirs", request())
     stranger = request(**STRANGER)
-    row = (key, "", 2, "안녕", "아니", "0")
+    row = ((key, 2), "", "안녕", "아니", "0")
     for do in (
         lambda: data.view(key, 1, "", "", "all", stranger), lambda: data.save(*row, stranger),
-        lambda: data.delete_row(key, 2, stranger), lambda: data.leave_out(key, stranger),
+        lambda: data.delete_row((key, 2), stranger), lambda: data.leave_out(key, stranger),
         lambda: data.delete(key, stranger), lambda: data.to_csv(key, stranger), lambda: data.go_back(key, 1, stranger),
     ):  # fmt: skip
         with pytest.raises(gr.Error, match="no dataset"):
@@ -115,6 +166,6 @@ def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
 
 def test_a_dataset_without_a_good_row_is_not_trained_on(home):
     importing.make_empty("mine", request())
-    data.save("mine", "", None, "질문만", "", "0", request())
+    data.save(("mine", None), "", "질문만", "", "0", request())
     with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
         form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", request())

@@ -1,5 +1,7 @@
 """Visitors: who the owner is as the server is configured, and that nobody else gets into another's folder."""
 
+import time
+
 import gradio as gr
 import pytest
 
@@ -18,6 +20,7 @@ def request(host="127.0.0.1", cookies=None, headers=None, session="s"):
 def _plain_server(monkeypatch):
     for name in ("KOCHAT_PASSWORD", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(visitors, "WRONG_PASSWORD_WAIT", 0.2)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -30,8 +33,12 @@ def test_others_do_not(host):
     assert not visitors.is_owner(request(host))
 
 
-def test_behind_a_proxy_and_on_a_space_nobody_is_local(monkeypatch):
-    assert not visitors.is_owner(request(headers={"x-forwarded-for": "8.8.8.8"}))
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip", "via"])
+def test_behind_a_proxy_nobody_is_local(header):
+    assert not visitors.is_owner(request(headers={header: "8.8.8.8"}))
+
+
+def test_on_a_space_nobody_is_local(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/kochat")
     assert not visitors.is_owner(request())
 
@@ -47,6 +54,23 @@ def test_with_a_password_only_who_gave_it_is_the_owner(monkeypatch):
     assert not visitors.is_owner(request("8.8.8.8", {visitors.OWNER: "x"}))
     monkeypatch.setenv("KOCHAT_PASSWORD", "another")
     assert not visitors.is_owner(request("8.8.8.8", {visitors.OWNER: key}))
+
+
+def test_a_wrong_password_takes_a_while(monkeypatch):
+    monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
+    started = time.monotonic()
+    with pytest.raises(SettingsError):
+        visitors.log_in("열려라")
+    assert time.monotonic() - started >= 0.2
+    visitors.log_in("열려라 참깨")
+
+
+def test_who_is_refused_is_told_where_the_password_is_given_or_that_there_is_none(monkeypatch):
+    with pytest.raises(SettingsError, match="set KOCHAT_PASSWORD, restart"):
+        visitors.require_owner(request("8.8.8.8"))
+    monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
+    with pytest.raises(SettingsError, match="If you are the owner, give your password"):
+        visitors.require_owner(request("8.8.8.8"))
 
 
 def test_no_password_lets_nobody_in():

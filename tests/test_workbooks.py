@@ -3,12 +3,15 @@
 import io
 import zipfile
 from datetime import date, datetime, time, timedelta
+from time import monotonic as time_now
 
 import pytest
 from odd_files import xlsx, zipped
 
 from kochat import workbooks
 from kochat.errors import DataError
+
+SPREADSHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
 @pytest.fixture
@@ -61,7 +64,35 @@ def test_a_cell_is_what_excel_shows(file, value, shown):
 
 def test_a_row_that_is_not_written_down_is_counted(file):
     data = xlsx([["a"], ["b"], ["c"]], change=('<row r="2".*?</row>', ""))
-    assert rows_of(file(data)) == [(1, ["a"]), (2, []), (3, ["c"])]
+    assert rows_of(file(data)) == [(1, ["a"]), (3, ["c"])]
+
+
+@pytest.mark.parametrize("row", [2_000_000, 4_000_000_000, 1_048_577, 1, 0])
+def test_a_row_that_no_sheet_can_have_is_refused_at_once(file, row):
+    assert refusal(file(xlsx([["a"], ["b"]], change=('<row r="2"', f'<row r="{row}"')))).key == "bad_workbook"
+
+
+def test_a_gap_up_to_the_last_row_and_column_takes_no_time(file):
+    data = xlsx([["a"], *[["b"]] * 3000], change=(r'<row r="3001"><c r="A3001"', '<row r="1048576"><c r="XFD1048576"'))
+    started = time_now()
+    rows = rows_of(file(data))
+    assert time_now() - started < 5
+    assert (rows[-1][0], len(rows), len(rows[-1][1])) == (1_048_576, 3001, workbooks.COLUMNS_READ)
+    far = xlsx([["a"], ["b"]], change=('<c r="A2"', '<c r="XFE2"'))
+    assert refusal(file(far)).key == "bad_workbook"
+
+
+@pytest.mark.parametrize("part", ["xl/sharedStrings.xml", "xl/worksheets/texts.xml", "[Content_Types].xml"])
+def test_what_would_be_held_in_memory_may_not_be_as_large_as_a_sheet(file, monkeypatch, part):
+    with zipfile.ZipFile(io.BytesIO(xlsx([["a"], ["b"]]))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    texts = f'<Override PartName="/{part}" ContentType="{SPREADSHEET}.sharedStrings+xml"/>'.encode()
+    members["[Content_Types].xml"] = members["[Content_Types].xml"].replace(b"<Override", texts + b"<Override", 1)
+    monkeypatch.setattr(workbooks, "MOST_HELD", 1)
+    members["xl/worksheets/sheet1.xml"] += b" " * 2**21  # this one may be
+    workbooks.check(file(zipped(members).getvalue()), "book")
+    members[part] = members.get(part, b"") + b" " * 2**21
+    assert refusal(file(zipped(members).getvalue())).key == "file_too_large"
 
 
 def test_the_share_that_is_read_grows_to_all(file):

@@ -39,12 +39,16 @@ def train(
     learning_rate: float | None = None,
     validation_share: float = 0.05,
     rows: int | None = None,
+    keep_labels: bool = False,
+    label_names: list[str] | None = None,
+    rehearsal: int = 0,
     request: gr.Request = None,
 ) -> dict:
     """Queue a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
     if data not in pairs.DATASETS:  # a path of the server's own disk is nobody's business
         raise DataError("no_file", path=data)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}
+    settings |= {"keep_labels": keep_labels, "label_names": label_names or (), "rehearsal": rehearsal}
     return {"run": launcher.start(make_config(data, base, name, validation_share=validation_share, **settings)).name}
 
 

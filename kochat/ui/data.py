@@ -32,22 +32,26 @@ def opened(key: str | None, request: gr.Request, chatbot: str | None = None) -> 
     return Dataset(path, prompt.too_long if prompt else None)
 
 
-def refresh(key: str | None, number, search: str, label: str, only: str, request: gr.Request) -> list:
-    """The list of datasets and all that is shown of the one chosen, as it is now; of the first where it is gone."""
+def refresh(key: str | None, number, search: str, label: str, only: str, row: rows.Place, request: gr.Request) -> list:
+    """The list of datasets and all that is shown of the one chosen, as it is now; of the first where it is gone.
+
+    `row` is the row in the form, which is closed where that is another dataset's.
+    """
     language, found = language_of(request), choices(language_of(request), request)
     keys = [value for _, value in found]
     key = key if key in keys else next(iter(keys), None)
+    in_form = rows.closed() if row and row[0] != key else [gr.skip()] * len(rows.closed())
     head = [gr.Dropdown(choices=found, value=key, visible=bool(keys)), note(request, bool(keys))]
     try:
         dataset, shown = opened(key, request), gr.Column(visible=True)
         some = dataset.counts().rows > 0
         plots = gr.Row(visible=True if some else "hidden")  # taken away, gradio's plots would fail again and again
-        return [*head, shown, shown, plots, *details(language, dataset, number, search, label, only)]
+        return [*head, shown, shown, plots, *details(language, dataset, number, search, label, only), *in_form]
     except KochatError as error:  # there is none, or one that is damaged, which can be deleted at least
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
         left, plots = gr.Column(visible=bool(keys)), gr.Row(visible="hidden")
         known = [*head, left, hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
-        return [*known, *[gr.skip()] * 13]
+        return [*known, *[gr.skip()] * 13, *in_form]
 
 
 def note(request: gr.Request, some: bool) -> gr.Markdown:
@@ -92,13 +96,13 @@ def turned(by: int):
 def pick(key: str, chatbot: str, request: gr.Request, event: gr.EventData) -> list:
     """The form of the row that was clicked."""
     dataset, prompt = opened(key, request), bots.prompt(chatbot)
-    return rows.filled_with(language_of(request), dataset, dataset.row(int(event.row)), prompt)
+    return rows.filled_with(language_of(request), key, dataset, dataset.row(int(event.row)), prompt)
 
 
 @shows_errors
 def new_row(key: str, request: gr.Request) -> list:
     """An empty form."""
-    return rows.filled_with(language_of(request), opened(key, request), None, None)
+    return rows.filled_with(language_of(request), key, opened(key, request), None, None)
 
 
 def tokens(chatbot: str, question: str, answer: str, label: str | None, request: gr.Request) -> str:
@@ -107,8 +111,9 @@ def tokens(chatbot: str, question: str, answer: str, label: str | None, request:
 
 
 @shows_errors
-def save(key: str, chatbot: str, row: int | None, question: str, answer: str, label: str | None, request: gr.Request):
-    """Keep what the form says, as the row it is of or as a new one."""
+def save(place: rows.Place, chatbot: str, question: str, answer: str, label: str | None, request: gr.Request):
+    """Keep what the form says, as the row it is of or as a new one; whatever dataset is chosen by now."""
+    key, row = place or (None, None)
     dataset, language = opened(key, request, chatbot), language_of(request)
     if row is None:
         row = dataset.add(question, answer, label or "")
@@ -119,8 +124,9 @@ def save(key: str, chatbot: str, row: int | None, question: str, answer: str, la
 
 
 @shows_errors
-def delete_row(key: str, row: int, request: gr.Request):
+def delete_row(place: rows.Place, request: gr.Request):
     """Take the row of the form away."""
+    key, row = place or (None, None)
     opened(key, request).delete([row])
     gr.Info(say(language_of(request), "k_row_deleted", row=row))
     return rows.closed()
@@ -202,7 +208,7 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
 
     looked = [chosen, *table.looked]
     everything = [chosen, told, left, right, below, *whole.shown, *plots, table.label, *table.shown]
-    again = {"fn": refresh, "inputs": looked, "outputs": everything, **QUICK}
+    again = {"fn": refresh, "inputs": [*looked, one.row], "outputs": [*everything, *one.filled], **QUICK}
     for shown in (page.load, tab.select):
         shown(allowed, None, [bringing.part, whole.train, whole.renaming], **QUICK)
         shown(**again)
@@ -231,8 +237,8 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
     gr.on(
         [text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
     )  # fmt: skip
-    afterwards(one.save.click(save, [chosen, chat.checkpoint, one.row, *one.texts], one.filled, **PRIVATE), **again)
-    afterwards(one.delete.click(delete_row, [chosen, one.row], one.filled, **PRIVATE), **again)
+    afterwards(one.save.click(save, [one.row, chat.checkpoint, *one.texts], one.filled, **PRIVATE), **again)
+    afterwards(one.delete.click(delete_row, one.row, one.filled, **PRIVATE), **again)
     one.close.click(rows.closed, None, one.filled, **QUICK)
 
 
@@ -254,20 +260,20 @@ def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: di
     looked = bringing.upload.upload(importing.look, bringing.upload, bringing.looked_at, **PRIVATE)
     looked.failure(lambda: None, None, bringing.upload, **QUICK)
     bringing.upload.clear(importing.nothing, None, bringing.looked_at, **QUICK)
-    buttons = [bringing.start, bringing.cancel, bringing.bar]
+    buttons, made_name = [bringing.start, bringing.cancel, bringing.bar], gr.State("")
     running = bringing.start.click(
         lambda: (gr.Button(interactive=False), gr.Button(visible=True), ""), None, buttons, **QUICK
     ).then(
-        importing.bring_in, [*bringing.chosen, chat.checkpoint], bringing.bar, concurrency_limit=1,
-        concurrency_id="import", **PRIVATE,
+        importing.bring_in, [*bringing.chosen, chat.checkpoint], [bringing.bar, made_name],
+        concurrency_limit=1, concurrency_id="import", **PRIVATE,
     )  # fmt: skip
     idle = {"fn": lambda: (gr.Button(interactive=True), gr.Button(visible=False), ""), "inputs": None}
     idle |= {"outputs": buttons, **QUICK}
     afterwards(running, **idle)
     bringing.cancel.click(**idle, cancels=running)
-    made = bringing.empty.click(importing.make_empty, bringing.name, None, **PRIVATE)
+    made = bringing.empty.click(importing.make_empty, bringing.name, made_name, **PRIVATE)
     for event in (running, made):
-        event.then(chosen_now, bringing.name, chosen, **QUICK).then(
+        event.then(chosen_now, made_name, chosen, **QUICK).then(
             lambda: [gr.Accordion(open=False), None, *importing.nothing()], None,
             [bringing.part, bringing.upload, *bringing.looked_at], **QUICK,
         ).then(**again)  # fmt: skip

@@ -18,7 +18,7 @@ import gradio as gr
 from .. import datasets
 from ..checks import LONGEST_LABEL, clean
 from ..errors import DataError
-from ..files import LONGEST_NAME
+from ..files import LONGEST_NAME, safe_name
 from ..importing import create
 from ..pairs import Columns, find_columns
 from ..tables import Chunk, Table, open_table
@@ -26,7 +26,7 @@ from . import bots, visitors
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
 
-PREVIEW_ROWS = 5
+PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
 FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON Lines"}
 ENCODINGS = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 (BOM)", "cp949": "CP949"}
@@ -71,15 +71,15 @@ def told(language: str, table: Table, chunk: Chunk) -> str:
         key = DELIMITERS.get(table.delimiter)
         kind.append(say(language, key) if key else table.delimiter)
     kind.append(say(language, "k_columns", columns=len(table.columns)))
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell[:80])}</td>" for cell in row) + "</tr>"
-        for row in chunk.frame.itertuples(index=False)
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell[:80])}</{tag}>" for cell in cells[:PREVIEW_COLUMNS])
+        + f"<{tag}>…</{tag}>" * (len(cells) > PREVIEW_COLUMNS)
+        for tag, cells in [("th", table.columns), *(("td", row) for row in chunk.frame.values.tolist())]
     )
     line = html.escape(f"{table.name}: " + " · ".join(part for part in kind if part))
     return (
         f'<p class="quiet">{line}</p><div class="rows preview"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{''.join(f'<tr>{cells}</tr>' for cells in body)}</tbody></table></div>"
     )
 
 
@@ -143,28 +143,29 @@ def bar_html(language: str, done: float, text: str) -> str:
 def bring_in(
     path: str | None, question: str, answer: str, label: str, one_label: str, name: str, chatbot: str,
     request: gr.Request,
-) -> Iterator[str]:  # fmt: skip
-    """Make a dataset of a file; yields the progress bar, in the end an empty one. Raises KochatError."""
+) -> Iterator[tuple]:  # fmt: skip
+    """Make a dataset of a file; yields the progress bar, in the end an empty one and its name. Raises KochatError."""
     visitors.require_owner(request)
     if not path:
         raise DataError("no_upload")
     language, shown_at = language_of(request), 0.0
-    yield bar_html(language, 0, say(language, "k_opening"))
+    yield bar_html(language, 0, say(language, "k_opening")), gr.skip()
     table = open_table(path)
     columns, prompt = columns_chosen(table, question, answer, label, one_label), bots.prompt(chatbot)
     too_long = prompt.too_long if prompt else None
     for read in create(visitors.folder_of(request), name, table, columns, too_long):
         if time.monotonic() - shown_at > BETWEEN_PICTURES:
-            yield bar_html(language, read.done, say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done))
+            told = say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done)
+            yield bar_html(language, read.done, told), gr.skip()
             shown_at = time.monotonic()
-    yield ""
+    yield "", safe_name(name)
 
 
 @shows_errors
 @visitors.owner_only
-def make_empty(name: str, request: gr.Request) -> None:
-    """Make a dataset without a row. Raises KochatError."""
-    datasets.empty(visitors.folder_of(request), name)
+def make_empty(name: str, request: gr.Request) -> str:
+    """Make a dataset without a row; its name. Raises KochatError."""
+    return datasets.empty(visitors.folder_of(request), name).name
 
 
 def build() -> Importing:

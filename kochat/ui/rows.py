@@ -23,6 +23,7 @@ MOST_LABELS = 500  # that a dropdown offers
 MOST_PIECES = 400  # tokens of one row that are shown
 MOST_SHOWN = 300  # characters of a cell in the table
 COLUMNS = ("k_number", "k_question", "k_answer", "k_row_label")
+Place = tuple[str, int | None] | None  # of what is in the form: its dataset's key, its number or None for a new row
 # A click, or Enter on the row that has the focus.
 PICK = """
 const pick = event => {
@@ -152,7 +153,7 @@ class Form:
     save: gr.Button
     delete: gr.Button
     close: gr.Button
-    row: gr.State  # its number; None for a new one
+    row: gr.State  # a Place; None where the form is closed
 
     @property
     def filled(self) -> list:
@@ -165,8 +166,8 @@ class Form:
         return [self.question, self.answer, self.label]
 
 
-def filled_with(language: str, dataset: Dataset, row: Row | None, prompt: Prompt | None) -> list:
-    """The form for a row, or for a new one, in the order of Form.filled."""
+def filled_with(language: str, key: str, dataset: Dataset, row: Row | None, prompt: Prompt | None) -> list:
+    """The form for a row, or for a new one, of the dataset known by `key`, in the order of Form.filled."""
     labels = [label for label in dataset.counts().labels if label][:MOST_LABELS]
     title = say(language, "k_row_number", row=row.id) if row else say(language, "k_new_row")
     shown = f'<h3 class="row-title">{html.escape(title)}</h3>'
@@ -181,7 +182,7 @@ def filled_with(language: str, dataset: Dataset, row: Row | None, prompt: Prompt
         gr.Dropdown(choices=labels, value=label),
         tokens_html(language, prompt, question, answer, label),
         gr.Button(visible=bool(row)),
-        row.id if row else None,
+        (key, row.id if row else None),
     ]
 
 

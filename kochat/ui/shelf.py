@@ -119,7 +119,8 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
     page.load(for_others, None, owner_part, **quick)
-    given.submit(enter, given, key, **PRIVATE).then(None, key, None, js="kochat.becomeOwner", **quick)
+    entered = given.submit(enter, given, key, concurrency_limit=1, **PRIVATE)  # one try at a time
+    entered.then(None, key, None, js="kochat.becomeOwner", **quick)
     chosen.change(show, chosen, [card, download, sure, rename_button, delete_button], **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -22,6 +23,8 @@ from ..errors import DataError, SettingsError
 from .text import say
 
 VISITOR, OWNER = "kochat_visitor", "kochat_owner"  # cookies
+PROXY_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+WRONG_PASSWORD_WAIT = 1.0  # seconds, and one at a time: nobody can try many
 
 
 def password() -> str:
@@ -37,6 +40,7 @@ def key_of(given: str) -> str:
 def log_in(given: str) -> str:
     """The key for the owner's browser. Raises SettingsError for a wrong password."""
     if not (password() and hmac.compare_digest(given.encode(), password().encode())):
+        time.sleep(WRONG_PASSWORD_WAIT)
         raise SettingsError("wrong_password")
     return key_of(given)
 
@@ -46,7 +50,7 @@ def is_owner(request: gr.Request) -> bool:
     if password():
         return hmac.compare_digest(request.cookies.get(OWNER, "").encode(), key_of(password()).encode())
     # A proxy on this machine would make everybody look local.
-    if "SPACE_ID" in os.environ or "x-forwarded-for" in request.headers:
+    if "SPACE_ID" in os.environ or any(header in request.headers for header in PROXY_HEADERS):
         return False
     try:
         return ipaddress.ip_address(request.client.host).is_loopback
@@ -56,8 +60,11 @@ def is_owner(request: gr.Request) -> bool:
 
 def require_owner(request: gr.Request) -> None:
     """Raise SettingsError for everybody but the owner."""
-    if not is_owner(request):
+    if is_owner(request):
+        return
+    if password():
         raise SettingsError("owner_only")
+    raise SettingsError("owner_only_no_password")
 
 
 def owner_only(handler):
