@@ -78,3 +78,12 @@ def test_the_project_names_no_place_where_it_is_made():
         data = (PROJECT / name).read_bytes()
         assert str(PROJECT.parent).encode() + b"/" not in data, name
         assert b"../shared" not in data, name
+
+
+def test_what_people_make_is_not_for_git():
+    code = "".join((PROJECT / path).read_text("utf-8") for path in MODULES)
+    folders = set(re.findall(r'home\(\) / "(\w+)"', code))
+    assert {"checkpoints", "runs", "datasets", "visitors", "uploads"} <= folders
+    for folder in folders:
+        ignored = subprocess.run(["git", "check-ignore", "-q", f"{folder}/mine"], cwd=PROJECT)
+        assert ignored.returncode == 0, folder
