@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from browser_tools import REPLY, ask, choose, last_reply
 from playwright.sync_api import Page, expect
-from test_browser import REPLY, ask, browser, choose, last_reply, visit  # noqa: F401
 
 from kochat import chatbot, checkpoint
 from kochat.cards import Card
@@ -29,7 +29,7 @@ def move(page: Page, strength: str) -> None:
     page.locator("#strength input[type=range]").fill(strength)
 
 
-def test_a_moved_slider_gives_another_reply_and_the_note_says_so(visit, plain):  # noqa: F811
+def test_a_moved_slider_gives_another_reply_and_the_note_says_so(visit, plain):
     page, bot = visit(), chatbot.load(MINI)
     choose(page, "#label", "사랑·긍정")
     move(page, "0")
@@ -55,7 +55,7 @@ def test_a_moved_slider_gives_another_reply_and_the_note_says_so(visit, plain): 
     expect(page.locator("#strength input[type=range]")).to_have_value(f"{bot.card.strength:g}")
 
 
-def test_checkpoints_and_labels_are_compared_and_taken_along(visit, plain, tmp_path):  # noqa: F811
+def test_checkpoints_and_labels_are_compared_and_taken_along(visit, plain, tmp_path):
     page, bot = visit(), chatbot.load(MINI)
     page.get_by_role("tab", name="비교", exact=True).click()
     expect(page.locator("#compare-checkpoints")).to_contain_text("kochat-mini")
@@ -91,7 +91,7 @@ def test_checkpoints_and_labels_are_compared_and_taken_along(visit, plain, tmp_p
     assert table[2][1 : 1 + len(told)] == told
 
 
-def test_a_comparison_is_stopped_the_chat_goes_on_and_a_phone_shows_it(visit, plain):  # noqa: F811
+def test_a_comparison_is_stopped_the_chat_goes_on_and_a_phone_shows_it(visit, plain):
     page = visit("en-US", width=390)
     page.locator(".overflow-menu > button").click()
     page.locator(".overflow-dropdown button", has_text="Compare").click()

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from browser_tools import REPLY, ask, choose, open_training
 from conftest import MINI
 from playwright.sync_api import expect
-from test_browser import REPLY, ask, browser, choose, open_training, visit  # noqa: F401
 
 from kochat import checkpoint
 
@@ -35,7 +35,7 @@ def text_of(steps) -> str:
     return "".join(tokens).removesuffix("</s>").replace("▁", " ").strip()
 
 
-def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):  # noqa: F811
+def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):
     page = visit()
     first, second = ask(page, "안녕"), ask(page, "12시 땡!")
     expect(page.locator(STEPS)).to_have_count(0)  # nothing is computed before it is opened
@@ -80,7 +80,7 @@ def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):  # noqa: F8
     expect(page.locator("[data-others='0']").first).to_be_visible()
 
 
-def test_without_a_reply_there_is_a_hint_and_a_reload_keeps_what_can_be_explained(visit):  # noqa: F811
+def test_without_a_reply_there_is_a_hint_and_a_reload_keeps_what_can_be_explained(visit):
     page = visit("en-US")
     page.locator("#why button.label-wrap").click()
     expect(page.locator("#explanation")).to_contain_text("There is no whole reply yet")
@@ -91,7 +91,7 @@ def test_without_a_reply_there_is_a_hint_and_a_reload_keeps_what_can_be_explaine
     assert text_of(page.locator(STEPS).first) == said
 
 
-def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):  # noqa: F811
+def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):
     page = visit()
     expect(page.locator("#unsure")).to_be_hidden()  # the shipped checkpoint may not be calibrated
     choose(page, "#checkpoint", "calibrated")
@@ -113,7 +113,7 @@ def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):  # n
     expect(page.locator("#unsure input")).to_be_checked()
 
 
-def test_a_pair_is_seen_as_training_sees_it(visit):  # noqa: F811
+def test_a_pair_is_seen_as_training_sees_it(visit):
     page = visit("en-US", width=390)
     open_training(page)
     page.locator("#pair button.label-wrap").click()
