@@ -177,13 +177,17 @@ def check(
     ] = None,
     answer: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="Rows longer than this checkpoint can take are bad; empty: none is too long.")
+    ] = str(DEFAULT_CHECKPOINT),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file of pairs holds, and name every bad row."""
     from . import pairs, tables
 
     table = tables.open_table(file)
-    report = pairs.examine(table, pairs.find_columns(table.columns, question, answer, label))
+    columns = pairs.find_columns(table.columns, question, answer, label)
+    report = pairs.examine(table, columns, too_long=_load(checkpoint).prompt.too_long if checkpoint else None)
     told = report.to_dict()
     if as_json:
         typer.echo(json.dumps(told))

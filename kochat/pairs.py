@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from .checks import Problem, clean, problems_of
+from .checks import Problem, TooLong, clean, problems_of
 from .config import home
 from .errors import DataError
 from .tables import ROWS_NAMED, Table, open_table
@@ -83,7 +83,9 @@ def _plain(name: str) -> str:
     return re.sub(r"\(.*?\)|\[.*?\]|[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
 
 
-def checked_rows(table: Table, columns: Columns) -> Iterator[tuple[int, tuple[str, str, str], list[Problem]]]:
+def checked_rows(
+    table: Table, columns: Columns, too_long: TooLong | None = None
+) -> Iterator[tuple[int, tuple[str, str, str], list[Problem]]]:
     """Number, pair (Q, A, label; clean) and problems of every row that is not blank. Raises DataError.
 
     What repeats is told by 64-bit hashes: of a million rows, one is told wrongly once in 40 million files.
@@ -98,6 +100,8 @@ def checked_rows(table: Table, columns: Columns) -> Iterator[tuple[int, tuple[st
             if not (question or answer or (columns.label and label)):
                 continue
             problems = [Problem(row, column, reason) for column, reason in problems_of(question, answer, label)]
+            if not problems and too_long and too_long([(question, answer, label)])[0]:
+                problems = [Problem(row, "", "too_long")]
             if not problems:
                 same = first_pair.setdefault(hash((question, answer, label)), row)
                 asked = first_answer.setdefault(hash((question, label)), row)
@@ -133,10 +137,13 @@ class Report:
         return {**told, "mapping": mapping, **counts, **tallies, "problems": [asdict(one) for one in self.problems]}
 
 
-def examine(table: Table, columns: Columns, most: int | None = None) -> Report:
-    """Check every row of a table; keep the first `most` problems, count all. Raises DataError."""
+def examine(table: Table, columns: Columns, most: int | None = None, too_long: TooLong | None = None) -> Report:
+    """Check every row of a table; keep the first `most` problems, count all. Raises DataError.
+
+    `too_long` says which rows a checkpoint cannot take whole.
+    """
     report = Report(table, columns)
-    for _, pair, problems in checked_rows(table, columns):
+    for _, pair, problems in checked_rows(table, columns, too_long):
         bad = any(not problem.is_note for problem in problems)
         report.rows += 1
         report.bad += bad

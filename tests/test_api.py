@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from odd_files import FILES
 
-from kochat import chatbot
+from kochat import chatbot, pairs
 from kochat.errors import SENTENCES
 from tests.conftest import MINI
 
@@ -63,10 +63,19 @@ def test_every_odd_file_is_reported_on_or_refused_with_its_own_sentence(client, 
                 client.predict(handle_file(path), api_name="/check")
             assert re.fullmatch(pattern_of(odd.error), str(caught.value)), name
             continue
-        told = client.predict(handle_file(path), api_name="/check")
+        told = asked[name].result()
+        if name == "a huge cell":  # read, but longer than a chatbot can take
+            assert [tuple(problem.values()) for problem in told["problems"]] == [(2, "", "too_long", None)]
+            continue
         assert (told["good"], told["rows"] - told["bad"]) == (len(odd.pairs), len(odd.pairs)), name
         assert [tuple(problem.values()) for problem in told["problems"]] == odd.problems, name
     assert "Traceback" not in app.log.read_text()
+
+
+def test_lengths_are_checked_for_a_checkpoint(client):
+    with pytest.raises(AppError, match="no checkpoint at nothing"):
+        client.predict(handle_file(pairs.DATASETS["jobs"]), "nothing", api_name="/check")
+    assert client.predict(handle_file(pairs.DATASETS["jobs"]), "kochat-mini", api_name="/check")["bad"] == 0
 
 
 def pattern_of(key: str) -> str:
@@ -79,7 +88,7 @@ def test_no_file_and_a_file_of_the_server_are_refused(client):
         client.predict(None, api_name="/check")
     # Past the client, which would upload its own file of that name.
     url = f"{client.src}gradio_api/call/check"
-    data = json.dumps({"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}]}).encode()
+    data = json.dumps({"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "kochat-mini"]}).encode()
     asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     event = json.load(urllib.request.urlopen(asked))["event_id"]
     assert "was not uploaded by a user" in urllib.request.urlopen(f"{url}/{event}").read().decode()

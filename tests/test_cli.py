@@ -218,7 +218,7 @@ def test_what_goes_wrong_is_one_error_of_ours(words, sentence):
 def test_check_reports_on_every_odd_file_or_refuses_it(tmp_path, name):
     odd, path = FILES[name], tmp_path / "pairs.csv"
     path.write_bytes(odd.data)
-    result = invoke("check", path, "--json")
+    result = invoke("check", path, "--json", "--checkpoint", "")
     if odd.error:
         assert (result.exit_code, result.exception.key) == (1, odd.error)
         return
@@ -226,8 +226,22 @@ def test_check_reports_on_every_odd_file_or_refuses_it(tmp_path, name):
     told = json.loads(result.stdout)
     assert (told["good"], told["rows"] - told["bad"]) == (len(odd.pairs), len(odd.pairs))
     assert [tuple(problem.values()) for problem in told["problems"]] == odd.problems
-    lines = invoke("check", path).stdout.splitlines()
+    lines = invoke("check", path, "--checkpoint", "").stdout.splitlines()
     assert [line.split(":")[0].split(" · ")[0] for line in lines[:-9]] == [f"row {row}" for row, *_ in odd.problems]
+
+
+def test_check_names_what_a_checkpoint_cannot_take_whole(tmp_path, tiny_checkpoint):
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"Q,A\n안녕,{'긴 답 ' * 20}\n안녕,{'긴 답 ' * 20}\n안녕,네\n", "utf-8")
+
+    def told(*words):
+        report = json.loads(invoke("check", path, "--json", *words).stdout)
+        return report["good"], report["bad"], report["reasons"]
+
+    assert told("--checkpoint", tiny_checkpoint) == (1, 2, {"too_long": 2})
+    assert told("--checkpoint", "") == (2, 1, {"duplicate": 1, "other_answer": 1})
+    path.write_text(f"Q,A\n안녕,{'긴 답 ' * 200}\n", "utf-8")
+    assert told() == (0, 1, {"too_long": 1})  # for kochat-mini
 
 
 def test_check_takes_the_columns_that_are_given(tmp_path):

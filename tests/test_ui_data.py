@@ -25,7 +25,7 @@ def _plain_server(monkeypatch):
 
 def bring_in(path, name, asked_by, **chosen) -> Dataset:
     """What the page does with a file: look at it, then bring it in with the columns that were found."""
-    _, _, *found, _, _, _ = importing.look(str(path), asked_by)
+    _, _, *found, _, _, _ = importing.look(str(path), "", asked_by)
     columns = dict(zip(("question", "answer", "label"), (one.value for one in found), strict=False)) | chosen
     *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
     assert 'role="progressbar"' in bars[0][0]
@@ -56,14 +56,14 @@ def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path,
 def test_what_a_look_gives_back_can_be_sent_to_the_page(tmp_path, name):
     path = tmp_path / "pairs.csv"
     path.write_bytes(FILES[name].data)
-    for shown in importing.look(str(path), request()):
+    for shown in importing.look(str(path), "", request()):
         orjson.dumps(shown if isinstance(shown, str) else shown.get_config(), default=str)
 
 
 def test_a_look_at_many_columns_is_short(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("Q,A" + ",x" * 998 + "\n" + ",".join(["<" * 80] * 1000) + "\n", "utf-8")
-    told = importing.look(str(path), request())[0]
+    told = importing.look(str(path), "", request())[0]
     assert len(told) < 20_000
     assert (told.count("<th>"), told.count("<td>")) == (21, 21)
 
@@ -71,7 +71,7 @@ def test_a_look_at_many_columns_is_short(tmp_path):
 def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("하나,둘\n안녕,네\n", "utf-8")
-    assert "Choose which column" in importing.look(str(path), request())[0]
+    assert "Choose which column" in importing.look(str(path), "", request())[0]
     dataset = bring_in(path, "mine", request(), question="둘", answer="하나")
     assert dataset.pairs().values.tolist() == [["네", "안녕", "기본"]]
 
@@ -90,6 +90,13 @@ def test_one_column_is_not_both_question_and_answer(tmp_path):
         bring_in(path, "mine", request(), question="Q", answer="Q")
 
 
+def test_the_page_says_for_which_chatbot_lengths_are_checked(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("Q,A\n안녕,네\n", "utf-8")
+    assert "chosen under “Chat”, kochat-mini." in importing.look(str(path), "kochat-mini", request())[0]
+    assert "chosen under" not in importing.look(str(path), "", request())[0]
+
+
 def test_a_file_name_becomes_a_name_that_is_free():
     assert importing.name_for("우리 반 (최종).xlsx", set()) == "우리-반-최종"
     assert importing.name_for("우리 반.xlsx", {"우리-반", "우리-반-2"}) == "우리-반-3"
@@ -101,7 +108,7 @@ def test_a_file_name_becomes_a_name_that_is_free():
     "do",
     [
         lambda by: list(importing.bring_in("x.csv", "Q", "A", "", "", "mine", "", by)),
-        lambda by: importing.look("x.csv", by),
+        lambda by: importing.look("x.csv", "", by),
         lambda by: importing.make_empty("mine", by),
         lambda by: data.rename("theirs", "mine", by),
         lambda by: form.start("jobs", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", by),

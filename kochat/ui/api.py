@@ -73,12 +73,16 @@ def list_checkpoints() -> list[dict]:
 
 
 @shows_errors
-def check(file: str | None, request: gr.Request) -> dict:
-    """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it."""
+def check(file: str | None, checkpoint: str, request: gr.Request) -> dict:
+    """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it.
+
+    What is longer than the checkpoint can take is a problem.
+    """
     if not file:
         raise DataError("no_upload")
     table = tables.open_table(file)
-    return pairs.examine(table, pairs.find_columns(table.columns), MOST_PROBLEMS).to_dict()
+    columns = pairs.find_columns(table.columns)
+    return pairs.examine(table, columns, MOST_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
 def build() -> None:
@@ -89,4 +93,5 @@ def build() -> None:
     gr.api(list_checkpoints, api_name="checkpoints")
     # Not gr.api: a File takes what the caller uploaded, and nothing else of the server's disk.
     file, report = gr.File(visible=False), gr.JSON(visible=False)
-    file.upload(check, file, report, api_name="check", concurrency_limit=2)
+    checkpoint = gr.Textbox(DEFAULT_CHECKPOINT.name, label="checkpoint", visible=False)
+    file.upload(check, [file, checkpoint], report, api_name="check", concurrency_limit=2)

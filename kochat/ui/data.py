@@ -257,7 +257,7 @@ def watch_whole(chosen, chat: ChatTab, whole: overview.Overview, table: rows.Tab
 
 def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: dict) -> None:
     """From a file to a dataset."""
-    looked = bringing.upload.upload(importing.look, bringing.upload, bringing.looked_at, **PRIVATE)
+    looked = bringing.upload.upload(importing.look, [bringing.upload, chat.checkpoint], bringing.looked_at, **PRIVATE)
     looked.failure(lambda: None, None, bringing.upload, **QUICK)
     bringing.upload.clear(importing.nothing, None, bringing.looked_at, **QUICK)
     buttons, made_name = [bringing.start, bringing.cancel, bringing.bar], gr.State("")

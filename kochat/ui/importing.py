@@ -96,7 +96,7 @@ def columns_chosen(table: Table, question: str, answer: str, label: str, one_lab
 
 
 @shows_errors
-def look(path: str | None, request: gr.Request) -> list:
+def look(path: str | None, chatbot: str, request: gr.Request) -> list:
     """What the file is, and the columns that it probably has, in the order of Importing.looked_at."""
     visitors.require_owner(request)
     if not path:
@@ -109,6 +109,8 @@ def look(path: str | None, request: gr.Request) -> list:
             raise
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
+    if bots.card(chatbot).labels:
+        to_choose += f'<p class="quiet">{html.escape(say(language, "k_length_for", name=chatbot))}</p>'
     names = [(name, name) for name in table.columns]
     return [
         told(language, table, next(table.chunks(PREVIEW_ROWS))) + to_choose,
