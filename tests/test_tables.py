@@ -113,14 +113,15 @@ def test_a_folder_and_a_missing_file_are_no_files(tmp_path):
 
 def test_other_threads_go_on_while_a_large_file_is_read(file):
     path = file("Q,A,label\n" + "".join(f"질문 {i},대답 {i},{i % 3}\n" for i in range(100_000)))
-    longest, ended = 0.0, threading.Event()
+    waits, ended = [], threading.Event()
 
     def watch():
-        nonlocal longest
         last = time.perf_counter()
         while not ended.is_set():
             time.sleep(0.001)
-            longest, last = max(longest, (now := time.perf_counter()) - last), now
+            now = time.perf_counter()
+            waits.append(now - last)
+            last = now
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -128,7 +129,8 @@ def test_other_threads_go_on_while_a_large_file_is_read(file):
     ended.set()
     watcher.join()
     assert rows == 100_000
-    assert longest < 0.5  # of the second or so that it takes; both cores may be busy
+    # A busy machine makes one wait long now and then; a thread that lets nobody in makes all of them long.
+    assert sum(wait for wait in waits if wait < 0.1) > sum(waits) / 2
 
 
 # Whatever is written in any form is read back.
