@@ -25,6 +25,7 @@ from .prompt import IGNORE, Part, Prompt
 if TYPE_CHECKING:
     from .pairs import Pair
 
+MOST_STRENGTH = 100  # one too large for a float32 would break the pass that it shares with others
 LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with max_length
 
 
@@ -244,8 +245,8 @@ class Chatbot:
 
     def _asked(self, question: str, label: str, strength: float | None) -> Asked:
         strength = self.card.strength if strength is None else strength
-        if not 0 <= strength < math.inf:
-            raise ReplyError("bad_strength", value=strength)
+        if not 0 <= strength <= MOST_STRENGTH:
+            raise ReplyError("bad_strength", value=strength, most=MOST_STRENGTH)
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
         return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
 

@@ -104,7 +104,7 @@ def plan(
     if not questions:
         raise DataError("no_questions")
     columns = {}
-    for name, label, strength in itertools.product(cards, labels, strengths):
+    for name, label, strength in itertools.product(cards, dict.fromkeys(labels), dict.fromkeys(strengths)):
         card = cards[name]
         used = card.strength if strength is None else strength
         can = used in (0, card.strength) or card.can_strengthen

@@ -63,7 +63,8 @@ def start(checkpoint: Path, data: str, held_out: bool, record: bool) -> Job:
             raise RunError("evaluation_on")
         process = subprocess.Popen(
             [sys.executable, "-m", "kochat", "eval", *words], cwd=PROJECT, env=environment, encoding="utf-8",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, creationflags=OF_ITS_OWN,
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            creationflags=OF_ITS_OWN,
         )  # fmt: skip
         job = _newest[checkpoint] = Job(checkpoint, record)
     threading.Thread(target=_read, args=(job, process), daemon=True).start()
@@ -73,17 +74,35 @@ def start(checkpoint: Path, data: str, held_out: bool, record: bool) -> Job:
 def _read(job: Job, process: subprocess.Popen) -> None:
     """Follow the process to its end, whatever that is."""
     figures, failure, last = None, None, ""
-    with process:
-        for line in process.stdout:
-            if not line.startswith("{"):  # a complaint of Python or of a library
-                last = line.strip() or last
-                continue
-            event = json.loads(line)
-            job.done = event.get("done", job.done)
-            figures = event.get("figures", figures)
-            if "failed" in event:
-                failure = KochatError(event["failed"], **event["values"])
-    # Set last: who waits looks at these.
-    if figures is None:
-        job.failure = failure or RunError("evaluation_ended", reason=last[:200] or process.returncode)
-    job.figures = figures
+    try:
+        with process:
+            for line in process.stdout:
+                event = _event(line)
+                if not event:  # a complaint of Python or of a library
+                    last = line.strip() or last
+                    continue
+                job.done = event.get("done", job.done)
+                figures = event.get("figures", figures)
+                if "failed" in event:
+                    failure = KochatError(event["failed"], **event["values"])
+    finally:
+        # Set last: who waits looks at these.
+        if figures is None:
+            job.failure = failure or RunError("evaluation_ended", reason=last[:200] or process.returncode)
+        job.figures = figures
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        return json.loads(line) if line.startswith("{") else {}
+    except ValueError:  # cut off by a kill
+        return {}
+
+
+def forget(checkpoint: Path) -> None:
+    """What is known of a checkpoint is of another one soon. Raises RunError while it is evaluated."""
+    with _starting:
+        job = _newest.get(checkpoint)
+        if job and not job.over:
+            raise RunError("evaluation_on")
+        _newest.pop(checkpoint, None)

@@ -95,7 +95,9 @@ class Examples:
         if config.subword_dropout:
             rng = random.Random(f"{config.seed}/{epoch}/subwords")
             smaller = partial(self.prompt.smaller, rng=rng)
-            chosen = [spell(example, config.subword_dropout, rng, smaller) for example in chosen]
+            spelled = [spell(example, config.subword_dropout, rng, smaller) for example in chosen]
+            most = self.prompt.max_length
+            chosen = [new if len(new.input_ids) <= most else old for new, old in zip(spelled, chosen, strict=True)]
         return [[chosen[i] for i in batch] for batch in order]
 
     def validation_batches(self) -> list[Batch]:

@@ -50,9 +50,9 @@ def answer_classifier(training: pd.DataFrame | None) -> LabelClassifier | None:
 
     Learns from at most MOST_PAIRS pairs, every label weighing the same.
     """
-    if training is None or training["label"].nunique() < 2:
+    chosen = None if training is None else spread(training, MOST_PAIRS)
+    if chosen is None or chosen["label"].nunique() < 2:
         return None
-    chosen = spread(training, MOST_PAIRS)
     return LabelClassifier(chosen["A"], chosen["label"], balanced=True)
 
 

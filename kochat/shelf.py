@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from . import checkpoint, launcher, runs
+from . import checkpoint, evaluating, launcher, runs
 from .config import DEFAULT_CHECKPOINT, home
 from .errors import CheckpointError
 from .files import whole_folder
@@ -39,6 +39,7 @@ def rename(name: str, new_name: str) -> Path:
     with launcher.lock():
         folder = _own(name)
         output = _free(new_name)
+        evaluating.forget(folder)
         folder.rename(output)
     checkpoint.record(output, {})  # its README says the new name
     return output
@@ -48,6 +49,7 @@ def delete(name: str) -> None:
     """Remove a checkpoint from disk. Raises CheckpointError."""
     with launcher.lock():
         folder = _own(name)
+        evaluating.forget(folder)
         hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
         folder.rename(hidden / folder.name)  # gone at once, not file by file
     shutil.rmtree(hidden)

@@ -269,10 +269,10 @@ def test_a_label_that_was_not_trained_is_refused(bot):
         bot.replies([("안녕", "0"), ("안녕", "사랑")])
 
 
-@pytest.mark.parametrize("strength", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("strength", [-1, float("nan"), float("inf"), 101, 1e39])
 def test_a_strength_that_is_none_is_refused(bot, strength):
     for ask in (bot.reply, bot.stream, lambda q, label, strength: bot.replies([(q, label)], strength)):
-        with pytest.raises(ReplyError, match="must be a number from 0 up") as refused:
+        with pytest.raises(ReplyError, match="must be a number from 0 to 100") as refused:
             ask("안녕", "0", strength)
         assert refused.value.key == "bad_strength"
 

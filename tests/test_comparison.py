@@ -32,7 +32,8 @@ def bots(tmp_path, tokenizer):
 
 
 def test_there_is_a_column_for_each_checkpoint_label_and_strength_and_what_is_lacking_is_known():
-    columns = plan(["안녕"], CARDS, ["auto", "1", "우산장수"], [None, 0, 2.0]).columns
+    labels = ["auto", "1", "우산장수"]
+    columns = plan(["안녕"], CARDS, labels * 10_000, [None, 0, 2.0] * 10_000).columns  # repeats are cheap
     # The own strength of `able` is 2, that of `plain` 0: neither stands there twice.
     assert [(one.checkpoint, one.label, one.strength, one.possible) for one in columns] == [
         ("able", "auto", 2.0, True),

@@ -53,8 +53,13 @@ def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint):
 
 def test_a_process_that_dies_says_why(tiny_checkpoint, monkeypatch, tmp_path):
     broken = tmp_path / "sitecustomize.py"
-    broken.write_text("raise SystemExit('no memory left')", "utf-8")
+    # First an event that is cut off, and a byte of another encoding.
+    broken.write_text(
+        "import os\nos.write(1, b'{\"done\": 0.\\n\\xb0\\n')\nraise SystemExit('no memory left')", "utf-8"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     job = wait(evaluating.start(tiny_checkpoint, "emotions", held_out=False, record=False))
     assert job.failure.key == "evaluation_ended"
     assert evaluating.running() is None
+    evaluating.forget(tiny_checkpoint)
+    assert evaluating.newest(tiny_checkpoint) is None

@@ -78,3 +78,10 @@ def test_questions_are_spelled_anew_in_every_epoch_and_the_same_for_the_same_see
     assert spelled[0] == spelled[1] != spelled[2]
     asked = {tokenizer.decode(ids).split("<unused1>")[0] for ids in spelled[0]}
     assert asked == {tokenizer.decode(prompt.encode_prompt(q, None)).split("<unused1>")[0] for q, _, _ in TRAINING}
+
+
+def test_a_question_spelled_in_too_many_tokens_stays_as_it_is(split, tokenizer):
+    config = TrainingConfig(batch_size=4, label_dropout=0, subword_dropout=0.9)
+    longest = max(len(row) for row in rows(examples(split, tokenizer), 1))
+    tight = Examples(split, Prompt(tokenizer, longest), config, 0)
+    assert all(len(ids) <= longest for epoch in range(1, 6) for ids in rows(tight, epoch))

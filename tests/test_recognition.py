@@ -37,6 +37,9 @@ def test_where_there_are_not_two_labels_nothing_tells_them_apart():
     assert answer_classifier(None) is None
     assert answer_classifier(TRAINING[:2]) is None
     assert answer_classifier(TRAINING[:0]) is None
+    rare = pd.concat([TRAINING[:1]] * 40_001 + [TRAINING[-1:]], ignore_index=True)
+    assert rare["label"].nunique() == 2
+    assert answer_classifier(rare) is None  # of so many pairs not all are looked at
 
 
 def test_the_baselines_are_right_where_they_should_be():

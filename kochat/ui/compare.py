@@ -117,19 +117,21 @@ def run(
     cards, shown_at = cards_of(names), time.monotonic()
     drawn_at, between = shown_at, max(BETWEEN_PICTURES, TABLE_EVERY * len(made.questions) * len(made.columns))
     _newest[visitor] = made
-    yield bar_of(language, made), table_html(language, made, cards), made
-    for _ in comparison.compare(made, bots.borrow):
-        if _newest.get(visitor) is not made:
-            gr.Info(say(language, "k_compare_replaced"))
-            break
-        now = time.monotonic()
-        if now - shown_at > BETWEEN_PICTURES:
-            draw, shown_at = now - drawn_at > between, now
-            drawn_at = now if draw else drawn_at
-            yield bar_of(language, made), table_html(language, made, cards) if draw else gr.skip(), made
-    else:
-        del _newest[visitor]
-    yield "", table_html(language, made, cards), made
+    try:
+        yield bar_of(language, made), table_html(language, made, cards), made
+        for _ in comparison.compare(made, bots.borrow):
+            if _newest.get(visitor) is not made:
+                gr.Info(say(language, "k_compare_replaced"))
+                break
+            now = time.monotonic()
+            if now - shown_at > BETWEEN_PICTURES:
+                draw, shown_at = now - drawn_at > between, now
+                drawn_at = now if draw else drawn_at
+                yield bar_of(language, made), table_html(language, made, cards) if draw else gr.skip(), made
+        yield "", table_html(language, made, cards), made
+    finally:
+        if _newest.get(visitor) is made:
+            del _newest[visitor]
 
 
 def bar_of(language: str, made: Comparison) -> str:

@@ -75,7 +75,7 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
         told.append(say(language, "k_why_strength", strength=f"{strength:g}"))
     if any(re.search(r" \d/\d$", step.token) for step in steps):
         told.append(say(language, "k_why_bytes"))
-    if reply_of(chatbot, steps) != source.said:
+    if (reply_of(chatbot, steps) or say(language, "k_silent")) != source.said:
         told.append(say(language, "k_why_differs"))
     blocks = [_steps_html(language, say(language, "k_why_reply"), steps, [])]
     if start:
@@ -202,7 +202,7 @@ def build(chat: ChatTab) -> None:
 
     def open_last(history: list[dict], request: gr.Request):
         found = source_at(history, None)
-        return True, found, explained(found, (), request)
+        return found, explained(found, (), request)
 
     def open_picked(history: list[dict], opened: bool, request: gr.Request, event: gr.SelectData):
         if not opened or not isinstance(event.index, int):
@@ -216,8 +216,9 @@ def build(chat: ChatTab) -> None:
         return found, explained(found, event.start, request)
 
     busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
+    panel.expand(lambda: True, None, is_open, queue=False, **PRIVATE)
     for event in (panel.expand, last.click):
-        event(open_last, chat.conversation, [is_open, source, content], **busy)
+        event(open_last, chat.conversation, [source, content], **busy)
     panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)

@@ -22,11 +22,13 @@ from ..pairs import Pair
 from ..runs import Run
 from . import bots, form, progress, visitors
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices, source_of, text_of
-from .text import language_of, say, shows_errors, t
+from .text import TEXTS, language_of, say, shows_errors, t
 from .training import empty_plot, loss_plot
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
 BETWEEN_LOOKS = 1.0  # seconds
+# The page's own sentences are no answers to learn.
+OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")}
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
@@ -128,6 +130,8 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
     if not reply:
         return closed()
     question, said, label, name = reply
+    if event.liked is True and said in OURS:
+        return closed()
     if event.liked is True or event.liked is False:
         how, answer = ("liked", said) if event.liked else ("disliked", "")
         rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
