@@ -114,17 +114,17 @@ def test_a_folder_and_a_missing_file_are_no_files(tmp_path):
 
 def test_other_threads_go_on_while_a_large_file_is_read(file):
     path = file("Q,A,label\n" + "".join(f"질문 {i},대답 {i},{i % 3}\n" for i in range(100_000)))
-    waits, ended = [], threading.Event()
+    longest, ended = 0.0, threading.Event()
 
     def watch():
+        nonlocal longest
         last = time.perf_counter()
         while not ended.is_set():
             time.sleep(0.001)
-            now = time.perf_counter()
-            waits.append(now - last)
-            last = now
+            longest, last = max(longest, (now := time.perf_counter()) - last), now
 
     watcher = threading.Thread(target=watch)
+    gc.collect()
     gc.freeze()  # what all the other tests left in memory would be looked through again and again
     watcher.start()
     rows = sum(len(chunk.frame) for chunk in open_table(path).chunks())
@@ -132,8 +132,7 @@ def test_other_threads_go_on_while_a_large_file_is_read(file):
     watcher.join()
     gc.unfreeze()
     assert rows == 100_000
-    # A busy machine makes one wait long now and then; a thread that lets nobody in makes all of them long.
-    assert sum(wait for wait in waits if wait < 0.1) > sum(waits) / 2
+    assert longest < 0.5  # of the second or so that it takes; both cores may be busy
 
 
 # Whatever is written in any form is read back.
