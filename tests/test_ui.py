@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import gradio as gr
@@ -257,3 +259,17 @@ def test_a_name_is_offered_that_is_free(home):
     assert form.free_name("ko") == "내-챗봇-1"
     (home / "checkpoints" / "my-bot-1").mkdir(parents=True)
     assert form.free_name("en") == "my-bot-2"
+
+
+def test_the_page_is_imported_without_gradio_writing_stubs_or_torch():
+    # Each would cost the visitor seconds at the start.
+    watch = """
+import sys
+stubs = []
+sys.addaudithook(lambda event, args: stubs.append(args[0]) if event == "open" and ".pyi" in str(args[0]) else None)
+import kochat.ui.page
+import gradio
+assert not stubs and "torch" not in sys.modules, stubs[:1]
+assert callable(gradio.Button.click) and gradio.Button is sys.modules["gradio.components.button"].Button
+"""
+    subprocess.run([sys.executable, "-c", watch], check=True)
