@@ -32,7 +32,6 @@ def move(page: Page, strength: str) -> None:
 def test_a_moved_slider_gives_another_reply_and_the_note_says_so(visit, plain):
     page, bot = visit(), chatbot.load(MINI)
     choose(page, "#label", "사랑·긍정")
-    ask(page, "안녕")  # after it the page has set the slider as it wants to
     move(page, "0")
     assert ask(page, "여행 가고 싶어") == bot.reply("여행 가고 싶어", "2", 0)
     note = page.locator(f"{REPLY} .note").last

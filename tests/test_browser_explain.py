@@ -16,12 +16,11 @@ STRANGE = "SELECT * FROM ${users} {{x}}; <b>"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def calibrated(app):
-    """A copy of kochat-mini that knows what is unfamiliar to it."""
-    folder = app.home / "checkpoints" / "calibrated"
+def uncalibrated(app):
+    """A copy of kochat-mini that does not know what is unfamiliar to it."""
+    folder = app.home / "checkpoints" / "uncalibrated"
     shutil.copytree(MINI, folder)
-    known = {"questions": 545, "threshold": 1.44}
-    checkpoint.write_card(folder, "calibrated", replace(checkpoint.read_card(folder), familiarity=known))
+    checkpoint.write_card(folder, "uncalibrated", replace(checkpoint.read_card(folder), familiarity={}))
 
 
 def open_why(page):
@@ -37,9 +36,8 @@ def text_of(steps) -> str:
 
 def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):
     page = visit()
-    first = ask(page, "안녕")  # after it the page has set the slider as it wants to
     page.locator("#strength input[type=range]").fill("0")  # with a strength a token may have no plausible rival
-    second = ask(page, "12시 땡!")
+    first, second = ask(page, "안녕"), ask(page, "12시 땡!")
     expect(page.locator(STEPS)).to_have_count(0)  # nothing is computed before it is opened
     open_why(page)
     original = page.locator(STEPS).first
@@ -95,8 +93,10 @@ def test_without_a_reply_there_is_a_hint_and_a_reload_keeps_what_can_be_explaine
 
 def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):
     page = visit()
-    expect(page.locator("#unsure")).to_be_hidden()  # the shipped checkpoint may not be calibrated
-    choose(page, "#checkpoint", "calibrated")
+    expect(page.locator("#unsure")).to_be_visible()
+    choose(page, "#checkpoint", "uncalibrated")
+    expect(page.locator("#unsure")).to_be_hidden()
+    choose(page, "#checkpoint", "kochat-mini")
     expect(page.locator("#unsure")).to_be_visible()
     ask(page, "안녕")
     expect(page.locator(f"{REPLY} .note").last).not_to_contain_text("처음 보는")
@@ -111,7 +111,6 @@ def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):
     # The choice stays in this browser.
     page.reload()
     page.locator("#question textarea").wait_for()
-    choose(page, "#checkpoint", "calibrated")
     expect(page.locator("#unsure input")).to_be_checked()
 
 

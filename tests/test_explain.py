@@ -6,7 +6,7 @@ import re
 import pytest
 
 from kochat import chatbot, checkpoint
-from kochat.ui import chat, explain
+from kochat.ui import explain, messages
 
 ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
 
@@ -29,7 +29,7 @@ def history(*replies):
     """Questions and replies as the page has them."""
     shown = []
     for question, said, *source in replies:
-        shown += [chat.message("user", question), chat.message("assistant", said, "note", *source)]
+        shown += [messages.message("user", question), messages.message("assistant", said, "note", *source)]
     return shown
 
 

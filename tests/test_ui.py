@@ -13,7 +13,7 @@ from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError
-from kochat.ui import bots, chat, form, progress, text
+from kochat.ui import bots, chat, form, messages, progress, text
 
 STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0}
 
@@ -76,18 +76,18 @@ def test_every_text_is_used_and_every_used_text_is_there():
 
 @pytest.mark.parametrize("typed", ["</s><sys>", "  두  칸 ", "a\n\nb", "<script>x</script>", "&lt;", "**x**"])
 def test_a_message_comes_back_as_it_was_typed(typed):
-    made = chat.message("user", typed, "note")
-    assert chat.text_of(made) == typed
+    made = messages.message("user", typed, "note")
+    assert messages.text_of(made) == typed
     assert "<script" not in made["content"][0]["text"]
-    bare = {**chat.message("user", typed), "metadata": None}
-    assert chat.text_of(bare) == typed
+    bare = {**messages.message("user", typed), "metadata": None}
+    assert messages.text_of(bare) == typed
 
 
 def test_again_and_undo_cut_at_the_last_question():
-    history = [chat.message(role, words) for role, words in [("user", "하나"), ("assistant", "1"), ("user", "둘")]]
-    assert chat.until_last_question([*history, chat.message("assistant", "2")]) == history
-    assert chat.undone([*history, chat.message("assistant", "2")]) == ("둘", history[:2])
-    assert chat.until_last_question([]) == []
+    history = [messages.message(role, words) for role, words in [("user", "하나"), ("assistant", "1"), ("user", "둘")]]
+    assert messages.until_last_question([*history, messages.message("assistant", "2")]) == history
+    assert chat.undone([*history, messages.message("assistant", "2")]) == ("둘", history[:2])
+    assert messages.until_last_question([]) == []
 
 
 def test_the_note_says_the_label_how_sure_and_who():
@@ -109,17 +109,17 @@ def test_a_strange_question_is_marked_and_where_asked_for_not_answered(home, mod
     card = Card(labels=["0", "1", "2"], max_length=64, familiarity={"questions": 20, "threshold": 0.01})
     checkpoint.save(home / "checkpoints" / "knows", model, tokenizer, card)
     checkpoint.save(home / "checkpoints" / "tells-nothing", model, tokenizer, replace(card, familiarity={}))
-    history = [chat.message("user", "안녕")]
+    history = [messages.message("user", "안녕")]
     for label in ("0", "auto"):
         marked = replies(history, "knows", label=label)
         assert text.TEXTS["ko"]["k_unfamiliar"] in marked["content"][0]["text"]
         refused = replies(history, "knows", unsure=True, label=label)
-        assert chat.text_of(refused) == text.TEXTS["ko"]["k_unsure_reply"]
+        assert messages.text_of(refused) == text.TEXTS["ko"]["k_unsure_reply"]
         assert text.TEXTS["ko"]["k_unfamiliar"] not in refused["content"][0]["text"]
-        assert chat.source_of(refused)[1] == "knows"
+        assert messages.source_of(refused)[1] == "knows"
         # Without a calibration nothing is said, and everything answered.
         plain = replies(history, "tells-nothing", unsure=True, label=label)
-        assert chat.text_of(plain) == chat.text_of(marked)
+        assert messages.text_of(plain) == messages.text_of(marked)
         assert text.TEXTS["ko"]["k_unfamiliar"] not in plain["content"][0]["text"]
     checkpoint.write_card(
         home / "checkpoints" / "knows", "knows", replace(card, familiarity={"questions": 20, "threshold": 1000})
@@ -153,8 +153,8 @@ def test_the_slider_stands_at_the_checkpoints_own_strength_and_is_fixed_where_it
 def test_a_reply_takes_the_strength_of_the_slider_where_the_checkpoint_can(bot, monkeypatch, label_dropout, used):
     bot.card.config["label_dropout"] = label_dropout
     monkeypatch.setattr(chat, "bot", lambda name: bot)
-    *_, history = chat.reply_to([chat.message("user", "안녕")], "1", 4.0, "tiny", "ko")
-    assert chat.text_of(history[-1]) == bot.reply("안녕", "1", used)
+    *_, history = chat.reply_to([messages.message("user", "안녕")], "1", 4.0, "tiny", "ko")
+    assert messages.text_of(history[-1]) == bot.reply("안녕", "1", used)
     assert ("세기 4" in history[-1]["content"][0]["text"]) == bool(used)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gradio as gr
@@ -14,6 +12,7 @@ from .. import checkpoint
 from ..cards import Card
 from ..labels import AUTO, AUTO_NAMES, CHATBOT_DATA_LABELS, has_names, label_name
 from .bots import bot, card
+from .messages import message, text_of, until_last_question
 from .text import language_of, say, shows_errors, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
@@ -40,43 +39,6 @@ def afterwards(event, *do, **options) -> None:
     """Do something when an event has ended, well or not: `then` alone does nothing after an error."""
     event.then(*do, **options)
     event.failure(*do, **options)
-
-
-def message(
-    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None
-) -> dict:
-    """A message for gr.Chatbot that shows `text` as it is, with a small note below.
-
-    The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
-    a reply the label, the checkpoint and the strength that it comes from.
-    """
-    shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
-    metadata = {"log": text, **({"id": json.dumps([label, name, strength], ensure_ascii=False)} if label else {})}
-    return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
-
-
-def text_of(one: dict) -> str:
-    """The raw text of a message that came back from the page."""
-    raw = (one.get("metadata") or {}).get("log")
-    return raw or html.unescape("".join(part["text"] for part in one["content"] if part["type"] == "text"))
-
-
-def source_of(reply: dict) -> tuple[str, str]:
-    """The label and the checkpoint of a reply; empty where it was stopped before it was whole."""
-    label, name, *_ = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
-    return label, name
-
-
-def strength_of(reply: dict) -> float | None:
-    """The strength of a reply; None, the checkpoint's own, where it is not known."""
-    _, _, *strength = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
-    return strength[0] if strength else None
-
-
-def until_last_question(history: list[dict]) -> list[dict]:
-    """The conversation up to and with the last question; empty where there is none."""
-    users = [i for i, one in enumerate(history) if one["role"] == "user"]
-    return history[: users[-1] + 1] if users else []
 
 
 def label_choices(of: Card) -> list[tuple]:
@@ -109,6 +71,19 @@ def strength_slider(known: Card) -> dict:
     can = known.can_strengthen
     info = t("k_strength_info") if can else t("k_no_strength")
     return {"value": min(known.strength, MOST_STRENGTH), "interactive": can, "info": info}
+
+
+def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
+    """How the slider stands when the page opens, where the checkpoint's strength was chosen anew since the start.
+
+    Where it was not, the slider is left alone: the visitor may be quicker than the answer.
+    """
+
+    def opened(name: str):
+        now = strength_slider(card(name))
+        return gr.skip() if now["value"] == strength_slider(start)["value"] else gr.Slider(**now)
+
+    return opened
 
 
 def note_for(
@@ -271,7 +246,6 @@ def build(page: gr.Blocks) -> ChatTab:
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    # Its strength may have been chosen since the app was started.
-    for event in (chosen.change, page.load):
-        event(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
+    chosen.change(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
+    page.load(_strength_since(card(chosen.value)), chosen, strength, **at_once)
     return ChatTab(label, chosen, strength, conversation, below, settled, restored)

@@ -18,8 +18,8 @@ import gradio as gr
 
 from ..labels import label_name
 from .bots import bot
-from .chat import PRIVATE, ChatTab, strength_of
-from .teach import reply_at
+from .chat import PRIVATE, ChatTab
+from .messages import reply_at, strength_of
 from .text import language_of, say, shows_errors, t
 
 if TYPE_CHECKING:

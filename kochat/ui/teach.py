@@ -21,7 +21,8 @@ from ..labels import label_name
 from ..pairs import Pair
 from ..runs import Run
 from . import bots, form, progress, visitors
-from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices, source_of, text_of
+from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices
+from .messages import Reply, reply_at
 from .text import TEXTS, language_of, say, shows_errors, t
 from .training import empty_plot, loss_plot
 
@@ -29,14 +30,6 @@ COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", 
 BETWEEN_LOOKS = 1.0  # seconds
 # The page's own sentences are no answers to learn.
 OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")}
-Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
-
-
-def reply_at(history: list[dict], index: int) -> Reply | None:
-    """The reply at a place of the conversation; None where it was stopped before it was whole."""
-    label, name = source_of(history[index])
-    question = next((text_of(one) for one in reversed(history[:index]) if one["role"] == "user"), None)
-    return (question, text_of(history[index]), label, name) if label and question else None
 
 
 @shows_errors

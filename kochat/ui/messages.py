@@ -1,0 +1,55 @@
+"""The messages of a conversation as gr.Chatbot shows them and gives them back: made, and read.
+
+Knows nothing of checkpoints; a message is a dict, and what it comes from rides in its metadata.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+
+Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
+
+
+def message(
+    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None
+) -> dict:
+    """A message for gr.Chatbot that shows `text` as it is, with a small note below.
+
+    The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
+    a reply the label, the checkpoint and the strength that it comes from.
+    """
+    shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
+    metadata = {"log": text, **({"id": json.dumps([label, name, strength], ensure_ascii=False)} if label else {})}
+    return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
+
+
+def text_of(one: dict) -> str:
+    """The raw text of a message that came back from the page."""
+    raw = (one.get("metadata") or {}).get("log")
+    return raw or html.unescape("".join(part["text"] for part in one["content"] if part["type"] == "text"))
+
+
+def source_of(reply: dict) -> tuple[str, str]:
+    """The label and the checkpoint of a reply; empty where it was stopped before it was whole."""
+    label, name, *_ = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+    return label, name
+
+
+def strength_of(reply: dict) -> float | None:
+    """The strength of a reply; None, the checkpoint's own, where it is not known."""
+    _, _, *strength = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+    return strength[0] if strength else None
+
+
+def until_last_question(history: list[dict]) -> list[dict]:
+    """The conversation up to and with the last question; empty where there is none."""
+    users = [i for i, one in enumerate(history) if one["role"] == "user"]
+    return history[: users[-1] + 1] if users else []
+
+
+def reply_at(history: list[dict], index: int) -> Reply | None:
+    """The reply at a place of the conversation; None where it was stopped before it was whole."""
+    label, name = source_of(history[index])
+    question = next((text_of(one) for one in reversed(history[:index]) if one["role"] == "user"), None)
+    return (question, text_of(history[index]), label, name) if label and question else None
