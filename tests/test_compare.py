@@ -38,17 +38,35 @@ def test_the_labels_offered_are_those_of_all_chatbots_chosen_as_each_calls_them(
         ("사랑·긍정", "2"),
         ("우산장수", "우산장수"),
     ]
-    chosen = compare.label_dropdown(["tiny", "gone"], ["2", "9", "auto"], visitor())
+    chosen = compare.label_dropdown(["tiny", "gone"], ["2", "9", "auto"], ["tiny"], visitor())
     assert (chosen.value, [value for _, value in chosen.choices]) == (["9", "auto"], ["auto", "0", "9"])
 
 
 def test_at_first_the_first_chatbot_is_chosen_with_its_labels_and_later_choices_stay():
-    names, labels = compare.refresh([], [], visitor())
+    names, labels, before = compare.refresh([], [], visitor())
+    assert before == ["kochat-mini"]
     assert ([value for _, value in names.choices], names.value) == (["kochat-mini", "tiny"], ["kochat-mini"])
     assert labels.value == ["0", "1", "2"]
-    names, labels = compare.refresh(["tiny", "gone"], ["9"], visitor())
+    names, labels, _ = compare.refresh(["tiny", "gone"], ["9"], visitor())
     assert (names.value, labels.value) == (["tiny"], ["9"])
     assert compare.refresh(["tiny"], [], visitor())[1].value == []
+
+
+def test_a_chatbot_that_no_chosen_label_suits_brings_its_own_once(home, model, tokenizer):
+    card = Card(labels=["공부", "운동", "요리", "여행"], max_length=64)
+    checkpoint.save(home / "checkpoints" / "own", model, tokenizer, card)
+
+    def chosen(names, labels, before):
+        return compare.label_dropdown(names, labels, before, visitor()).value
+
+    mini, both = ["kochat-mini"], ["kochat-mini", "own"]
+    assert chosen(both, ["0", "2"], mini) == ["0", "2", "공부", "운동", "요리"]
+    # Whoever takes them out again is not asked twice, also when another chatbot comes.
+    assert chosen([*both, "tiny"], ["0", "2"], both) == ["0", "2"]
+    # What suits it is enough: a label that it knows, or automatic.
+    assert chosen(both, ["0", "운동"], mini) == ["0", "운동"]
+    assert chosen(both, ["auto", "0"], mini) == ["auto", "0"]
+    assert chosen(both, [], mini) == ["공부", "운동", "요리"]
 
 
 def test_a_table_has_at_most_200_rows_and_24_columns():

@@ -25,6 +25,7 @@ from .importing import bar_html
 from .text import language_of, say, shows_errors, t
 
 MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
+FIRST_LABELS = 3  # of a chatbot, chosen by themselves
 OWN = "own"  # strength
 STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
 BETWEEN_PICTURES = 0.7  # seconds, of the progress bar
@@ -67,20 +68,33 @@ def label_choices(language: str, cards: dict[str, Card]) -> list[tuple[str, str]
     return [(" / ".join(shown), label) for label, shown in names.items()]
 
 
-def label_dropdown(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> gr.Dropdown:
-    """The labels of the checkpoints chosen; of what was chosen stays what is still among them."""
-    choices = label_choices(language_of(request), cards_of(names))
+def label_dropdown(
+    names: list[str] | None, chosen: list[str] | None, before: list[str], request: gr.Request
+) -> gr.Dropdown:
+    """The labels of the checkpoints chosen; of what was chosen stays what is still among them.
+
+    A checkpoint that was not there `before` and that none of them suits brings its own: it would have nothing to say.
+    """
+    cards = cards_of(names)
+    choices = label_choices(language_of(request), cards)
     known = [value for _, value in choices]
-    return gr.Dropdown(choices=choices, value=[one for one in chosen or [] if one in known], multiselect=True)
+    kept = [one for one in chosen or [] if one in known]
+    for name, card in cards.items():
+        if name not in before and not {AUTO, *card.labels} & set(kept):
+            kept += card.labels[:FIRST_LABELS]
+    return gr.Dropdown(choices=choices, value=kept, multiselect=True)
 
 
-def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> list[gr.Dropdown]:
-    """What can be compared now; at first the labels of the first checkpoint."""
+def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> list:
+    """What can be compared now, and which of it is chosen; at first the labels of the first checkpoint."""
     there = list(checkpoint.list_checkpoints())
     kept = [name for name in names or [] if name in there] or there[:1]
-    if not (names or chosen):
-        chosen = [label for card in cards_of(kept).values() for label in card.labels[:3]]
-    return [gr.Dropdown(choices=there, value=kept, multiselect=True), label_dropdown(kept, chosen, request)]
+    before = kept if names or chosen else []
+    return [
+        gr.Dropdown(choices=there, value=kept, multiselect=True),
+        label_dropdown(kept, chosen, before, request),
+        kept,
+    ]
 
 
 @shows_errors
@@ -235,9 +249,14 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
 
 def watch(page: gr.Blocks, tab: gr.Tab, it: CompareTab) -> None:
     """The events of the tab."""
+    before = gr.State([])  # the checkpoints that were chosen until now
     for opened in (page.load, tab.select):
-        opened(refresh, [it.checkpoints, it.labels], [it.checkpoints, it.labels], **QUICK)
-    it.checkpoints.input(label_dropdown, [it.checkpoints, it.labels], it.labels, **QUICK)
+        opened(refresh, [it.checkpoints, it.labels], [it.checkpoints, it.labels, before], **QUICK)
+
+    def choose(names: list[str] | None, chosen: list[str] | None, before: list[str], request: gr.Request):
+        return label_dropdown(names, chosen, before, request), names or []
+
+    it.checkpoints.input(choose, [it.checkpoints, it.labels, before], [it.labels, before], **QUICK)
     it.file.upload(take_over, it.file, it.questions, concurrency_limit=2, **PRIVATE)
     buttons = [it.start, it.stop, it.csv, it.bar]
 
