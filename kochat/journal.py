@@ -26,7 +26,8 @@ class Record:
     """What a journal says. Steps that were done again after a kill count once, as they were done last."""
 
     state: str = "running"  # queued, running, or one of FINAL; whether its process lives is not known here
-    queued_at: float = 0.0  # seconds since 1970
+    queued_at: float = 0.0  # seconds since 1970; the last time, where it was resumed
+    begun_at: float = 0.0  # queued for the first time
     pairs: int = 0  # rows of the data, as counted when it was queued
     finishing: bool = False  # queued only to make a checkpoint of what is saved
     process: dict[str, Any] | None = None  # pid and its creation time
@@ -59,7 +60,7 @@ def _fold(now: dict[str, Any], event: dict[str, Any]) -> None:
     match event["type"]:
         case "queued":
             now |= {"state": "queued", "queued_at": event["at"], "pairs": event["pairs"], "finishing": event["finish"]}
-            now |= {"final": {}, "process": None, "stopping": False}
+            now |= {"final": {}, "process": None, "stopping": False, "begun_at": now["begun_at"] or event["at"]}
         case "launched":
             process = {"pid": event["pid"], "created": event["created"]}
             now |= {"state": "running", "process": process, "launched_at": event["at"]}

@@ -149,6 +149,10 @@ class Prompt:
         """Ids that the reply continues; `label=None` is the prompt without a label."""
         return self._head(question, label)[0]
 
+    def cuts_question(self, question: str, label: str | None) -> bool:
+        """Whether only the end of a question fits."""
+        return self._head(question, label)[2]
+
     def encode_question(self, question: str) -> tuple[list[int], int]:
         """Ids up to the question's last, and how many of them are the question's."""
         ids, parts, _ = self._head(question, None)

@@ -88,6 +88,10 @@ class Run:
         """Whether there is a saved state to go on from."""
         return any(self.state_folder.glob("[0-9]*"))
 
+    def is_finishing(self) -> bool:
+        """Whether it trains no more, and a checkpoint of what it has learned so far is being made."""
+        return self.record().finishing and self.state() in ("queued", "running")
+
     def is_resumable(self) -> bool:
         """Whether it can go on, from its saved state or from the beginning."""
         return self.state() in RESUMABLE
@@ -98,7 +102,9 @@ class Run:
         return f"{step['step'] / step['steps'] if step else 0:.0%}"
 
     def seconds_left(self) -> float | None:
-        """By the speed of the last steps; None before the second step."""
+        """By the speed of the last steps; None before the second step, 0 where no step comes any more."""
+        if self.is_finishing():
+            return 0.0
         steps = self.record().steps
         recent = [steps[number] for number in sorted(steps)[-50:]]
         if len(recent) < 2:

@@ -91,8 +91,50 @@ def test_what_if_stands_beside_the_reply(talker):
     assert shown.count('<section class="steps">') == 2
     [marked] = re.findall(r'class="step p\d forced" data-step="(\d+)"', shown)
     assert marked == "1"
+    # The runners-up that it was chosen from stay open, and it is marked among them.
+    assert re.findall(r'data-step="(\d+)" aria-expanded="true"', shown) == ["1"]
+    assert re.findall(r'data-others="(\d+)"><span>', shown) == ["1"]
+    assert re.findall(r'data-start="([\d ]+)" aria-current="true"', shown) == [" ".join(map(str, start))]
     other = talker.explain("안녕", "0", start=start)
     assert shown.count("data-step=") == len(steps) + len(other)
+
+
+def test_a_choice_in_the_what_if_stays_open_there(talker):
+    source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
+    first = [talker.explain("안녕", "0")[0].runner_up_ids[0]]
+    second = talker.explain("안녕", "0", start=first)[1]
+    shown = explain.explanation_html("en", talker, source, [*first, second.runner_up_ids[0]])
+    mine, other = shown.split('<section class="steps">')[1:]
+    assert 'aria-expanded="true"' not in mine
+    assert 'data-others="1"><span>' in other
+    assert f'data-start="{first[0]} {second.token_id}"' in other  # the way back
+
+
+def test_a_likelier_what_if_is_told_why_it_was_not_chosen(talker):
+    source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
+    steps = talker.explain("안녕", "0")
+    ids, told = [step.token_id for step in steps], set()
+    for i, step in enumerate(steps):
+        for other in step.runner_up_ids:
+            start = [*ids[:i], other]
+            better = explain._nats(talker.explain("안녕", "0", start=start)) < explain._nats(steps)
+            assert ("never looks ahead" in explain.explanation_html("en", talker, source, start)) == better
+            told.add(better)
+    assert told == {True, False}
+
+
+def test_the_line_says_what_it_is(talker):
+    shown = explain.explanation_html("en", talker, explain.Source("안녕", "", "0", "tiny"))
+    assert "How the probability of the whole reply falls" in shown
+    assert "<span>100%</span><span>" in shown
+
+
+def test_whether_a_reply_is_still_in_the_conversation():
+    told = history(("하나", "1", "0", "a"), ("둘", "2", "1", "b"))
+    first = explain.source_at(told, 1)
+    assert explain.is_there(told, first)
+    assert not explain.is_there(told[2:], first)
+    assert not explain.is_there([], first)
 
 
 def test_a_strength_bytes_and_another_reply_are_told(talker):

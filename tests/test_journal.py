@@ -81,6 +81,13 @@ def test_steps_done_again_after_a_kill_count_once_as_done_last(path):
     assert journal.read(path)[1].epochs[1]["loss"] == 0.75
 
 
+def test_a_run_that_is_queued_again_began_when_it_was_queued_first(path):
+    for at in (10.0, 20.0):
+        write(path, {"type": "queued", "at": at, "pairs": 3, "finish": False})
+    record = journal.read(path)[1]
+    assert (record.begun_at, record.queued_at) == (10.0, 20.0)
+
+
 def test_another_journal_of_the_same_name_is_read_from_its_beginning(path):
     write(path, step(1), step(2))
     assert len(journal.read(path)[0]) == 2

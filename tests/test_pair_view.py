@@ -19,6 +19,7 @@ def cells(shown: str) -> list[list[str]]:
 
 
 def test_each_token_has_its_part_its_target_and_its_loss(bot):
+    bot.card.config = {"label_loss": 0.4, "question_loss": 0.0}
     shown, tokens = pair_view.pair_html("en", bot, "안녕", "네.", "2"), bot.examine("안녕", "네.", "2")
     rows = cells(shown)
     assert [row[0] for row in rows] == [str(i + 1) for i in range(len(tokens))]
@@ -27,7 +28,9 @@ def test_each_token_has_its_part_its_target_and_its_loss(bot):
     assert [parts[row[3]] for row in rows] == [one.part for one in tokens]
     for row, one in zip(rows, tokens, strict=True):
         masked = one.label == -100
-        assert row[4] == ("-100 · masked" if masked else f"{one.token_id} · predicted")
+        beside = one.learned_as == Part.LABEL
+        shown_as = "learned too ×0.4" if beside else "masked"
+        assert row[4] == (f"-100 · {shown_as}" if masked else f"{one.token_id} · predicted")
         counts = one.learned_as in (Part.LABEL, Part.ANSWER)
         assert row[2].split(" ")[0] == (f"{one.nats:.2f}" if counts else "–")
     # A token is predicted from those before it and no other.
@@ -37,8 +40,6 @@ def test_each_token_has_its_part_its_target_and_its_loss(bot):
     mean = sum(answer) / len(answer)
     assert f"The {len(answer)} answer tokens cost {mean:.2f} nats each" in shown
     assert -sum(answer) == pytest.approx(bot.score("안녕", "네.", "2"), rel=1e-4)
-    label = sum(one.nats for one in tokens if one.learned_as == Part.LABEL)
-    assert f"cost {label:.2f} nats in all" in shown
     assert math.exp(-mean) < 1
 
 
@@ -61,11 +62,20 @@ def test_what_people_typed_is_shown_as_text(bot):
 
 
 def test_how_much_other_tokens_counted_is_told_as_far_as_it_is_known(bot):
-    assert "counted ? / ?" in pair_view.pair_html("en", bot, "안녕", "네", "0")
-    bot.card.config = {"label_loss": 0.4, "question_loss": 0.2}
-    assert "counted 0.4 / 0.2" in pair_view.pair_html("en", bot, "안녕", "네", "0")
-    bot.card.config = {"label_loss": "<b>", "question_loss": 1}
-    assert "counted ? / 1" in pair_view.pair_html("en", bot, "안녕", "네", "0")
+    def shown(**config):
+        bot.card.config = config
+        html = pair_view.pair_html("en", bot, "안녕", "네", "0")
+        # What has a loss is what was learned, and nothing else.
+        assert [row[2] != "–" for row in cells(html)] == ["masked" not in row[4] for row in cells(html)]
+        return html
+
+    assert "Answer 1 · Label 0.4 · Question 0.2 (" in shown(label_loss=0.4, question_loss=0.2)
+    assert "Answer 1 · Label 0.2 (" in shown(label_loss=0.2, question_loss=0.0)
+    assert "Answer 1 · Question 1 (" in shown(label_loss="<b>", question_loss=1)
+    for nothing in ({}, {"label_loss": 0, "question_loss": 0.0}, {"label_loss": math.nan}):
+        plain = shown(**nothing)
+        assert "learned" not in plain
+        assert "only the answer is to be guessed" in plain
 
 
 def test_the_dropdowns_follow_what_is_there(home, model, tokenizer):

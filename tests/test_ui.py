@@ -13,9 +13,12 @@ from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError
-from kochat.ui import bots, chat, form, messages, progress, text
+from kochat.ui import bots, chat, form, history, messages, progress, text, training
 
-STARTED = {"type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0}
+STARTED = {
+    "type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0,
+    "data_sha256": "0" * 64,
+}  # fmt: skip
 
 
 def step(number, seconds):
@@ -62,7 +65,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     code = "".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
     used = set(re.findall(r'"(k_\w+)"', code))
     made = {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
-    made |= {f"k_state_{name}" for name in ("running", "finished", "stopped", "cancelled")}
+    made |= {f"k_state_{name}" for name in ("running", "stopped", "cancelled")}
     made |= {f"k_is_{name}" for name in (*runs.RESUMABLE, "queued", "running", "finished")}
     made |= {f"k_keep_{name}" for name in ("auto", "best", "last")}
     made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
@@ -129,6 +132,13 @@ def test_a_strange_question_is_marked_and_where_asked_for_not_answered(home, mod
     assert text.TEXTS["ko"]["k_unfamiliar"] not in replies(history, "knows", unsure=True)["content"][0]["text"]
 
 
+def test_the_note_says_so_where_only_the_end_of_a_question_was_read(home, model, tokenizer):
+    checkpoint.save(home / "checkpoints" / "short", model, tokenizer, Card(labels=["0", "1", "2"], max_length=32))
+    for question, is_cut in (("안녕", False), ("가나다 " * 1250, True)):
+        shown = replies([messages.message("user", question)], "short")["content"][0]["text"]
+        assert (text.TEXTS["ko"]["k_question_cut"] in shown) == is_cut
+
+
 def test_the_note_tells_the_strength_where_there_is_one():
     known = Card(["0", "1", "2"])
     assert chat.note_for("ko", "2", None, "2", known, "mini", 2.5) == "사랑·긍정 · 세기 2.5 · mini"
@@ -191,6 +201,45 @@ def test_progress_tells_steps_epochs_and_the_time_left(run):
     write(run, {"type": "finished", "epoch": 2, "seconds": 125.0, "checkpoint": "x"})
     assert "“mine” 학습이 끝났어요. 2번째 에폭의 상태로" in progress.progress_html("ko", run)
     assert "2분" in progress.progress_html("ko", run)
+
+
+def test_making_a_chatbot_of_a_stopped_run_is_called_so_and_its_end_says_what_was_kept(run):
+    write(run, STARTED, *(step(n, 2.0 * n) for n in range(1, 16)), epoch(1, 2.0, 2.5))
+    write(run, {"type": "stopped", "step": 15, "seconds": 30.0})
+    write(run, {"type": "queued", "at": 9.0, "pairs": 54, "finish": True})
+    waiting = progress.progress_html("ko", run)
+    launcher.mark_launched(run, os.getpid())
+    for shown in (waiting, progress.progress_html("ko", run)):
+        assert "지금까지 배운 내용으로 “mine” 챗봇을 만들고 있어요" in shown
+        assert "학습 중" not in shown
+        assert "남음" not in shown
+    stop, run_stop = training.view("ko", None)[4], history.details("ko", ["mine"])[7]
+    assert not stop.visible
+    assert not run_stop.visible
+    assert history.table("ko")["data"][0][1] == "만드는 중"
+    write(run, {"type": "finished", "epoch": None, "seconds": 31.0, "checkpoint": "x"})
+    assert "학습이 끝났어요. 2번째 에폭 도중의 상태로 저장했어요." in progress.progress_html("ko", run)
+    assert history.table("en")["data"][0][5:8] == ["1 / 1", "2.500", "within 2"]
+
+
+def test_the_list_of_runs_says_which_epoch_was_kept_and_when_a_run_was_first_started(run):
+    first = history.table("ko")["data"][0][-1]
+    write(run, STARTED, epoch(1, 2.0, 2.5), epoch(2, 1.0, 2.75), {"type": "stopped", "step": 20, "seconds": 30.0})
+    assert history.table("ko")["data"][0][5:8] == ["1 / 2", "2.500", "–"]
+    write(run, {"type": "queued", "at": 2e9, "pairs": 54, "finish": False})
+    write(run, {"type": "finished", "epoch": 2, "seconds": 31.0, "checkpoint": "x"})
+    row = history.table("ko")["data"][0]
+    assert (row[5:8], row[-1]) == (["1 / 2", "2.500", "2"], first)
+    assert [row[0] for row in progress.epochs_table("ko", run.record())["data"]] == ["2 ✔", "1 ★"]
+
+
+def test_the_axis_of_the_curve_stays_what_it_was_while_a_run_goes_on(run):
+    # gradio keeps the axis of a plot that it has drawn: epochs that became numbers on the way were lost.
+    write(run, *({**epoch(number, 1.0, None), "epochs": 40} for number in (1, 2)))
+    record = run.record()
+    assert progress.curve("ko", record)["epoch"].tolist() == [1, 2]
+    assert training.loss_plot("ko", *history.compared("ko", [run])).x_lim == [0, 40]
+    assert training.loss_plot("ko", None, [], 0).x_lim is None
 
 
 def test_a_failed_or_killed_run_shows_its_sentence(run):

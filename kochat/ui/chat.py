@@ -112,6 +112,7 @@ def reply_to(
     if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
         strength = chatbot.card.strength
     note = note_for(language, label, read, used, chatbot.card, name, strength)
+    note += " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
     if is_strange and unsure:
         yield [*history, message("assistant", say(language, "k_unsure_reply"), note, used, name, strength)]
         return

@@ -63,6 +63,11 @@ def source_at(history: list[dict], picked: int | None) -> Source | None:
     return None
 
 
+def is_there(history: list[dict], source: Source) -> bool:
+    """Whether a reply is still in the conversation."""
+    return any(source_at(history[: i + 1], i) == source for i, one in enumerate(history) if one["role"] == "assistant")
+
+
 def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Sequence[int] = ()) -> str:
     """All that the panel shows of a reply; with `start` beside it how it goes on from there. Raises ReplyError."""
     card, question = chatbot.card, source.question
@@ -77,16 +82,25 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
         told.append(say(language, "k_why_bytes"))
     if (reply_of(chatbot, steps) or say(language, "k_silent")) != source.said:
         told.append(say(language, "k_why_differs"))
-    blocks = [_steps_html(language, say(language, "k_why_reply"), steps, [])]
+    start, ids = list(start), [step.token_id for step in steps]
+    is_own = bool(start) and ids[: len(start) - 1] == start[:-1]  # chosen among the runners-up of this very reply
+    blocks = [_steps_html(language, say(language, "k_why_reply"), steps, start if is_own else [])]
     if start:
         other = chatbot.explain(question, source.label, strength, start=start)
-        blocks.append(_steps_html(language, say(language, "k_what_if"), other, list(start)))
+        greedy = _nats(other) < _nats(steps) and say(language, "k_why_greedy")
+        title = say(language, "k_what_if")
+        blocks.append(_steps_html(language, title, other, [] if is_own else start, len(start) - 1, greedy or ""))
     return (
         f'<p><b dir="auto">{html.escape(" · ".join(about))}</b></p>'
         + "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in told)
         + f'<div class="both">{"".join(blocks)}</div>'
         + labels_html(language, chatbot, source, strength)
     )
+
+
+def _nats(steps: Sequence[ExplainedStep]) -> float:
+    """The negative log-likelihood of all steps."""
+    return -sum(math.log(max(step.probability, 1e-30)) for step in steps)
 
 
 def reply_of(chatbot: Chatbot, steps: Sequence[ExplainedStep]) -> str:
@@ -108,52 +122,67 @@ def shown(token: str) -> str:
     return html.escape(token.replace(" ", "▁", 1) if token.startswith(" ") else token).replace("\n", "⏎")
 
 
-def _steps_html(language: str, title: str, steps: Sequence[ExplainedStep], start: list[int]) -> str:
-    """The steps of one reply; the tokens of `start` were not the bot's choice, the last of them is marked."""
+def _steps_html(
+    language: str, title: str, steps: Sequence[ExplainedStep], start: list[int], forced: int = -1, more: str = ""
+) -> str:
+    """The steps of one reply, and a word `more` about it.
+
+    At the last place of `start` the runners-up are open, the one that was chosen there marked. The token at the
+    place `forced` was not the bot's own choice.
+    """
     if not steps:
         return ""
     running = list(itertools.accumulate((step.probability for step in steps), lambda a, b: a * b))
     ids, chips, others = [], [], []
     for i, (step, so_far) in enumerate(zip(steps, running, strict=True)):
-        chips.append(_chip(language, i, step, so_far, i == len(start) - 1))
-        others.append(_others_html(language, i, step, ids))
+        is_open = i == len(start) - 1
+        chips.append(_chip(language, i, step, so_far, is_open, i == forced))
+        others.append(_others_html(language, i, step, ids, start if is_open else []))
         ids = [*ids, step.token_id]
-    nats = -sum(math.log(max(step.probability, 1e-30)) for step in steps)
-    whole = say(language, "k_why_whole", tokens=len(steps), p=percent(running[-1]), nats=f"{nats / len(steps):.2f}")
+    a_token = f"{_nats(steps) / len(steps):.2f}"
+    whole = say(language, "k_why_whole", tokens=len(steps), p=percent(running[-1]), nats=a_token)
+    told = html.escape(f"{whole} {more}".strip())
     return (
         f'<section class="steps"><h4>{html.escape(title)}</h4><div class="chips">{"".join(chips)}</div>'
-        f"{''.join(others)}{_line(running)}<p>{html.escape(whole)}</p></section>"
+        f"{''.join(others)}{_line(language, running)}<p>{told}</p></section>"
     )
 
 
-def _chip(language: str, i: int, step: ExplainedStep, so_far: float, is_forced: bool) -> str:
+def _chip(language: str, i: int, step: ExplainedStep, so_far: float, is_open: bool, is_forced: bool) -> str:
     level = sum(step.probability >= edge for edge in LEVELS)
     told = say(language, "k_why_token", token=step.token.strip(), p=percent(step.probability), whole=percent(so_far))
     kind = f"step p{level} forced" if is_forced else f"step p{level}"
     return (
-        f'<button type="button" class="{kind}" data-step="{i}" aria-expanded="false" title="{html.escape(told)}" '
-        f'aria-label="{html.escape(told)}"><span>{shown(step.token)}</span><b>{percent(step.probability)}</b>'
+        f'<button type="button" class="{kind}" data-step="{i}" aria-expanded="{str(is_open).lower()}" '
+        f'title="{html.escape(told)}" aria-label="{html.escape(told)}">'
+        f"<span>{shown(step.token)}</span><b>{percent(step.probability)}</b>"
         f"<small>{percent(so_far)}</small></button>"
     )
 
 
-def _others_html(language: str, i: int, step: ExplainedStep, before: list[int]) -> str:
+def _others_html(language: str, i: int, step: ExplainedStep, before: list[int], start: list[int]) -> str:
+    """What else could have stood after `before`; open where one of them was chosen, which makes `start`."""
+    taken = ' aria-current="true"'
     buttons = "".join(
-        f'<button type="button" class="other" data-start="{" ".join(map(str, [*before, token_id]))}">'
+        f'<button type="button" class="other" data-start="{" ".join(map(str, [*before, token_id]))}"'
+        f"{taken if [*before, token_id] == start else ''}>"
         f"{shown(token)} <b>{percent(p)}</b></button>"
         for (token, p), token_id in zip(step.runners_up, step.runner_up_ids, strict=True)
     )
     told = say(language, "k_why_others" if buttons else "k_why_no_others", token=step.token.strip())
-    return f'<div class="others" data-others="{i}" hidden><span>{html.escape(told)}</span> {buttons}</div>'
+    hidden = "" if start else " hidden"
+    return f'<div class="others" data-others="{i}"{hidden}><span>{html.escape(told)}</span> {buttons}</div>'
 
 
-def _line(running: Sequence[float]) -> str:
-    """The probability of the reply so far, from 1 before its first token: a line that falls."""
+def _line(language: str, running: Sequence[float]) -> str:
+    """The probability of the reply so far, from 1 before its first token: a line that falls, and what it is."""
     values = [1.0, *running]
     points = " ".join(f"{100 * i / (len(values) - 1):.1f},{40 * (1 - p):.1f}" for i, p in enumerate(values))
     return (
-        '<svg class="falling" viewBox="0 -1 100 42" preserveAspectRatio="none" aria-hidden="true">'
+        f'<figure class="falling"><figcaption>{html.escape(say(language, "k_why_falling"))}</figcaption>'
+        '<svg viewBox="0 -1 100 42" preserveAspectRatio="none" aria-hidden="true">'
         f'<polyline points="{points}" vector-effect="non-scaling-stroke"/></svg>'
+        f"<p><span>100%</span><span>{percent(running[-1])}</span></p></figure>"
     )
 
 
@@ -215,6 +244,11 @@ def build(chat: ChatTab) -> None:
         found = known or source_at(history, None)
         return found, explained(found, event.start, request)
 
+    def still_there(history: list[dict], known: Source | None, request: gr.Request):
+        if known is None or is_there(history, known):
+            return gr.skip(), gr.skip()
+        return None, "" if source_at(history, None) else explained(None, (), request)
+
     busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
     panel.expand(lambda: True, None, is_open, queue=False, **PRIVATE)
     for event in (panel.expand, last.click):
@@ -222,3 +256,5 @@ def build(chat: ChatTab) -> None:
     panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)
+    for event in chat.settled:
+        event.then(still_there, [chat.conversation, source], [source, content], queue=False, **PRIVATE)

@@ -15,6 +15,7 @@ import gradio as gr
 
 from .. import checkpoint, launcher, pairs, runs
 from ..events import best_epoch
+from ..journal import Record
 from ..runs import RESUMABLE, Run
 from . import progress
 from .chat import PRIVATE
@@ -29,7 +30,8 @@ COLUMNS = (
     "k_data",
     "k_row_count",
     "k_best_short",
-    "k_validation_loss",
+    "k_lowest_loss",
+    "k_kept_epoch",
     "k_took",
     "k_when",
 )
@@ -51,15 +53,21 @@ def _row(language: str, run: Run) -> list[str]:
         data += f" ({record.started['data_sha256'][:8]})"
     return [
         run.name,
-        say(language, f"k_is_{run.state()}"),
+        say(language, "k_is_finishing" if run.is_finishing() else f"k_is_{run.state()}"),
         Path(config.base).name,
         data,
         str(record.pairs),
         f"{best or '–'} / {len(epochs)}",
         loss,
+        _kept(language, record),
         progress.duration(language, record.seconds()) if record.started else "–",
-        f"{datetime.fromtimestamp(record.queued_at):%Y-%m-%d %H:%M}",
+        f"{datetime.fromtimestamp(record.begun_at):%Y-%m-%d %H:%M}",
     ]
+
+
+def _kept(language: str, record: Record) -> str:
+    epoch, is_whole = progress.kept_epoch(record)
+    return str(epoch or "–") if is_whole or not epoch else say(language, "k_within", epoch=epoch)
 
 
 def chosen_runs(names: list[str]) -> list[Run]:
@@ -69,13 +77,14 @@ def chosen_runs(names: list[str]) -> list[Run]:
 
 
 def compared(language: str, chosen: list[Run]) -> tuple:
-    """The curves of several runs, the validation loss where there is one, as the plot's points and series."""
+    """The curves of several runs, the validation loss where there is one: the plot's points, series and last epoch."""
     rows = []
     for run in chosen:
         for epoch in progress.epochs_of(run.record()):
             validation = epoch["validation_loss"]
             rows.append((epoch["epoch"], epoch["loss"] if validation is None else validation, run.name))
-    return progress.as_frame(rows), [run.name for run in chosen]
+    last = progress.last_epoch(*(run.record() for run in chosen))
+    return progress.as_frame(rows, last), [run.name for run in chosen], last
 
 
 def settings_table(language: str, chosen: list[Run]) -> dict:
@@ -99,19 +108,20 @@ def details(language: str, names: list[str]) -> list:
     one = chosen[0] if len(chosen) == 1 else None
     state = one.state() if one else ""
     if one:
-        frame, lines = progress.curve(language, one.record()), progress.series(language)
+        record = one.record()
+        curve = progress.curve(language, record), progress.series(language), progress.last_epoch(record)
     else:
-        frame, lines = compared(language, chosen)
+        curve = compared(language, chosen)
     at_rest = bool(one) and state not in ("queued", "running")
     return [
         progress.progress_html(language, one) if one else "",
-        loss_plot(language, frame, lines, frame is not None),
+        loss_plot(language, *curve),
         gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
         progress.samples_html(language, one.record()) if one else "",
         gr.Accordion(visible=bool(one)),
         f'<pre class="log">{html.escape(one.log())}</pre>' if one else "",
         gr.Button(visible=state in RESUMABLE),
-        gr.Button(visible=state in ("queued", "running")),
+        gr.Button(visible=state in ("queued", "running") and not one.record().finishing),
         gr.Button(visible=at_rest),
         gr.DownloadButton(visible=bool(one and one.record().epochs), value=_csv(one) if one else None),
         gr.Button(visible=at_rest),

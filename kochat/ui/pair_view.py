@@ -27,6 +27,7 @@ LONGEST_TEXT = 2000  # characters
 MOST_ROWS = 400  # tokens of one pair that are shown
 TOKENS_BEFORE = 4  # shown of those that a token is predicted from
 COLUMNS = ("k_position", "k_token", "k_token_loss", "k_part", "k_target", "k_predicted_from", "k_token_id")
+WEIGHTS = {Part.LABEL: "label_loss", Part.QUESTION: "question_loss"}  # the settings
 PARTS = {Part.STRUCTURE: "k_structure", Part.QUESTION: "k_question", Part.LABEL: "k_row_label", Part.ANSWER: "k_answer"}
 
 
@@ -34,16 +35,19 @@ def pair_html(language: str, chatbot: Chatbot, question: str, answer: str, label
     """A pair as a table of its tokens, with what it costs and what that means. Raises ReplyError, DataError."""
     tokens = chatbot.examine(question, answer, label)
     kept = [one for one in tokens if one.kept]
-    said, read = ([one.nats for one in kept if one.learned_as == part] for part in (Part.ANSWER, Part.LABEL))
-    mean = sum(said) / len(said)
-    told = [say(language, "k_pair_mask"), say(language, "k_pair_loss")]
-    told.append(say(language, "k_pair_label", tokens=len(read), nats=f"{sum(read):.2f}", weights=_weights(chatbot)))
+    said = [one.nats for one in kept if one.learned_as == Part.ANSWER]
+    mean, weights = sum(said) / len(said), _weights(chatbot)
+    told = [say(language, "k_pair_loss"), say(language, "k_pair_mask")]
+    if shares := " · ".join(f"{say(language, PARTS[part])} {one:g}" for part, one in weights.items() if one):
+        told.append(say(language, "k_pair_beside", weights=shares))
+    if weights[Part.LABEL]:
+        told.append(say(language, "k_pair_read"))
     if len(kept) < len(tokens):
         most = chatbot.prompt.max_length
         told.append(say(language, "k_pair_cut", all=len(tokens), most=most, cut=len(tokens) - len(kept)))
     rows, before = [], []
     for place, one in enumerate(tokens[:MOST_ROWS], 1):
-        rows.append(_row(language, place, one, before))
+        rows.append(_row(language, place, one, before, weights))
         if one.kept:
             before.append(one)
     heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in COLUMNS)
@@ -56,22 +60,26 @@ def pair_html(language: str, chatbot: Chatbot, question: str, answer: str, label
     )
 
 
-def _weights(chatbot: Chatbot) -> str:
-    """How much a label token and a question token counted in its training, as far as its card says."""
-    found = [chatbot.card.config.get(name) for name in ("label_loss", "question_loss")]
-    return " / ".join(f"{one:g}" if type(one) in (int, float) else "?" for one in found)
+def _weights(chatbot: Chatbot) -> dict[Part, float]:
+    """How much a label token and a question token counted in its training; 0 where its card does not say."""
+    found = {part: chatbot.card.config.get(name) for part, name in WEIGHTS.items()}
+    return {part: one if type(one) in (int, float) and 0 < one < math.inf else 0 for part, one in found.items()}
 
 
-def _row(language: str, place: int, one: ExaminedToken, before: Sequence[ExaminedToken]) -> str:
+def _row(
+    language: str, place: int, one: ExaminedToken, before: Sequence[ExaminedToken], weights: dict[Part, float]
+) -> str:
     part = one.part.name.lower()
     chip = f'<span class="token {part}">{shown(one.text)}</span>'
     if not one.kept:
         chip, loss, target, context = f"<del>{chip}</del>", "–", say(language, "k_is_cut"), ""
     else:
-        masked, learned = say(language, "k_masked"), say(language, "k_predicted")
+        weight = weights.get(one.learned_as, 0)
+        masked = say(language, "k_beside", weight=f"{weight:g}") if weight else say(language, "k_masked")
+        learned = say(language, "k_predicted")
         target = f"{IGNORE} · {masked}" if one.label == IGNORE else f"{one.label} · {learned}"
         loss, context = "–", "–"
-        if one.learned_as in (Part.LABEL, Part.ANSWER):
+        if weight or one.learned_as == Part.ANSWER:
             loss = f"{one.nats:.2f} <small>({percent(math.exp(-one.nats))})</small>"
             context = ("… " if len(before) > TOKENS_BEFORE else "") + " ".join(
                 shown(earlier.text) for earlier in before[-TOKENS_BEFORE:]

@@ -27,9 +27,9 @@ def epochs_of(record: Record) -> list[dict]:
 def progress_html(language: str, run: Run) -> str:
     """The state, the progress bar, the steps, the time left, and how it ended."""
     record, state, name = run.record(), run.state(), run.checkpoint_name
-    if state == "queued":
+    if state == "queued" and not record.finishing:
         return _banner(say(language, "k_state_queued", name=name), "busy")
-    if state == "running" and not record.started:
+    if state == "running" and not record.started and not record.finishing:
         return _banner(say(language, "k_preparing", name=name), "busy")
     failure = run.failure()
     banner = _banner(failure.text(language), "bad") if failure else _banner(_headline(language, run), state)
@@ -37,10 +37,21 @@ def progress_html(language: str, run: Run) -> str:
 
 
 def _headline(language: str, run: Run) -> str:
-    record = run.record()
-    if run.state() == "finished" and record.final.get("epoch"):
-        return say(language, "k_state_finished_epoch", name=run.checkpoint_name, epoch=record.final["epoch"])
-    return say(language, f"k_state_{run.state()}", name=run.checkpoint_name)
+    record, name, state = run.record(), run.checkpoint_name, run.state()
+    if run.is_finishing():
+        return say(language, "k_finishing", name=name)
+    if state != "finished":
+        return say(language, f"k_state_{state}", name=name)
+    epoch, is_whole = kept_epoch(record)
+    return say(language, "k_state_finished_epoch" if is_whole else "k_state_finished_within", name=name, epoch=epoch)
+
+
+def kept_epoch(record: Record) -> tuple[int | None, bool]:
+    """The epoch that the checkpoint is of, and whether it was gone through; None where there is no checkpoint."""
+    if record.state != "finished":
+        return None, False
+    epoch = record.final.get("epoch")
+    return (epoch, True) if epoch else (max(record.epochs, default=0) + 1, False)
 
 
 def _facts(language: str, run: Run) -> str:
@@ -50,7 +61,7 @@ def _facts(language: str, run: Run) -> str:
     facts = [say(language, "k_steps", done=done, total=total)]
     facts.append(say(language, "k_epochs_done", done=len(record.epochs), total=started["epochs"]))
     left = run.seconds_left()
-    if state == "running" and left is not None and done < total:
+    if state == "running" and left and done < total:
         facts.append(say(language, "k_time_left", time=duration(language, left)))
     elif state != "running":
         facts.append(duration(language, record.seconds()))
@@ -109,16 +120,22 @@ def curve(language: str, record: Record) -> pd.DataFrame | None:
             rows.append((event["epoch"], event["validation_loss"], validation))
         if event["epoch"] == chosen:
             rows.append((event["epoch"], event["validation_loss"], best))
-    return as_frame(rows)
+    return as_frame(rows, last_epoch(record))
 
 
-def as_frame(rows: list[tuple[int, float, str]]) -> pd.DataFrame | None:
-    """Rows of epoch, loss and series for the plot; None where there are none."""
+def last_epoch(*records: Record) -> int:
+    """The number of the last epoch that any of these runs is to have, also of those that are not there yet."""
+    return max((max(one["epoch"], one["epochs"]) for record in records for one in epochs_of(record)), default=0)
+
+
+def as_frame(rows: list[tuple[int, float, str]], last: int) -> pd.DataFrame | None:
+    """Rows of epoch, loss and series for the plot, `last` the end of its axis; None where there are none."""
     if not rows:
         return None
     frame = pd.DataFrame(rows, columns=["epoch", "loss", "kind"])
-    # As texts the epochs are whole numbers on the axis, as numbers they are 1.0, 1.2, …
-    return frame.astype({"epoch": str}) if frame["epoch"].max() <= MOST_CATEGORIES else frame
+    # As texts the epochs are whole numbers on the axis, as numbers they are 1.0, 1.2, … Which of both it is stays
+    # while a run goes on: a plot that is there keeps the axis that it began with, and loses the points of another.
+    return frame.astype({"epoch": str}) if last <= MOST_CATEGORIES else frame
 
 
 def series(language: str) -> list[str]:
@@ -130,11 +147,13 @@ TABLE_COLUMNS = ("k_epoch", "k_training_loss", "k_validation_loss", "k_perplexit
 
 
 def epochs_table(language: str, record: Record) -> dict[str, Any]:
-    """The value of the table: a row an epoch, the newest first, a star at the best one."""
+    """The value of the table: a row an epoch, the newest first, the best one and the one that was kept marked."""
     rows, best = [], best_epoch(epochs_of(record))
+    kept, is_whole = kept_epoch(record)
     for event in reversed(epochs_of(record)):
         validation = event["validation_loss"]
-        shown = f"{event['epoch']} ★" if event["epoch"] == best else str(event["epoch"])
+        signs = ["★"] * (event["epoch"] == best) + ["✔"] * (is_whole and event["epoch"] == kept)
+        shown = " ".join([str(event["epoch"]), *signs])
         losses = [f"{event['loss']:.3f}", "–" if validation is None else f"{validation:.3f}"]
         facts = [f"{event['perplexity']:.1f}", f"{event['tokens_per_second']:.0f}"]
         rows.append([shown, *losses, *facts, duration(language, event["seconds"])])

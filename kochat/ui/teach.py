@@ -217,8 +217,8 @@ def bar_of(language: str, run: Run) -> gr.HTML:
 def curve_of(language: str, run: Run, is_new: bool = True):
     """The loss of a run, epoch by epoch; nothing where nothing is new."""
     record = run.record()
-    curve = progress.curve(language, record)
-    return loss_plot(language, curve, progress.series(language), bool(record.epochs)) if is_new else gr.skip()
+    curve, last = progress.curve(language, record), progress.last_epoch(record)
+    return loss_plot(language, curve, progress.series(language), last) if is_new else gr.skip()
 
 
 def build(page: gr.Blocks, chat: ChatTab) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
+import pandas as pd
 
 from .. import checkpoint, launcher, runs
 from ..journal import Record
@@ -74,10 +75,14 @@ def view(language: str, chosen: str | None) -> list:
     names = [one.name for one in waiting]
     return [
         progress.progress_html(language, run) if run else say(language, "k_no_run"),
-        loss_plot(language, progress.curve(language, record), progress.series(language), has_epochs),
+        loss_plot(language, progress.curve(language, record), progress.series(language), progress.last_epoch(record)),
         gr.Dataframe(progress.epochs_table(language, record), visible=has_epochs),
         progress.samples_html(language, record),
-        gr.Button(t("k_stopping") if stopping else t("k_stop"), visible=running, interactive=not stopping),
+        gr.Button(
+            t("k_stopping") if stopping else t("k_stop"),
+            visible=running and not record.finishing,
+            interactive=not stopping,
+        ),
         gr.Button(visible=ready, value=say(language, "k_talk_to", name=name)),
         gr.Button(visible=state in RESUMABLE),
         gr.Button(visible=state in RESUMABLE and run.has_state()),
@@ -91,12 +96,13 @@ def view(language: str, chosen: str | None) -> list:
     ]
 
 
-def loss_plot(language: str, frame, names: list[str], visible: bool) -> gr.LinePlot:
-    """The loss of each epoch; `names` are the series in the order of their colours."""
+def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last: int) -> gr.LinePlot:
+    """The loss of each epoch up to the `last` one; `names` are the series in the order of their colours."""
     return gr.LinePlot(
         frame,
         color_map=dict(zip(names, itertools.cycle(COLORS), strict=False)),
-        visible=visible,
+        visible=frame is not None,
+        x_lim=[0, last] if last > progress.MOST_CATEGORIES else None,
         x_title=say(language, "k_epoch"),
         y_title=say(language, "k_loss"),
         color_title="",
@@ -136,7 +142,7 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
                 resume = gr.Button(t("k_resume"), variant="primary", visible=False, elem_id="resume")
                 finish = gr.Button(t("k_finish"), visible=False, elem_id="finish")
             plot = empty_plot(elem_id="plot")
-            table = gr.Dataframe(interactive=False, show_label=False, buttons=[], visible=False, elem_id="epochs")
+            table = gr.Dataframe(interactive=False, label=t("k_signs"), buttons=[], visible=False, elem_id="epochs")
             samples = gr.HTML(elem_id="samples")
     # Reading the data can take a while, with a download a long one.
     started = start_button.click(
