@@ -59,6 +59,7 @@ def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):
     expect(page.locator(STEPS)).to_have_count(2)
     other = page.locator(STEPS).nth(1)
     expect(other.locator(".forced > span")).to_have_text(wanted)
+    expect(original.locator("[data-others='2'] .other[aria-current]")).to_contain_text(wanted)  # and beside it the rest
     assert other.locator(".step > span").all_inner_texts()[:2] == original.locator(".step > span").all_inner_texts()[:2]
     assert text_of(other) != second
     # Three labels side by side; the one that was used is marked, with its reply.
@@ -78,6 +79,13 @@ def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):
     expect(page.locator("#explanation")).to_contain_text("“12시 땡!”")
     page.locator(STEPS).first.locator(".step").first.click()
     expect(page.locator("[data-others='0']").first).to_be_visible()
+    # It goes with the reply that it is about.
+    page.locator("#undo").click()
+    expect(page.locator("#explanation")).to_be_empty()
+    page.locator("#why-last").click()
+    expect(page.locator("#explanation")).to_contain_text("“안녕”")
+    page.locator("#clear").click()
+    expect(page.locator("#explanation")).to_have_text("아직 끝까지 나온 답이 없어요. 먼저 말을 걸어 보세요.")
 
 
 def test_without_a_reply_there_is_a_hint_and_a_reload_keeps_what_can_be_explained(visit):
