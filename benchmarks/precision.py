@@ -1,4 +1,4 @@
-"""What 8 bits change: `python -m benchmarks.precision ChatbotData.csv [--checkpoint DIR] [--questions N]`.
+"""What 8 bits change: `python -m benchmarks.precision ChatbotData [--checkpoint DIR] [--questions N]`.
 
 The greedy replies to the same questions with float32 and with 8-bit weights, and the likelihood of the true
 answers. kochat-mini itself is used in float32; it is what there is of trained weights without a network.

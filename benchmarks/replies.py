@@ -111,7 +111,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shape", nargs="?", choices=("kogpt2", "mini"), default="kogpt2")
-    parser.add_argument("--data", help="mini: the file it was trained with (ChatbotData.csv)")
+    parser.add_argument("--data", help="mini: the file it was trained with (ChatbotData)")
     parser.add_argument("--fine-tune", action="store_true", help="kogpt2: whole replies, too, after some minutes")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=5)

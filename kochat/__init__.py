@@ -1,7 +1,7 @@
 """kochat: talk to a Korean chatbot, choose the emotion of its answer, fine-tune it, talk to the result.
 
     import kochat
-    bot = kochat.load("checkpoints/kochat-mini")
+    bot = kochat.load("kochat-mini")
     bot.reply("12시 땡!", label="0")
 
 Names are loaded when first used: importing torch takes seconds, and `--help` should not wait for it.

@@ -84,8 +84,9 @@ class Card:
 def _is_calibration(value: object) -> bool:
     if value == {}:
         return True
-    wanted = ("questions", "threshold")
-    found = [value.get(name) for name in wanted] if isinstance(value, dict) else [None]
+    if not isinstance(value, dict) or not isinstance(value.get("of", ""), str):
+        return False
+    found = [value.get(name) for name in ("questions", "threshold")]
     return all(type(one) in (int, float) and 0 < one < math.inf for one in found)
 
 
@@ -186,7 +187,7 @@ def _named(label: str, card: Card) -> str:
 def _how_to_talk(name: str, card: Card) -> str:
     return (
         "```python\nimport kochat\n\n"
-        f'bot = kochat.load("checkpoints/{name}")\n'
+        f'bot = kochat.load("{name}")\n'
         f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
         "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
         "A `pairs.csv.xz` beside the weights holds the pairs that it was trained on: kochat takes drafts of replies "
@@ -240,11 +241,10 @@ def _figures(card: Card) -> str:
         lines += ["", f"How strong the label is, chosen on the same questions: {card.strength:g}", ""]
         lines += _strengths_table(card.metrics["strengths"])
     if card.familiarity:
-        limit, questions = card.familiarity["threshold"], card.familiarity["questions"]
-        lines += [
-            "",
-            f"A question is called unfamiliar above {limit:.2f} nats a byte ({questions} validation questions).",
-        ]
+        limit, questions = card.familiarity["threshold"], f"{card.familiarity['questions']} validation questions"
+        if "of" in card.familiarity:
+            questions += f" of `{card.familiarity['of']}`, whose pairs it went over again"
+        lines += ["", f"A question is called unfamiliar above {limit:.2f} nats a byte ({questions})."]
     return "\n".join(lines)
 
 

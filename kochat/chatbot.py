@@ -75,7 +75,7 @@ class ExaminedToken:
 
 
 def load(source: str | os.PathLike) -> Chatbot:
-    """A Chatbot from a checkpoint folder or a Hub id. Raises CheckpointError or HubError."""
+    """A Chatbot of a checkpoint: its folder, its name on the page, or a Hub id. Raises CheckpointError or HubError."""
     return Chatbot(checkpoint.load(source))
 
 

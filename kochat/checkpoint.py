@@ -75,16 +75,15 @@ class Checkpoint:
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
-    """Load a checkpoint folder or a Hub id.
+    """Load a checkpoint folder, one of the list by its name, or a Hub id.
 
     A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
     without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
     """
-    folder = Path(os.path.abspath(source))  # "." has no name of its own
-    if str(source) and folder.is_dir():
+    if folder := folder_meant(source):
         return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card(), as_base)
     if not hub.looks_like_hub_id(str(source)):
-        raise CheckpointError("no_checkpoint", path=str(source))
+        explain_absence(str(source))
     folder = hub.fetch(str(source))
     try:
         card = read_card(folder, needed=False) or Card([] if as_base else list(CHATBOT_DATA_LABELS))
@@ -92,6 +91,13 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     except CheckpointError as error:
         # The folder's own name is the hash of a commit.
         raise CheckpointError(error.key, **{**error.values, "name": source}) from error
+
+
+def folder_meant(source: str | os.PathLike) -> Path | None:
+    """The folder `source`, or that of the checkpoint in the list which is called so; None where neither is there."""
+    folder = Path(os.path.abspath(source))  # "." has no name of its own
+    here = bool(str(source)) and folder.is_dir()
+    return folder if here else list_checkpoints(for_chat=False).get(str(source))
 
 
 def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:

@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from . import cli_compare, cli_eval, cli_familiarity, cli_runs, launcher, runs, worker
+from .checkpoint import folder_meant
 from .cli_eval import CheckpointOption, StrengthOption
 from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -138,13 +138,15 @@ def train(run: Annotated[str, typer.Option(help="Be the process of this run.", h
     elif "RANK" in os.environ:
         _train_with_others(TrainingConfig(**_with_whole_paths(settings)))
     else:
-        watch(launcher.start(TrainingConfig(**_with_whole_paths(settings))))
+        run = launcher.start(TrainingConfig(**_with_whole_paths(settings)))
+        watch(run, seen=0 if run.state() == "queued" else 1)
 
 
 def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """The process of a run works in another folder than whoever starts it."""
-    here = {name: os.path.abspath(settings[name]) for name in ("data", "base") if os.path.exists(settings[name])}
-    return {**settings, **here, "output": os.path.abspath(settings["output"])}
+    here = {"data": os.path.abspath(settings["data"])} if os.path.exists(settings["data"]) else {}
+    base = str(folder_meant(settings["base"]) or settings["base"])
+    return {**settings, **here, "base": base, "output": os.path.abspath(settings["output"])}
 
 
 def _be_the_process_of(run: str) -> None:
@@ -171,12 +173,12 @@ def _train_with_others(config: TrainingConfig) -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="A CSV, XLSX or JSON Lines file.")],
-    question: Annotated[
+    file: Annotated[str, typer.Argument(help="A CSV, XLSX or JSON Lines file.")],
+    question_column: Annotated[
         str | None, typer.Option(help="The column of the questions, where its name does not say.")
     ] = None,
-    answer: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
-    label: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    answer_column: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Rows longer than this checkpoint can take are bad; empty: none is too long.")
     ] = str(DEFAULT_CHECKPOINT),
@@ -186,7 +188,7 @@ def check(
     from . import pairs, tables
 
     table = tables.open_table(file)
-    columns = pairs.find_columns(table.columns, question, answer, label)
+    columns = pairs.find_columns(table.columns, question_column, answer_column, label_column)
     report = pairs.examine(table, columns, too_long=_load(checkpoint).prompt.too_long if checkpoint else None)
     told = report.to_dict()
     if as_json:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 def compare_command(
     questions: Annotated[list[str] | None, typer.Argument(metavar="QUESTION…", help="What is asked.")] = None,
-    checkpoint: Annotated[list[str] | None, typer.Option(help="A folder or a Hub id; once for each.")] = None,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(help="A folder, a name on the page or a Hub id; once for each.")
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(help='A label or "auto"; once for each.')] = None,
     strength: Annotated[list[float] | None, typer.Option(help="A strength; once for each. Default: its own.")] = None,
-    data: Annotated[Path | None, typer.Option(help="A file with a column of questions.")] = None,
+    data: Annotated[str | None, typer.Option(help="A file with a column of questions.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table to this file, instead of printing it.")] = None,
 ) -> None:
     """Ask the same questions of several checkpoints, under several labels."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +22,7 @@ from .errors import CheckpointError, KochatError
 if TYPE_CHECKING:  # brings torch, which takes seconds
     import pandas as pd
 
-CheckpointOption = Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")]
+CheckpointOption = Annotated[str, typer.Option(help="A checkpoint: its folder, its name on the page, or a Hub id.")]
 StrengthOption = Annotated[float | None, typer.Option(help="How much the label is strengthened; 0 is plain greedy.")]
 EventsOption = Annotated[bool, typer.Option("--events", hidden=True, help="Print everything as lines of JSON.")]
 
@@ -57,7 +56,7 @@ def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events
     if events:
         worker.lower_priority()
     if record:
-        _card_to_write(checkpoint)
+        card_to_write(checkpoint)
     loaded, bot = _load(checkpoint)
     from .evaluation import measure
 
@@ -68,7 +67,7 @@ def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events
     [found] = _shown(measure(bot, table, training, strength), "evaluating", events)
     figures = {**found.to_dict(), "held_out": held_out}
     if record:
-        checkpoints.record(Path(checkpoint), {"evaluation": figures})
+        checkpoints.record(loaded.folder, {"evaluation": figures})
     if events:
         _print_event(figures=figures)
     return figures
@@ -93,8 +92,8 @@ def strength(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how strong the label should be at decoding, and choose a default."""
-    if record and not _card_to_write(checkpoint).config.get("label_dropout"):
-        raise CheckpointError("not_for_strength", name=Path(checkpoint).resolve().name)
+    if record and not card_to_write(checkpoint).config.get("label_dropout"):
+        raise CheckpointError("not_for_strength", name=checkpoints.folder_meant(checkpoint).name)
     loaded, bot = _load(checkpoint)
     from .strength import choose, measure
 
@@ -103,7 +102,7 @@ def strength(
     chosen = choose(measured)
     told = [one.to_dict() for one in measured]
     if record:
-        checkpoints.record(Path(checkpoint), {"strengths": told}, strength=chosen)
+        checkpoints.record(loaded.folder, {"strengths": told}, strength=chosen)
     if as_json:
         typer.echo(json.dumps({"strengths": told, "chosen": chosen}))
         return
@@ -125,11 +124,10 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
     return [*lines, f"strength {figures['strength']:g}"]
 
 
-def _card_to_write(checkpoint: str) -> checkpoints.Card:
+def card_to_write(checkpoint: str) -> checkpoints.Card:
     """The card of a folder, before anything takes time. Raises CheckpointError where it is none."""
-    if not Path(checkpoint).is_dir():
-        raise CheckpointError("no_checkpoint", path=checkpoint)
-    return checkpoints.read_card(Path(checkpoint).resolve())
+    folder = checkpoints.folder_meant(checkpoint)
+    return checkpoints.read_card(folder) if folder else checkpoints.explain_absence(checkpoint)
 
 
 def _load(checkpoint: str):

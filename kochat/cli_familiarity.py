@@ -6,32 +6,35 @@ Knows the core and typer; errors are for whoever runs the command line to show.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .cli_eval import CheckpointOption, card_to_write
 from .config import DEFAULT_CHECKPOINT
 from .errors import DataError
 
 
 def familiarity(
     questions: Annotated[list[str] | None, typer.Argument(help="Questions to try.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="A checkpoint folder or a Hub id.")] = str(DEFAULT_CHECKPOINT),
+    checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
     data: Annotated[str, typer.Option(help="The pairs that it was trained with: calibrate on those kept out.")] = "",
     record: Annotated[bool, typer.Option(help="Write the calibration into the checkpoint's card too.")] = False,
 ) -> None:
     """Say how surprising questions are; with --data, above what a question counts as unfamiliar."""
     from . import checkpoint as checkpoints
     from . import evaluation
-    from .chatbot import load
+    from .chatbot import Chatbot
     from .familiarity import FEWEST_QUESTIONS
     from .model import quiet
 
     if record and not data:
         raise typer.BadParameter("--record needs --data.")
+    if record:
+        card_to_write(checkpoint)
     quiet()
-    bot = load(checkpoint)
+    loaded = checkpoints.load(checkpoint)
+    bot = Chatbot(loaded)
     if data:
         unseen = evaluation.held_out(bot.card, data)["Q"]
         bot.card.familiarity = bot.calibrate(list(unseen))
@@ -40,9 +43,8 @@ def familiarity(
         for name, value in bot.card.familiarity.items():
             typer.echo(f"{name:10} {value}")
     if record:
-        folder = Path(checkpoint)
-        card = replace(checkpoints.read_card(folder), familiarity=bot.card.familiarity)
-        checkpoints.write_card(folder, folder.name, card)
+        card = replace(checkpoints.read_card(loaded.folder), familiarity=bot.card.familiarity)
+        checkpoints.write_card(loaded.folder, loaded.folder.name, card)
     for question in questions or ():
         reading = bot.read(question)
         told = {None: "", True: "unfamiliar", False: "familiar"}[reading.unfamiliar]

@@ -55,6 +55,17 @@ class Column:
         return 1000 * self.seconds / len(self.replies) if self.replies else 0.0
 
 
+@dataclass(frozen=True)
+class Words:
+    """What the CSV of a comparison says besides questions and replies."""
+
+    question: str = "Q"
+    label: str = "label"
+    strength: str = "strength {strength}"
+    seconds: str = "{n} s"
+    name_of: Callable[[str, str], str] = lambda checkpoint, label: label  # of a checkpoint's label
+
+
 @dataclass
 class Comparison:
     """The table: a row a question, a column a way to reply."""
@@ -78,18 +89,19 @@ class Comparison:
         first = next((one for one in replies if one is not None), None)
         return [one is not None and one != first for one in replies]
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: Path, words: Words | None = None) -> None:
         """The table as a CSV that Excel reads as it is: with a BOM, and nothing in it that would be run.
 
-        Columns: Q, for each column its replies (and under "auto" the labels that were read), and in the last one
-        ≠ where not all replies are the same.
+        Columns: the questions, for each column its replies (and under "auto" the labels that were read), and in the
+        last one ≠ where not all replies are the same. `words` are those of a language, by default English.
         """
-        head = ["Q", *(name for column in self.columns for name in _head(column)), "≠"]
+        words = words or Words()
+        head = [words.question, *(name for column in self.columns for name in _head(column, words)), "≠"]
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(as_cells(head))
             for row, question in enumerate(self.questions):
-                cells = [cell for column in self.columns for cell in _cells(column, row)]
+                cells = [cell for column in self.columns for cell in _cells(column, row, words)]
                 line = [question, *cells, "≠" if any(self.differs(row)) else ""]
                 writer.writerow(as_cells(map(storable, line)))
 
@@ -175,14 +187,15 @@ def differing_words(reference: str, text: str) -> list[tuple[str, bool]]:
     return [(" ".join(after[start:end]), kind != "equal") for kind, _, _, start, end in found if end > start]
 
 
-def _head(column: Column) -> list[str]:
-    strength = f" · strength {column.strength:g}" if column.strength else ""
-    name = f"{column.checkpoint} · {column.label}{strength}"
-    timed = f"{name} · {column.seconds:.2f} s" if column.replies else name
-    return [timed, f"{name} · label"] if column.label == AUTO else [timed]
+def _head(column: Column, words: Words) -> list[str]:
+    strength = " · " + words.strength.format(strength=f"{column.strength:g}") if column.strength else ""
+    name = f"{column.checkpoint} · {words.name_of(column.checkpoint, column.label)}{strength}"
+    timed = f"{name} · {words.seconds.format(n=f'{column.seconds:.2f}')}" if column.replies else name
+    return [timed, f"{name} · {words.label}"] if column.label == AUTO else [timed]
 
 
-def _cells(column: Column, row: int) -> list[str]:
+def _cells(column: Column, row: int, words: Words) -> list[str]:
     there = row < len(column.replies)
     reply = column.replies[row] if there else NO_REPLY if not column.possible else ""
-    return [reply, column.labels[row] if there else ""] if column.label == AUTO else [reply]
+    read = words.name_of(column.checkpoint, column.labels[row]) if there else ""
+    return [reply, read] if column.label == AUTO else [reply]

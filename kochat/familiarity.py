@@ -36,6 +36,11 @@ def surprises(prompt: Prompt, decoder: Decoder, questions: Sequence[str]) -> lis
     return [surprise(ones, prompt.size_of(ids[1:])) for ones, (ids, _) in zip(read, encoded, strict=True)]
 
 
+def inherited(known: dict[str, Any], base: str) -> dict[str, Any]:
+    """What a card keeps of the calibration of its base: the same, and whose it is. Empty where there is none."""
+    return {**known, "of": known.get("of", base)} if known else {}
+
+
 def calibrate(prompt: Prompt, decoder: Decoder, questions: Sequence[str]) -> dict[str, Any]:
     """What a card keeps of validation questions: how many they are, quantiles of their surprise, the threshold.
 

@@ -171,12 +171,12 @@ def read_pairs(
     """
     source = DATASETS.get(str(source), str(source))
 
-    def read(path: Path) -> pd.DataFrame:
+    def read(path: str | Path) -> pd.DataFrame:
         table = open_table(path)
         chosen = columns if isinstance(columns, Columns) else find_columns(table.columns, **(columns or {}))
         return _good_pairs(table, chosen, bad_rows)
 
-    return (download(source, cache or home() / "cache", read) if is_url(source) else read(Path(source)))[:rows]
+    return (download(source, cache or home() / "cache", read) if is_url(source) else read(source))[:rows]
 
 
 def _good_pairs(table: Table, columns: Columns, bad_rows: str) -> pd.DataFrame:

@@ -111,7 +111,11 @@ def open_table(path: str | os.PathLike, name: str | None = None) -> Table:
 
     The whole text is decoded once, so that its encoding is sure. Raises DataError for what is no table.
     """
+    if not str(path):  # a Path makes the folder it is in of it
+        raise DataError("no_file", path='""')
     path = Path(path)
+    if path.is_dir():
+        raise DataError("is_folder", path=path)
     if not path.is_file():
         raise DataError("no_file", path=path)
     name = name or path.name

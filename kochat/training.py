@@ -84,8 +84,19 @@ class _Training:
         earlier = still_known(base.pairs, split, self.card.labels) if config.rehearsal else []
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id, earlier)
         self.unseen = list(split.validation["Q"])
+        self.card.familiarity = self._familiarity_of(base)
         self.pairs = to_keep(split, earlier, checkpoint.MOST_PAIRS)
         self.best: Weights | None = None
+
+    def _familiarity_of(self, base: checkpoint.Checkpoint) -> dict:
+        """The base's calibration, where it stays true: it reads questions as before, and goes mostly over old ones.
+
+        Five pairs taught to kochat-mini move the share of its validation questions above the threshold from 5.1 to
+        5.0 %, fifty to 5.5 %.
+        """
+        same = base.card.strip_punctuation == self.card.strip_punctuation
+        mostly_old = self.examples.rehearsed > len(self.examples.training)
+        return familiarity.inherited(base.card.familiarity, base.name) if same and mostly_old else {}
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """See `fine_tune`."""
@@ -188,7 +199,8 @@ class _Training:
         if config.calibrate and self.examples.validation:
             self.card.metrics["calibration"] = self._calibrate(trainer)
         self.model.eval()
-        self.card.familiarity = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
+        measured = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
+        self.card.familiarity = measured or self.card.familiarity
         if trainer.accelerator.is_main_process and not self._is_written():
             tokenizer = self.prompt.tokenizer
             checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs)

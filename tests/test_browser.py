@@ -168,14 +168,14 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
     expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
     expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5)
-    expect(page.locator("#settings")).to_contain_text("learning_rate")
+    expect(page.locator("#settings")).to_contain_text("학습률 (learning_rate)")
     with page.expect_download() as download:
         page.locator("#run-csv").click()
     assert Path(download.value.path()).read_text("utf-8").startswith("epoch,loss,validation_loss")
     # A second one beside it: both curves, and only the settings that differ.
     page.locator("#chosen-runs input").click()
     page.get_by_role("option", name="stopped", exact=True).click()
-    expect(page.locator("#settings")).to_contain_text("epochs")
+    expect(page.locator("#settings")).to_contain_text("에폭 수 (epochs)")
     expect(page.locator("#settings")).not_to_contain_text("learning_rate")
     expect(page.locator("#run-plot g.hover_marks > path[aria-label*='stopped']").first).to_be_attached()
     expect(page.locator("#run-plot g.hover_marks > path[aria-label*='내-첫-챗봇']")).to_have_count(2)

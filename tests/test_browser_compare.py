@@ -88,7 +88,7 @@ def test_checkpoints_and_labels_are_compared_and_taken_along(visit, plain, tmp_p
     raw = Path(download.value.path()).read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")
     table = list(csv.reader(raw.decode("utf-8-sig").splitlines()))
-    assert [line[0] for line in table] == ["Q", "안녕", "여행 가고 싶어", "\u200b=1+1", "<script>x</script>"]
+    assert [line[0] for line in table] == ["질문", "안녕", "여행 가고 싶어", "\u200b=1+1", "<script>x</script>"]
     assert table[2][1 : 1 + len(told)] == told
 
 

@@ -45,7 +45,7 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     )
     text = model_card("mine", card)
     assert "Its labels are `0`, `1`, `2`. 0 is everyday, 1 breakup and negative, 2 love and positive." in text
-    assert 'bot = kochat.load("checkpoints/mine")\nbot.reply("12시 땡!", label="0")\n' in text
+    assert 'bot = kochat.load("mine")\nbot.reply("12시 땡!", label="0")\n' in text
     assert "Loss after 2 epochs: training 2.500, validation 3.750 (nats per token)." in text
     assert "On the questions that its training kept out:" in text
     assert "| negative log-likelihood per character of the answer | 1.235 |" in text
@@ -140,7 +140,7 @@ def test_the_code_in_the_card_runs_whatever_the_label_is(label):
         def reply(self, question, label):
             asked.append(label)
 
-    exec(code.replace("import kochat", "").replace('kochat.load("checkpoints/mine")', "bot"), {"bot": Bot()})
+    exec(code.replace("import kochat", "").replace('kochat.load("mine")', "bot"), {"bot": Bot()})
     assert asked == [label]
 
 
@@ -199,8 +199,10 @@ def test_no_file_of_a_checkpoint_tells_where_anything_lay(tmp_path, tiny_base):
 def test_a_calibration_is_in_the_card_and_an_odd_one_is_refused():
     known = {"questions": 545, "threshold": 1.4416, "quantiles": {"0.5": 0.9}}
     assert "unfamiliar above 1.44 nats a byte (545 validation questions)" in model_card("mine", Card(familiarity=known))
+    told = model_card("mine", Card(familiarity=known | {"of": "kochat-mini"}))
+    assert "1.44 nats a byte (545 validation questions of `kochat-mini`, whose pairs it went over again)" in told
     assert "unfamiliar" not in model_card("mine", Card())
-    for odd in (None, [], "x", {"questions": 20}, {"threshold": 1.0}, *(
+    for odd in (None, [], "x", {"questions": 20}, {"threshold": 1.0}, known | {"of": 1}, *(
         known | {"threshold": value} for value in ("1", None, 0, -1, True, float("nan"), float("inf"))
     )):  # fmt: skip
         with pytest.raises(TypeError, match="familiarity"):

@@ -198,9 +198,23 @@ def test_names_that_could_leave_their_folder_are_refused(name):
 
 
 def test_a_path_with_nothing_there_is_named(tmp_path):
-    assert str(refusal(load, tmp_path / "none")).startswith(f"There is no checkpoint at {tmp_path}/none.")
+    assert str(refusal(load, tmp_path / "none")).startswith(f"There is no checkpoint {tmp_path}/none.")
     assert refusal(load, "checkpoints/none").key == "no_checkpoint"
     assert refusal(load, "").key == "no_checkpoint"
+    assert refusal(load, "nobody").key == "no_checkpoint"
+
+
+def test_a_bare_name_is_that_of_the_list_where_no_folder_is_called_so(home, model, tokenizer, tmp_path, monkeypatch):
+    listed = save(home / "checkpoints" / "내-챗봇-2", model, tokenizer, Card(labels=["0"]))
+    assert load("내-챗봇-2").folder == listed
+    assert load("내-챗봇-2", as_base=True).name == "내-챗봇-2"
+    monkeypatch.chdir(tmp_path)
+    here = save(tmp_path / "내-챗봇-2", model, tokenizer, Card(labels=["0"]))
+    assert load("내-챗봇-2").folder == here
+    (listed / "config.json").write_text("{")
+    (listed / "kochat.json").write_text("{")
+    monkeypatch.chdir(home)
+    assert refusal(load, "내-챗봇-2").key == "damaged_checkpoint"
 
 
 @pytest.mark.parametrize("file", ["config.json", WEIGHTS, "tokenizer.json", "kochat.json"])

@@ -57,7 +57,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     output = tmp_path / "trained"
     result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()[1:]
+    lines = result.stdout.splitlines()  # not that it is queued: it starts at once
     assert lines[0].startswith("57 pairs, 3 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
@@ -98,7 +98,7 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     result = invoke(*words)
     assert "nearest_exact" not in json.loads(result.stdout)
     assert "This checkpoint keeps no pairs" in result.stderr
-    assert "no checkpoint at" in str(invoke(*words[:5], "--checkpoint", "somebody/bot", "--record").exception)
+    assert "no checkpoint somebody/bot" in str(invoke(*words[:5], "--checkpoint", "somebody/bot", "--record").exception)
 
 
 def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypatch):
@@ -173,6 +173,27 @@ def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, 
     assert invoke("runs", "list").stdout == ""
 
 
+def test_every_command_takes_the_name_that_the_page_shows(home, model, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = checkpoint.save(home / "checkpoints" / "내-챗봇", model, tokenizer, checkpoint.Card(["0", "1", "2"]))
+    by_path = invoke("reply", "안녕", "--checkpoint", named)
+    assert (by_path.exit_code, by_path.stdout) == (0, invoke("reply", "안녕", "--checkpoint", "내-챗봇").stdout)
+    assert invoke("chat", "--checkpoint", "내-챗봇", stdin="안녕\n").exit_code == 0
+    assert "내-챗봇 · auto" in invoke("compare", "안녕", "--checkpoint", "내-챗봇").stdout
+    assert invoke("familiarity", "안녕", "--checkpoint", "내-챗봇").exit_code == 0
+    (tmp_path / "p.csv").write_text("Q,A\n안녕,네\n", "utf-8")
+    assert invoke("check", "p.csv", "--checkpoint", "내-챗봇").exit_code == 0
+    assert invoke("eval", "--data", "emotions", "--rows", 3, "--checkpoint", "내-챗봇", "--record").exit_code == 0
+    assert checkpoint.read_card(named).metrics["evaluation"]["questions"] == 3
+    assert "never trained without" in str(
+        invoke("strength", "--data", "emotions", "--checkpoint", "내-챗봇", "--record").exception
+    )
+    words = ["--rows", 9, "--epochs", 1, "--precision", "float32", "--max-length", 64]
+    result = invoke("train", "--data", "emotions", "--base", "내-챗봇", "--output", "mine", *words)
+    assert result.exit_code == 0, result.output
+    assert runs.list_runs()[0].config.base == str(named)
+
+
 def test_every_setting_is_an_option_with_its_own_sentence():
     shown = " ".join(invoke("train", "--help").stdout.replace("│", " ").split())
     for option in ("--learning-rate", "--label-dropout", "--validation-share", "--no-strip-punctuation"):
@@ -200,10 +221,13 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["reply", "안녕", "--checkpoint", "checkpoints/nowhere"], "There is no checkpoint at"),
+        (["reply", "안녕", "--checkpoint", "checkpoints/nowhere"], "There is no checkpoint"),
         (["train", "--data", "nowhere.csv", "--output", "x", "--base", "y"], "There is no file nowhere.csv"),
-        (["train", "--data", "emotions", "--output", "x", "--base", "no/such/base"], "There is no checkpoint at"),
+        (["train", "--data", "emotions", "--output", "x", "--base", "no/such/base"], "There is no checkpoint"),
         (["train", "--data", "emotions", "--output", "x", "--epochs", "0"], "epochs is 0, but must be"),
+        (["check", ""], 'There is no file "".'),
+        (["check", "."], ". is a folder."),
+        (["eval", "--data", "emotions", "--checkpoint", "내-챗봇-2", "--record"], "There is no checkpoint 내-챗봇-2."),
         (["runs", "stop", "nothing"], "There is no run named"),
     ],
 )
@@ -247,7 +271,7 @@ def test_check_names_what_a_checkpoint_cannot_take_whole(tmp_path, tiny_checkpoi
 def test_check_takes_the_columns_that_are_given(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("one,two,three\n안녕,네,0\n,응,\n", "utf-8")
-    words = ["check", path, "--question", "one", "--answer", "two", "--label", "three"]
+    words = ["check", path, "--question-column", "one", "--answer-column", "two", "--label-column", "three"]
     assert invoke(*words).stdout.splitlines() == [
         "row 3 · question: is empty",
         "row 3 · label: is empty",

@@ -138,8 +138,8 @@ def test_a_file_fills_the_box_up_to_what_can_be_asked(tmp_path):
 
 
 def test_the_download_is_the_visitors_own():
-    table = Comparison(["안녕"], [Column("mini", "0", 0.0, True, ["네"], ["0"], 1.0)])
+    table = Comparison(["안녕"], [Column("kochat-mini", "0", 0.5, True, ["네"], ["0"], 1.0)])
     mine, theirs = (compare.to_csv(table, visitor(one)) for one in "ab")
     assert mine != theirs
-    with open(mine, encoding="utf-8-sig") as file:
-        assert file.read() == "Q,mini · 0 · 1.00 s,≠\n안녕,네,\n"
+    with open(mine, encoding="utf-8-sig") as file:  # as the page says it
+        assert file.read() == "질문,kochat-mini · 일상다반사 · 세기 0.5 · 1.00초,≠\n안녕,네,\n"

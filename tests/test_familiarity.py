@@ -77,6 +77,29 @@ def test_training_calibrates_on_its_validation_questions(trained):
     assert sum(bot.read(question).unfamiliar for question in learned) / len(learned) < 0.2
 
 
+def test_a_training_that_goes_over_the_pairs_of_its_base_again_inherits_the_threshold(trained, tmp_path):
+    known = checkpoint.read_card(trained).familiarity
+    pd.DataFrame([("우리 언제 모여?", "수요일에 모여요.", "0")] * 2, columns=["Q", "A", "label"]).to_csv(
+        tmp_path / "t.csv"
+    )
+
+    def taught(name, base=trained, **settings):
+        settings = {"epochs": 1, "precision": "float32", "rehearsal": 15, "validation_share": 0.0} | settings
+        config = TrainingConfig(
+            data=str(tmp_path / "t.csv"), base=str(base), output=str(tmp_path / name), keep_labels=True, **settings
+        )
+        for _ in fine_tune(config):
+            pass
+        return checkpoint.read_card(tmp_path / name).familiarity
+
+    assert taught("once") == known | {"of": "bot"}
+    assert taught("again", tmp_path / "once") == known | {"of": "bot"}  # not of the one in between
+    assert chatbot.load(tmp_path / "again").read("qlwkejqwlke zxcv").unfamiliar
+    assert taught("alone", rehearsal=0) == {}
+    assert taught("even", rehearsal=1) == {}
+    assert taught("otherwise", strip_punctuation=True) == {}  # questions are read in another way
+
+
 def test_training_with_few_validation_questions_says_nothing(tiny_base, tmp_path):
     for share, rows in ((0, 60), (0.1, 60)):
         output = tmp_path / f"few-{share}"

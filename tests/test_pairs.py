@@ -132,7 +132,7 @@ def test_what_pandas_writes_as_cp949_is_read_back(tmp_path_factory, rows):
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     assert str(refusal(tmp_path / "none.csv")) == f"There is no file {tmp_path}/none.csv. Check the name and try again."
-    assert refusal(tmp_path).key == "no_file"
+    assert refusal(tmp_path).key == "is_folder"
     assert refusal("").key == "no_file"
 
 

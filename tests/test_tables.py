@@ -108,8 +108,9 @@ def test_what_is_wrong_is_said_with_its_place(file, content, sentence):
 
 
 def test_a_folder_and_a_missing_file_are_no_files(tmp_path):
-    for path in (tmp_path, tmp_path / "none.csv"):
-        assert refusal(path).key == "no_file"
+    assert str(refusal(tmp_path)) == f"{tmp_path} is a folder. Choose a file in it."
+    assert refusal(tmp_path / "none.csv").key == "no_file"
+    assert str(refusal("")).startswith('There is no file "".')
 
 
 def test_other_threads_go_on_while_a_large_file_is_read(file):

@@ -45,3 +45,8 @@ def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, cha
     assert after.replies([(question, label) for question, _, label in TAUGHT]) == [answer for _, answer, _ in TAUGHT]
     assert [after.reply(question) for question, _, _ in TAUGHT] == [answer for _, answer, _ in TAUGHT]
     assert sum(after.scores(held_out)) / sum(before.scores(held_out)) < 1.03
+    # The threshold of the base still says what it is to say.
+    assert after.card.familiarity == before.card.familiarity | {"of": "kochat-mini"}
+    if real:
+        unseen = evaluation.held_out(card, chatbot_data)["Q"].unique()
+        assert 0.03 < sum(after.read(question).unfamiliar for question in unseen) / len(unseen) < 0.08

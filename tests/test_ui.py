@@ -56,6 +56,16 @@ def test_every_text_is_there_in_both_languages_with_the_same_blanks():
         assert not re.search("[가-힣]", english[key]), key
 
 
+def test_the_settings_of_a_run_are_called_as_the_form_calls_them(run):
+    from kochat.ui import history
+
+    rows = {row[0]: row[1] for row in history.settings_table("ko", [run])["data"]}
+    assert rows["검증 비율 (validation_share)"] == "0.05"
+    assert rows["사용할 행 수 (rows)"] == "–"
+    assert rows["bad_rows"] == "refuse"  # which the form does not ask for
+    assert "Early stopping (patience)" in [row[0] for row in history.settings_table("en", [run])["data"]]
+
+
 def test_every_text_is_used_and_every_used_text_is_there():
     import kochat.ui
 

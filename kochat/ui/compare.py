@@ -15,14 +15,14 @@ import gradio as gr
 
 from .. import checkpoint, comparison
 from ..cards import Card
-from ..comparison import LONGEST_QUESTION, NO_REPLY, Column, Comparison
+from ..comparison import LONGEST_QUESTION, NO_REPLY, Column, Comparison, Words
 from ..errors import DataError, SettingsError
 from ..labels import AUTO, AUTO_NAMES, label_name
 from . import bots, visitors
 from .chat import EXAMPLES, PRIVATE, afterwards
 from .history import downloads
 from .importing import bar_html
-from .text import language_of, say, shows_errors, t
+from .text import TEXTS, language_of, say, shows_errors, t
 
 MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves
@@ -208,13 +208,21 @@ def _marked(language: str, first: str, reply: str) -> str:
     return f'<b class="differs" role="img" aria-label="{hint}" title="{hint}">≠</b> {" ".join(words)}'
 
 
+def _words(language: str, cards: dict[str, Card]) -> Words:
+    """What the table says on the page; a checkpoint that is gone names no labels any more."""
+    return Words(
+        *(TEXTS[language][key] for key in ("k_question", "k_row_label", "k_strength_note", "k_seconds")),
+        lambda name, label: _named(language, label, cards.get(name, Card())),
+    )
+
+
 @shows_errors
 def to_csv(made: Comparison | None, request: gr.Request) -> str:
     """The table as a file to download, in a folder that only this visitor's downloads are in."""
     folder = downloads() / visitors.name_of(request)
     folder.mkdir(exist_ok=True)
     path = folder / "kochat-compare.csv"
-    made.write_csv(path)
+    made.write_csv(path, _words(language_of(request), cards_of([column.checkpoint for column in made.columns])))
     return str(path)
 
 

@@ -36,6 +36,11 @@ COLUMNS = (
     "k_when",
 )
 
+ASKED = (
+    "data", "base", "epochs", "batch_size", "learning_rate", "rows", "keep", "patience", "keep_labels", "label_names",
+)  # fmt: skip
+SETTING_TEXTS = {name: f"k_{name}" for name in ASKED} | {"validation_share": "k_share"}
+
 
 def table(language: str) -> dict:
     """The value of the list: a row a run, the newest first."""
@@ -93,8 +98,16 @@ def settings_table(language: str, chosen: list[Run]) -> dict:
         values = {name: [value] for name, value in asdict(chosen[0].config).items() if name not in runs.PLACES}
     else:
         values = runs.differing_settings(chosen)
-    rows = [[name, *("–" if value is None else _short(name, value) for value in row)] for name, row in values.items()]
+    rows = [
+        [_setting(language, name), *("–" if value is None else _short(name, value) for value in row)]
+        for name, row in values.items()
+    ]
     return {"headers": [say(language, "k_setting"), *(run.name for run in chosen)], "data": rows}
+
+
+def _setting(language: str, name: str) -> str:
+    """A setting as the form calls it, its own name beside; those that the form does not ask for have only that."""
+    return f"{say(language, SETTING_TEXTS[name])} ({name})" if name in SETTING_TEXTS else name
 
 
 def _short(name: str, value: object) -> str:
