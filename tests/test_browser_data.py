@@ -132,7 +132,7 @@ def test_a_row_is_mended_and_the_tokens_show_what_is_cut(visit):
     expect(rows(page)).to_have_count(4)
     expect(page.locator("#rows tr.why").first).to_have_text("질문: 비어 있어요")
     rows(page).nth(1).click()
-    expect(page.locator("#row")).to_contain_text("9행")
+    expect(page.locator("#row")).to_contain_text("9번 행")
     expect(box(page, "#row-question")).to_have_value("우산 있나요?")
     expect(page.locator("#tokens p")).to_have_text(re.compile(r"토큰 \d+개 \(최대 96개\)$"))
     # What is typed becomes tokens at once, and what is too long is struck out.
