@@ -81,6 +81,7 @@ def test_a_file_of_korean_excel_is_looked_at_mapped_and_brought_in(visit, shop):
     # Not chosen yet: a sentence, and nothing is made.
     page.locator("#bring-in").click()
     expect(page.get_by_text("가운데 Q, A 열이 없어요")).to_be_visible()
+    expect(page.locator(".toast-title")).to_have_text("오류")
     expect(box(page, "#dataset-name")).to_have_value("우산-가게")
     choose(page, "#map-question", "손님 말")
     choose(page, "#map-answer", "우리 답")
@@ -93,7 +94,9 @@ def test_a_file_of_korean_excel_is_looked_at_mapped_and_brought_in(visit, shop):
     expect(page.locator("#dataset input")).to_have_value("우산-가게")
     expect(page.locator("#data-note")).to_be_hidden()
     # Row 30 is a number and nothing else: without question and answer it is no row at all.
-    expect(page.locator("#counts .counts")).to_have_text("전체 79행 = 쓸 수 있는 행 75 + 고칠 행 4 (참고 1)")
+    expect(page.locator("#counts .counts")).to_have_text(
+        "전체 79행 = 쓸 수 있는 행 75 + 고칠 행 4 (같은 질문에 다른 답 1)"
+    )
     expect(page.locator("#counts .reasons li")).to_have_count(5)
     page.locator("#counts summary").click()
     expect(page.locator("#counts .problems li")).to_have_text(PROBLEMS)
@@ -107,14 +110,15 @@ def test_bad_rows_are_left_out_and_come_back(visit):
     expect(counts).to_contain_text("고칠 행 4")
     page.locator("#leave-out").click()
     expect(page.get_by_text("4행을 뺐어요.")).to_be_visible()
-    expect(counts).to_have_text("전체 75행 = 쓸 수 있는 행 75 + 고칠 행 0 (참고 1)")
+    expect(page.locator(".toast-title")).to_have_text("알림")
+    expect(counts).to_have_text("전체 75행 = 쓸 수 있는 행 75 + 고칠 행 0 (같은 질문에 다른 답 1)")
     expect(page.locator("#leave-out")).to_be_hidden()
     open_part(page, "#changes")
-    expect(page.locator("#change input")).to_have_value(re.compile(r"파일에서 가져옴 · 79행$"))
+    expect(page.locator("#change input")).to_have_value(re.compile(r"파일에서 가져온 뒤 · 79행$"))
     page.locator("#go-back").click()
-    expect(counts).to_have_text("전체 79행 = 쓸 수 있는 행 75 + 고칠 행 4 (참고 1)")
+    expect(counts).to_have_text("전체 79행 = 쓸 수 있는 행 75 + 고칠 행 4 (같은 질문에 다른 답 1)")
     # Going back is a change like any other, and can be taken back.
-    expect(page.locator("#change input")).to_have_value(re.compile(r"문제 있는 행 뺌 · 4행$"))
+    expect(page.locator("#change input")).to_have_value(re.compile(r"문제 있는 행을 뺀 뒤 · 4행$"))
     page.locator("#go-back").click()
     expect(counts).to_contain_text("전체 75행")
     page.locator("#go-back").click()
@@ -128,7 +132,7 @@ def test_a_row_is_mended_and_the_tokens_show_what_is_cut(visit):
     expect(rows(page)).to_have_count(4)
     expect(page.locator("#rows tr.why").first).to_have_text("질문: 비어 있어요")
     rows(page).nth(1).click()
-    expect(page.locator("#row")).to_contain_text("9행")
+    expect(page.locator("#row")).to_contain_text("9번 행")
     expect(box(page, "#row-question")).to_have_value("우산 있나요?")
     expect(page.locator("#tokens p")).to_have_text(re.compile(r"토큰 \d+개 \(최대 96개\)$"))
     # What is typed becomes tokens at once, and what is too long is struck out.
@@ -138,12 +142,14 @@ def test_a_row_is_mended_and_the_tokens_show_what_is_cut(visit):
     expect(page.locator("#tokens del")).to_have_count(cut)
     box(page, "#row-answer").fill("네, <b>여기</b> 있어요.")
     expect(page.locator("#tokens del")).to_have_count(0)
-    expect(page.locator("#tokens .token.answer").first).to_be_visible()
+    expect(page.locator("#tokens .piece.answer").first).to_be_visible()
     page.locator("#row-save").click()
-    expect(page.get_by_text("9행을 저장했어요.")).to_be_visible()
+    expect(page.get_by_text("9번 행을 저장했어요.")).to_be_visible()
     expect(page.locator("#row")).to_be_hidden()
     expect(rows(page)).to_have_count(3)
-    expect(page.locator("#counts .counts")).to_have_text("전체 79행 = 쓸 수 있는 행 76 + 고칠 행 3 (참고 1)")
+    expect(page.locator("#counts .counts")).to_have_text(
+        "전체 79행 = 쓸 수 있는 행 76 + 고칠 행 3 (같은 질문에 다른 답 1)"
+    )
 
 
 def test_rows_are_searched_filtered_and_paged_through(visit):
@@ -168,7 +174,8 @@ def test_rows_are_searched_filtered_and_paged_through(visit):
     box(page, "#search").fill("없는 말")
     expect(page.locator("#rows")).to_contain_text("여기에 맞는 행이 없어요.")
     box(page, "#search").fill("")
-    page.get_by_label("참고할 행").check()
+    page.get_by_label("같은 질문에 다른 답").check()
+    expect(page.locator("#only [data-testid=block-info]")).to_have_text("어떤 행을 볼까요?")
     expect(rows(page)).to_have_count(1)
     expect(page.locator("#rows tr.why")).to_have_text("4행과 같은 질문인데 답이 달라요")
 
@@ -197,7 +204,9 @@ def test_a_row_is_added_under_a_new_label_found_by_it_and_deleted(visit):
     page.locator("#row-delete").click()
     expect(page.get_by_text("Row 82 is deleted.")).to_be_visible()
     expect(page.locator("#by-label input")).to_have_value("all")  # the label is gone
-    expect(page.locator("#counts .counts")).to_have_text("79 rows = 76 to use + 3 to mend (1 with a note)")
+    expect(page.locator("#counts .counts")).to_have_text(
+        "79 rows = 76 to use + 3 to mend (1 with the same question, another answer)"
+    )
 
 
 def test_a_csv_for_excel_is_downloaded(visit):

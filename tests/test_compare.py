@@ -129,6 +129,13 @@ def test_what_differs_is_marked_with_signs_and_everything_is_shown_as_text():
     assert "The replies part for 1 of 2 questions." in compare.table_html("en", table, CARDS)
 
 
+def test_a_long_question_is_cut_in_the_table_and_whole_in_the_file():
+    table = Comparison(["가" * 5000], [Column("mini", "0", 0.0, True, ["네"], ["0"], 1.0)])
+    assert f'<th scope="row">{"가" * compare.MOST_SHOWN}…</th>' in compare.table_html("ko", table, CARDS)
+    with open(compare.to_csv(table, visitor()), encoding="utf-8-sig") as file:
+        assert "가" * 5000 in file.read()
+
+
 def test_a_file_fills_the_box_up_to_what_can_be_asked(tmp_path):
     (tmp_path / "q.csv").write_bytes(("Q,A\n" + "".join(f"{n}번,네\n" for n in range(201))).encode("cp949"))
     assert compare.take_over(str(tmp_path / "q.csv"), visitor()).splitlines() == [f"{n}번" for n in range(200)]

@@ -12,7 +12,7 @@ from test_visitors import request
 from kochat import datasets, launcher
 from kochat.datasets import Dataset
 from kochat.errors import SENTENCES
-from kochat.ui import data, form, importing, rows, visitors
+from kochat.ui import data, form, importing, overview, rows, visitors
 
 STRANGER = {"host": "8.8.8.8", "cookies": {visitors.VISITOR: "somebody"}}
 
@@ -176,3 +176,15 @@ def test_a_dataset_without_a_good_row_is_not_trained_on(home):
     data.save(("mine", None), "", "질문만", "", "0", request())
     with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
         form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", request())
+
+
+def test_bars_count_whole_rows_and_show_names_as_text():
+    labels = {"<b>": 3, "공부" * 20: 1}
+    bins = [(0, 4, 0), (5, 9, 0), (10, 14, 2), (15, 19, 0), (20, 20, 1)]
+    of_labels, of_questions, nothing = overview.plots("ko", labels, {"question": bins, "answer": []})
+    assert re.findall(r"<td>([^<]+)</td>", of_labels) == ["3", "1"]
+    assert re.findall(r"width:(.+?)%", of_labels) == ["100.0", "33.3"]
+    assert '<th scope="row" title="&lt;b&gt;">&lt;b&gt;</th>' in of_labels
+    assert re.findall(r'<th scope="row".*?>([^<]+)</th>', of_questions) == ["10–14", "15–19", "20"]
+    assert "<caption>질문 길이</caption>" in of_questions
+    assert "<tbody></tbody>" in nothing

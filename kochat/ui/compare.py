@@ -28,6 +28,7 @@ MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves
 OWN = "own"  # strength
 STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
+MOST_SHOWN = 60  # characters of a question in the table
 BETWEEN_PICTURES = 0.7  # seconds, of the progress bar
 TABLE_EVERY = 1e-3  # seconds a cell: a large table takes the browser a while to draw
 QUICK = {"queue": False, **PRIVATE}
@@ -196,7 +197,9 @@ def _row(language: str, made: Comparison, row: int, cards: dict[str, Card]) -> s
             read = _named(language, column.labels[row], cards[column.checkpoint])
             shown += f'<small class="note">→ {html.escape(read)}</small>'
         cells.append(f"<td>{shown}</td>")
-    return f'<tr><th scope="row">{html.escape(made.questions[row])}</th>{"".join(cells)}</tr>'
+    question = made.questions[row]
+    asked = html.escape(question[:MOST_SHOWN]) + ("…" if len(question) > MOST_SHOWN else "")
+    return f'<tr><th scope="row">{asked}</th>{"".join(cells)}</tr>'
 
 
 def _marked(language: str, first: str, reply: str) -> str:

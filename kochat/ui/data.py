@@ -44,12 +44,11 @@ def refresh(key: str | None, number, search: str, label: str, only: str, row: ro
     head = [gr.Dropdown(choices=found, value=key, visible=bool(keys)), note(request, bool(keys))]
     try:
         dataset, shown = opened(key, request), gr.Column(visible=True)
-        some = dataset.counts().rows > 0
-        plots = gr.Row(visible=True if some else "hidden")  # taken away, gradio's plots would fail again and again
+        plots = gr.Row(visible=dataset.counts().rows > 0)
         return [*head, shown, shown, plots, *details(language, dataset, number, search, label, only), *in_form]
     except KochatError as error:  # there is none, or one that is damaged, which can be deleted at least
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
-        left, plots = gr.Column(visible=bool(keys)), gr.Row(visible="hidden")
+        left, plots = gr.Column(visible=bool(keys)), gr.Row(visible=False)
         known = [*head, left, hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
         return [*known, *[gr.skip()] * 13, *in_form]
 
@@ -203,7 +202,7 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
             table = rows.build_table()
             add = gr.Button(t("k_add_row"), size="sm", elem_id="add-row")
             one = rows.build_form()
-    with gr.Row(visible=False) as below:
+    with gr.Row(visible=False, elem_id="plots") as below:
         plots = overview.build_plots()
 
     looked = [chosen, *table.looked]

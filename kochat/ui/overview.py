@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import gradio as gr
-import pandas as pd
 
 from ..datasets import Change, Counts, Dataset
 from ..files import LONGEST_NAME
@@ -21,7 +20,6 @@ from .text import say, t
 MOST_NAMED = 200  # problems that are listed at once; the table pages through all
 MOST_BARS = 12  # labels in the plot
 MOST_CHANGES = 200
-MOST_LETTERS = 16  # of all names below a plot that have room side by side
 
 
 def counts_html(language: str, counts: Counts) -> str:
@@ -84,26 +82,36 @@ def change_text(language: str, change: Change) -> str:
 
 
 def lengths_bars(bins: list[tuple[int, int, int]]) -> list[tuple[str, int]]:
-    """A bar for each bin of lengths."""
+    """A bar for each bin of lengths, from the first that has a row."""
+    bins = list(itertools.dropwhile(lambda one: not one[2], bins))
     return [(str(first) if first == last else f"{first}–{last}", rows) for first, last, rows in bins]
 
 
-def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[int, int, int]]]) -> list:
+def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[int, int, int]]]) -> list[str]:
     """How many rows have each label, and questions and answers of each length."""
-    rows, length = say(language, "k_rows_axis"), say(language, "k_characters")
     return [
-        _bars(labels_bars(language, labels), say(language, "k_row_label"), rows),
-        _bars(lengths_bars(lengths["question"]), length, rows),
-        _bars(lengths_bars(lengths["answer"]), length, rows),
+        bars_html(language, "k_label_plot", "k_row_label", labels_bars(language, labels)),
+        bars_html(language, "k_question_plot", "k_characters", lengths_bars(lengths["question"])),
+        bars_html(language, "k_answer_plot", "k_characters", lengths_bars(lengths["answer"])),
     ]
 
 
-def _bars(bars: list[tuple[str, int]], x_title: str, y_title: str) -> gr.BarPlot:
-    if not bars:  # gradio's plots fail, again and again, where they lose what they show; data.py hides them
-        return gr.skip()
-    frame, names = pd.DataFrame(bars, columns=["group", "rows"]), [name for name, _ in bars]
-    angle = -45 if sum(map(len, names)) > MOST_LETTERS else 0
-    return gr.BarPlot(frame, visible=True, sort=names, x_title=x_title, y_title=y_title, x_label_angle=angle)
+def bars_html(language: str, title: str, group: str, bars: list[tuple[str, int]]) -> str:
+    """A table of groups, each with a bar and its number of rows.
+
+    gradio's own plots print long names over each other and count in fractions of a row.
+    """
+    most = max((rows for _, rows in bars), default=0) or 1
+    body = "".join(
+        f'<tr><th scope="row" title="{html.escape(name)}">{html.escape(name)}</th>'
+        f'<td>{rows:,}</td><td><div style="width:{100 * rows / most:.1f}%"></div></td></tr>'
+        for name, rows in bars
+    )
+    title, group, rows = (html.escape(say(language, key)) for key in (title, group, "k_rows_axis"))
+    return (
+        f'<table class="bars"><caption>{title}</caption><thead><tr><th scope="col">{group}</th>'
+        f'<th scope="col">{rows}</th><td></td></tr></thead><tbody>{body}</tbody></table>'
+    )
 
 
 @dataclass
@@ -167,8 +175,6 @@ def build() -> Overview:
     return Overview(summary, choice, leave_out, mend, train, csv, file, *of_changes)
 
 
-def build_plots() -> list:
+def build_plots() -> list[gr.HTML]:
     """The components that `plots` fills."""
-    look = {"height": 240, "show_label": False, "buttons": [], "visible": False, "y_lim": [0, None]}
-    titles = {"label": t("k_label_plot"), "question": t("k_question_plot"), "answer": t("k_answer_plot")}
-    return [gr.BarPlot(x="group", y="rows", title=title, elem_id=f"{of}-plot", **look) for of, title in titles.items()]
+    return [gr.HTML(elem_id=f"{of}-plot") for of in ("label", "question", "answer")]

@@ -13,9 +13,17 @@ const kochat = (() => {
     setCookie(VISITOR, Array.from(random, byte => byte.toString(16).padStart(2, "0")).join(""));
   }
 
+  // What gradio does not translate: the title of the browser's tab, and those of the messages that come up, whose
+  // `title` it takes and does not show.
   function open(titles) {
-    // gradio does not translate the title of the browser's tab.
-    document.title = navigator.language.startsWith("ko") ? titles.ko : titles.en;
+    const own = navigator.language.startsWith("ko") ? titles.ko : titles.en;
+    document.title = own.page;
+    new MutationObserver(() => {
+      for (const title of document.querySelectorAll(".toast-title")) {
+        const name = title.classList.contains("error") ? own.error : own.note;
+        if (title.firstChild.data.trim() !== name) title.firstChild.data = `${name} `;
+      }
+    }).observe(document.body, { childList: true, subtree: true });
   }
 
   function becomeOwner(key) {

@@ -24,7 +24,10 @@ THEME = gr.themes.Default(
     font_mono=["ui-monospace", "D2Coding", "Consolas", "monospace"],
 )
 HERE = Path(__file__).parent
-TITLES = json.dumps({language: texts["k_title"] for language, texts in TEXTS.items()}, ensure_ascii=False)
+TITLES = {
+    language: {"page": texts["k_title"], "note": texts["k_note_title"], "error": texts["k_error_title"]}
+    for language, texts in TEXTS.items()
+}
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +69,7 @@ def launch(**options) -> None:
         theme=THEME,
         css=(HERE / "style.css").read_text("utf-8"),
         head=f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
-        js=f"() => kochat.open({TITLES})",
+        js=f"() => kochat.open({json.dumps(TITLES, ensure_ascii=False)})",
         i18n=i18n,
         footer_links=[],
         run_history=False,

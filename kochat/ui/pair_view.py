@@ -70,7 +70,7 @@ def _row(
     language: str, place: int, one: ExaminedToken, before: Sequence[ExaminedToken], weights: dict[Part, float]
 ) -> str:
     part = one.part.name.lower()
-    chip = f'<span class="token {part}">{shown(one.text)}</span>'
+    chip = f'<span class="piece {part}">{shown(one.text)}</span>'
     if not one.kept:
         chip, loss, target, context = f"<del>{chip}</del>", "–", say(language, "k_is_cut"), ""
     else:
@@ -128,13 +128,13 @@ def build() -> None:
         with gr.Row():
             choices = [choice for choice in label_choices(card(first)) if choice[1] != AUTO]
             label = gr.Dropdown(
-                choices, value=example["label"], label=t("k_row_label"), interactive=True, min_width=120,
+                choices, value=example["label"], label=t("k_row_label"), interactive=True, min_width=200,
                 elem_id="pair-label",
             )  # fmt: skip
             chosen = gr.Dropdown(
-                names, value=first, label=t("k_checkpoint"), interactive=True, min_width=120, elem_id="pair-checkpoint"
+                names, value=first, label=t("k_checkpoint"), interactive=True, min_width=200, elem_id="pair-checkpoint"
             )
-            look = gr.Button(t("k_pair_look"), variant="primary", min_width=120, elem_id="pair-look")
+        look = gr.Button(t("k_pair_look"), variant="primary", elem_id="pair-look")
         table = gr.HTML(elem_id="pair-table")
     quick = {"queue": False, **PRIVATE}
     showing = {

@@ -126,7 +126,7 @@ def tokens_html(
     if cut:
         told += " · " + say(language, "k_tokens_cut", cut=cut)
     parts = "".join(
-        f'<span class="token {part}">{html.escape(say(language, key))}</span> '
+        f'<span class="piece {part}">{html.escape(say(language, key))}</span> '
         for part, key in (("question", "k_question"), ("label", "k_row_label"), ("answer", "k_answer"))
     )
     chips = " ".join(_chip(piece) for piece in pieces[:MOST_PIECES])
@@ -136,7 +136,7 @@ def tokens_html(
 
 def _chip(piece: Piece) -> str:
     text = html.escape(piece.text.replace("\n", "⏎"))
-    kind = f"token {piece.part.name.lower()}"
+    kind = f"piece {piece.part.name.lower()}"
     return f'<span class="{kind}">{text}</span>' if piece.kept else f'<del class="{kind}">{text}</del>'
 
 
@@ -204,8 +204,8 @@ def build_table() -> Table:
             elem_id="by-label",
         )
     only = gr.Radio(
-        [(t(f"k_only_{name}"), name) for name in ("all", "bad", "notes")], value="all", show_label=False,
-        container=False, elem_id="only",
+        [(t(f"k_only_{name}"), name) for name in ("all", "bad", "notes")], value="all", label=t("k_only"),
+        show_label=False, container=False, elem_id="only",
     )  # fmt: skip
     table = gr.HTML(js_on_load=PICK, elem_id="rows")
     with gr.Row(elem_id="pages"):

@@ -1,0 +1,80 @@
+"""How the page looks in headless Chromium: what overlaps, what is cut, what makes a phone scroll sideways."""
+
+from browser_tools import open_training
+from playwright.sync_api import Locator, Page, expect
+
+from kochat.journal import Record
+from kochat.ui import progress
+
+EPOCH = {"epoch": 1, "samples": [{"question": "안녕", "label": "0", "reply": "네"}]}
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Go to a tab, also where a phone has it in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.is_visible():
+        tab.click()
+    else:
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown button", has_text=name).click()
+
+
+def middle(of: Locator) -> float:
+    """Where the middle of something is, from the top of the page."""
+    place = of.bounding_box()
+    return place["y"] + place["height"] / 2
+
+
+def test_a_card_on_a_phone_scrolls_its_table_sideways_and_breaks_no_word(visit):
+    page = visit(width=390)
+    open_tab(page, "챗봇 관리")
+    cells = page.locator("#card tbody td")
+    expect(cells.first).to_be_visible()
+    # One line each, and headings of whole words.
+    assert max(cells.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")) < 45
+    assert max(page.locator("#card th").evaluate_all("all => all.map(e => e.clientHeight)")) < 170
+    table = page.locator("#card table")
+    assert table.evaluate("e => e.scrollWidth > e.clientWidth && e.getBoundingClientRect().right <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # Code is text, not chips, and the button that copies it stands on none of it.
+    names = page.locator("#card pre .token")
+    assert set(names.evaluate_all("all => all.map(e => getComputedStyle(e).display)")) == {"inline"}
+    button, code = (page.locator(f"#card .code_wrap {one}").first.bounding_box() for one in ("button", "code"))
+    assert button["y"] + button["height"] <= code["y"] + 2
+
+
+def test_the_chips_of_what_is_chosen_are_one_line(visit):
+    for width in (390, 1280):
+        page = visit(width=width)
+        open_tab(page, "비교")
+        chip = page.locator("#compare-labels .token").first
+        expect(chip).to_be_visible()
+        assert abs(middle(chip.locator("span").first) - middle(chip.locator(".token-remove"))) < 4
+
+
+def test_a_pair_on_a_phone_shows_that_there_is_more_and_its_fields_are_whole(visit):
+    page = visit(width=390)
+    open_training(page)
+    page.locator("#pair button.label-wrap").click()
+    expect(page.locator("#pair-table tbody tr").first).to_be_visible()
+    # The fourth column is half in view, and the edge has a shadow.
+    fourth, table = page.locator("#pair-table th").nth(3).bounding_box(), page.locator("#pair-table .rows")
+    edge = table.bounding_box()["x"] + table.bounding_box()["width"]
+    assert fourth["x"] + 10 < edge < fourth["x"] + fourth["width"]
+    assert "gradient" in table.evaluate("e => getComputedStyle(e).backgroundImage")
+    name, arrow = page.locator("#pair-checkpoint input"), page.locator("#pair-checkpoint .icon-wrap")
+    assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
+    inner = name.evaluate("e => e.getBoundingClientRect().right - parseFloat(getComputedStyle(e).paddingRight)")
+    assert inner <= arrow.bounding_box()["x"] + 2
+
+
+def test_the_answers_of_each_epoch_have_grey_lines(visit):
+    page = visit()
+    open_training(page)
+    page.locator("#pair button.label-wrap").click()
+    place = page.locator("#pair-table .prose")
+    place.evaluate("(e, html) => e.innerHTML = html", progress.samples_html("ko", Record(epochs={1: EPOCH})))
+    lines = "e => [...e.querySelectorAll('table, thead, tr, th, td')].flatMap(one => ['Top', 'Right', 'Bottom', 'Left']"
+    lines += ".filter(side => getComputedStyle(one)[`border${side}Width`] !== '0px')"
+    lines += ".map(side => getComputedStyle(one)[`border${side}Color`]))"
+    assert len(set(place.evaluate(lines))) == 1
