@@ -9,7 +9,7 @@ from kochat import checkpoint
 from kochat.cards import Card
 from kochat.comparison import Column, Comparison
 from kochat.errors import DataError, SettingsError
-from kochat.ui import bots, compare
+from kochat.ui import bots, compare, comparison_table
 
 CARDS = {
     "mini": Card(["0", "1", "2"], config={"label_dropout": 0.1}),
@@ -116,7 +116,7 @@ def test_what_differs_is_marked_with_signs_and_everything_is_shown_as_text():
     ]
     auto = Column("jobs", "auto", 0.0, True, ["네 싫어요"], ["1"], 0.5)
     table = Comparison(["<script>", "둘"], [*columns, auto, Column("jobs", "2", 0.0, False)])
-    shown = compare.table_html("ko", table, CARDS)
+    shown = comparison_table.table_html("ko", table, CARDS)
     rows = re.findall(r"<tr>(.+?)</tr>", shown)
     assert "일상다반사 · 세기 2<small" in rows[0]
     assert "3.00초 · 답 하나에 1500ms" in rows[0]
@@ -126,12 +126,13 @@ def test_what_differs_is_marked_with_signs_and_everything_is_shown_as_text():
     assert rows[1].endswith("<td>–</td>")
     assert rows[2] == '<th scope="row">둘</th><td>같아요</td><td>같아요</td><td></td><td>–</td>'
     assert "질문 2개 가운데 1개에서" in shown
-    assert "The replies part for 1 of 2 questions." in compare.table_html("en", table, CARDS)
+    assert "The replies part for 1 of 2 questions." in comparison_table.table_html("en", table, CARDS)
 
 
 def test_a_long_question_is_cut_in_the_table_and_whole_in_the_file():
     table = Comparison(["가" * 5000], [Column("mini", "0", 0.0, True, ["네"], ["0"], 1.0)])
-    assert f'<th scope="row">{"가" * compare.MOST_SHOWN}…</th>' in compare.table_html("ko", table, CARDS)
+    cut = "가" * comparison_table.MOST_SHOWN + "…"
+    assert f'<th scope="row">{cut}</th>' in comparison_table.table_html("ko", table, CARDS)
     with open(compare.to_csv(table, visitor()), encoding="utf-8-sig") as file:
         assert "가" * 5000 in file.read()
 

@@ -187,7 +187,7 @@ def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_
     assert bots.borrow("tiny") is not borrowed
     shared = bots.bot("tiny")
     assert bots.borrow("tiny") is shared
-    with pytest.raises(CheckpointError, match="no checkpoint at gone"):
+    with pytest.raises(CheckpointError, match="no checkpoint gone"):
         bots.borrow("gone")
 
 

@@ -6,7 +6,6 @@ another one ends the one before: nobody can take both places.
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,20 +14,20 @@ import gradio as gr
 
 from .. import checkpoint, comparison
 from ..cards import Card
-from ..comparison import LONGEST_QUESTION, NO_REPLY, Column, Comparison, Words
+from ..comparison import LONGEST_QUESTION, Comparison
 from ..errors import DataError, SettingsError
 from ..labels import AUTO, AUTO_NAMES, label_name
 from . import bots, visitors
 from .chat import EXAMPLES, PRIVATE, afterwards
+from .comparison_table import table_html, words_of
 from .history import downloads
 from .importing import bar_html
-from .text import TEXTS, language_of, say, shows_errors, t
+from .text import language_of, say, shows_errors, t
 
 MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves
 OWN = "own"  # strength
 STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
-MOST_SHOWN = 60  # characters of a question in the table
 BETWEEN_PICTURES = 0.7  # seconds, of the progress bar
 TABLE_EVERY = 1e-3  # seconds a cell: a large table takes the browser a while to draw
 QUICK = {"queue": False, **PRIVATE}
@@ -154,78 +153,13 @@ def bar_of(language: str, made: Comparison) -> str:
     return bar_html(language, made.done, say(language, "k_compare_running", done=made.done))
 
 
-def table_html(language: str, made: Comparison, cards: dict[str, Card]) -> str:
-    """The table, what stands out said by signs and lines too, not by colour alone."""
-    head = "".join(_head(language, column, cards[column.checkpoint]) for column in made.columns)
-    body = "".join(_row(language, made, row, cards) for row in range(len(made.questions)))
-    parted = sum(any(made.differs(row)) for row in range(len(made.questions)))
-    told = say(language, "k_compare_parted", questions=len(made.questions), parted=parted)
-    first = html.escape(say(language, "k_question"))
-    return (
-        f'<p class="counts" role="status">{html.escape(told)}</p>'
-        f'<p class="quiet">{html.escape(say(language, "k_compare_legend"))}</p>'
-        f'<div class="rows" tabindex="0"><table><thead><tr><th scope="col">{first}</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _named(language: str, label: str, card: Card) -> str:
-    return AUTO_NAMES[language] if label == AUTO else label_name(label, language, card.labels, card.label_names)
-
-
-def _head(language: str, column: Column, card: Card) -> str:
-    how = _named(language, column.label, card)
-    if column.strength:
-        how += " · " + say(language, "k_strength_note", strength=f"{column.strength:g}")
-    timed = say(language, "k_compare_time", seconds=column.seconds, ms=column.ms) if column.replies else ""
-    return (
-        f'<th scope="col">{html.escape(column.checkpoint)}<br>{html.escape(how)}'
-        f'<small class="note">{html.escape(timed)}</small></th>'
-    )
-
-
-def _row(language: str, made: Comparison, row: int, cards: dict[str, Card]) -> str:
-    replies, differs = made.replies(row), made.differs(row)
-    first = next((reply for reply in replies if reply is not None), None)
-    cells = []
-    for column, reply, other in zip(made.columns, replies, differs, strict=True):
-        if reply is None:
-            cells.append(f"<td>{'' if column.possible else NO_REPLY}</td>")
-            continue
-        shown = _marked(language, first, reply) if other else html.escape(reply or say(language, "k_silent"))
-        if column.label == AUTO:
-            read = _named(language, column.labels[row], cards[column.checkpoint])
-            shown += f'<small class="note">→ {html.escape(read)}</small>'
-        cells.append(f"<td>{shown}</td>")
-    question = made.questions[row]
-    asked = html.escape(question[:MOST_SHOWN]) + ("…" if len(question) > MOST_SHOWN else "")
-    return f'<tr><th scope="row">{asked}</th>{"".join(cells)}</tr>'
-
-
-def _marked(language: str, first: str, reply: str) -> str:
-    words = [
-        f"<mark>{html.escape(words)}</mark>" if differs else html.escape(words)
-        for words, differs in comparison.differing_words(first, reply)
-    ]
-    hint = html.escape(say(language, "k_compare_differs"), quote=True)
-    return f'<b class="differs" role="img" aria-label="{hint}" title="{hint}">≠</b> {" ".join(words)}'
-
-
-def _words(language: str, cards: dict[str, Card]) -> Words:
-    """What the table says on the page; a checkpoint that is gone names no labels any more."""
-    return Words(
-        *(TEXTS[language][key] for key in ("k_question", "k_row_label", "k_strength_note", "k_seconds")),
-        lambda name, label: _named(language, label, cards.get(name, Card())),
-    )
-
-
 @shows_errors
 def to_csv(made: Comparison | None, request: gr.Request) -> str:
     """The table as a file to download, in a folder that only this visitor's downloads are in."""
     folder = downloads() / visitors.name_of(request)
     folder.mkdir(exist_ok=True)
     path = folder / "kochat-compare.csv"
-    made.write_csv(path, _words(language_of(request), cards_of([column.checkpoint for column in made.columns])))
+    made.write_csv(path, words_of(language_of(request), cards_of([column.checkpoint for column in made.columns])))
     return str(path)
 
 
