@@ -225,3 +225,17 @@ def pretrain(**settings):
                 recent.clear()
         else:
             typer.echo(f"{event.checkpoint} is ready ({event.seconds:.0f} s)")
+
+
+@app.command()
+def average(
+    checkpoints: Annotated[list[str], typer.Argument(help="Folders, names on the page or Hub ids; two or more.")],
+    output: Annotated[str, typer.Option(help="The folder of the new checkpoint; it must not exist yet.")],
+    save_dtype: Annotated[str, typer.Option(help="Of the saved weights: float32, float16 or bfloat16.")] = "float32",
+):
+    """Make a checkpoint whose weights are the mean of others' weights."""
+    from .averaging import average
+    from .model import quiet
+
+    quiet()
+    typer.echo(f"{average(checkpoints, output, save_dtype)} is ready")

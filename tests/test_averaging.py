@@ -1,0 +1,57 @@
+"""Averaging: the mean of weights to the number, a card that owns up to it, and what cannot be averaged."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from kochat import checkpoint
+from kochat.averaging import average
+from kochat.cards import Card
+from kochat.cli import app
+from kochat.errors import CheckpointError
+from kochat.model import make_model
+
+
+@pytest.fixture
+def two(tmp_path, tokenizer):
+    """Two checkpoints of one shape, the second made out of the first."""
+    first = Card(labels=["0", "1"], max_length=64, recipe=["one"], sources=["emotions"], strength=0.5)
+    cards = first, replace(first, recipe=["one", "two"], metrics={"epoch": 3}, familiarity={})
+    models = [make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=seed) for seed in (0, 1)]
+    return [
+        checkpoint.save(tmp_path / name, model, tokenizer, card, pairs=[("안녕", name, "0")])
+        for name, model, card in zip(("a", "b"), models, cards, strict=True)
+    ]
+
+
+def test_every_weight_is_the_mean_and_the_card_says_so(two, tmp_path):
+    made = checkpoint.load(average(two, tmp_path / "mean"))
+    a, b, mean = (one.model.state_dict() for one in (*map(checkpoint.load, two), made))
+    assert all(torch.equal(mean[name], (a[name] + b[name]) / 2) for name in mean)
+    made_by = "python -m kochat average checkpoints/a checkpoints/b --output checkpoints/mean"
+    assert made.card.recipe == ["one", "two", made_by]
+    assert (made.card.strength, made.card.metrics, made.card.sources) == (0.0, {}, ["emotions"])
+    assert made.pairs == [("안녕", "b", "0")]
+
+
+def test_the_command_line_averages_and_its_command_is_in_the_card(two, tmp_path):
+    output = tmp_path / "half"
+    done = CliRunner().invoke(app, ["average", *map(str, two), "--output", str(output), "--save-dtype", "float16"])
+    assert (done.exit_code, done.stdout) == (0, f"{output} is ready\n")
+    assert checkpoint.read_card(output).recipe[-1].endswith("--output checkpoints/half --save-dtype float16")
+
+
+def test_what_is_not_alike_is_not_averaged(two, tmp_path, tokenizer):
+    other = make_model(tokenizer, layers=1, width=8, heads=2, positions=96)
+    flat = checkpoint.save(tmp_path / "flat", other, tokenizer, Card(labels=["0", "1"], max_length=64))
+    named = checkpoint.save(
+        tmp_path / "named", checkpoint.load(two[0]).model, tokenizer, Card(labels=["0"], max_length=64)
+    )
+    for odd in (flat, named):
+        with pytest.raises(CheckpointError, match=f"{odd.name} and b cannot be averaged"):
+            average([odd, two[1]], tmp_path / "mean")
+    with pytest.raises(CheckpointError, match="already"):
+        average(two, two[0])
+    assert not (tmp_path / "mean").exists()
