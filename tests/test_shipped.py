@@ -31,7 +31,7 @@ def test_it_is_at_most_10_mib_and_says_how_it_was_made():
     readme = (MINI / "README.md").read_text("utf-8")
     for part in ("e9t/nsmc", "CC0", "songys/Chatbot_data", "MIT", "kochat pretrain", "kochat train"):
         assert part in readme
-    assert len(CARD.recipe) == 3
+    assert len(CARD.recipe) == 6
 
 
 def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
@@ -58,10 +58,12 @@ def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_d
             if name in CARD.metrics["evaluation"]:
                 value = CARD.metrics["evaluation"][name]
                 assert getattr(figures, name) == pytest.approx(value, abs=0.01), name
-        assert figures.nll_per_char <= 1.25
-        assert figures.exact >= 0.14
-        assert figures.label_accuracy >= 0.83
+        assert figures.nll_per_char <= 1.2
+        assert figures.exact >= 0.16
+        assert figures.label_accuracy >= 0.84
         assert figures.true_label_gain > 0
+        assert figures.label_changes_reply >= 0.9
+        assert figures.recognised >= 0.7
     assert figures.label_changes_reply >= 0.5
     assert figures.nll_per_char < 3
 
