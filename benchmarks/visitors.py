@@ -11,6 +11,7 @@ import json
 import random
 import time
 import uuid
+from typing import NamedTuple
 
 import httpx
 from gradio_client import Client
@@ -21,10 +22,26 @@ from .timing import percentile
 QUESTIONS = ("안녕", "오늘 날씨는 어때?", "보고 싶어", "12시 땡!", "심심해", "고마워", "여행 가고 싶어", "잠이 안 와")
 
 
-async def ask(client: httpx.AsyncClient, url: str, event: int, question: str) -> float:
+class Box(NamedTuple):
+    """The question box of a running page."""
+
+    url: str
+    event: int
+    choices: list  # what goes along with question and conversation: label, strength, … as the page has them at first
+
+
+def question_box(url: str) -> Box:
+    """The page's first event is the question box; it has no name for other programs."""
+    config = httpx.get(f"{url}/config").json()
+    event = next(one for one in config["dependencies"] if one["targets"][0][1] == "submit")
+    values = {one["id"]: one["props"].get("value") for one in config["components"]}
+    return Box(url, event["id"], [values[i] for i in event["inputs"][2:]])
+
+
+async def ask(client: httpx.AsyncClient, box: Box, question: str) -> float:
     """Seconds from sending a question until its reply is complete."""
-    session, start = uuid.uuid4().hex, time.perf_counter()
-    body = {"data": [question, [], "auto", "kochat-mini"], "fn_index": event, "session_hash": session}
+    session, start, url = uuid.uuid4().hex, time.perf_counter(), box.url
+    body = {"data": [question, [], *box.choices], "fn_index": box.event, "session_hash": session}
     (await client.post(f"{url}/gradio_api/queue/join", json=body)).raise_for_status()
     async with client.stream("GET", f"{url}/gradio_api/queue/data", params={"session_hash": session}) as stream:
         async for line in stream.aiter_lines():
@@ -36,9 +53,7 @@ async def ask(client: httpx.AsyncClient, url: str, event: int, question: str) ->
     raise RuntimeError("the stream ended before the reply")
 
 
-async def visit(
-    client: httpx.AsyncClient, url: str, event: int, number: int, every: float, until: float
-) -> list[float]:
+async def visit(client: httpx.AsyncClient, box: Box, number: int, every: float, until: float) -> list[float]:
     """One visitor: a message every `every` seconds, or at once where the reply took longer."""
     chance = random.Random(number)
     await asyncio.sleep(chance.random() * every)
@@ -46,16 +61,16 @@ async def visit(
     for question in itertools.cycle(chance.sample(QUESTIONS, len(QUESTIONS))):
         if time.perf_counter() > until:
             return seconds
-        seconds.append(await ask(client, url, event, question))
+        seconds.append(await ask(client, box, question))
         await asyncio.sleep(max(0.0, every - seconds[-1]))
     return seconds
 
 
-async def crowd(url: str, event: int, visitors: int, every: float, duration: float) -> list[float]:
+async def crowd(box: Box, visitors: int, every: float, duration: float) -> list[float]:
     """The seconds of all replies; any error of any visitor ends the benchmark."""
     async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         until = time.perf_counter() + duration
-        each = [visit(client, url, event, number, every, until) for number in range(visitors)]
+        each = [visit(client, box, number, every, until) for number in range(visitors)]
         return [seconds for one in await asyncio.gather(*each) for seconds in one]
 
 
@@ -70,15 +85,13 @@ def main() -> None:
     with running_app() as (url, _):
         client = Client(url, verbose=False)
         client.predict("안녕", api_name="/reply")
-        # The page's first event is the question box; it has no name for other programs.
-        config = httpx.get(f"{url}/config").json()
-        event = next(one["id"] for one in config["dependencies"] if one["targets"][0][1] == "submit")
+        box = question_box(url)
         print("| visitors | replies | median s | 95 of 100 within s | longest s |\n|---|---|---|---|---|")
         for training in (False, True) if chosen.train else (False,):
             if training:
                 client.predict("emotions", "beside", "kochat-mini", 10_000, api_name="/train")
                 time.sleep(15)
-            seconds = asyncio.run(crowd(url, event, chosen.visitors, chosen.every, chosen.duration))
+            seconds = asyncio.run(crowd(box, chosen.visitors, chosen.every, chosen.duration))
             title = f"{chosen.visitors}, a training beside" if training else f"{chosen.visitors}"
             figures = (percentile(seconds, share) for share in (0.5, 0.95, 1.0))
             print(f"| {title} | {len(seconds)} | " + " | ".join(f"{one:.3f}" for one in figures) + " |", flush=True)

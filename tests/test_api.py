@@ -1,5 +1,6 @@
 """The app through gradio_client, as another program uses it."""
 
+import asyncio
 import html
 import json
 import re
@@ -11,6 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from odd_files import FILES
 
+from benchmarks.visitors import crowd, question_box
 from kochat import chatbot, pairs
 from kochat.errors import SENTENCES
 from tests.conftest import MINI
@@ -129,3 +131,8 @@ def test_a_training_is_followed_to_its_end_and_talked_to(client):
     listed = client.predict(api_name="/checkpoints")
     assert {"checkpoint": "직업", "labels": ["건설현장", "우산장수"]} in listed
     assert client.predict("오늘 날씨는 어때?", "우산장수", "직업", api_name="/reply")
+
+
+def test_the_benchmarks_crowd_gets_its_replies(app, client):
+    seconds = asyncio.run(crowd(question_box(app.url), visitors=3, every=0.5, duration=1.0))
+    assert len(seconds) >= 3
