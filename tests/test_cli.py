@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from odd_files import FILES
@@ -207,9 +208,10 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
         question_column="손님 말",
         keep_labels=True, rehearsal=2, label_names=("건설현장=building site", "우산장수=umbrellas"),
     )  # fmt: skip
-    monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config))
-    monkeypatch.setattr(cli, "watch", lambda run: None)
     taken: list = []
+    started = SimpleNamespace(state=lambda: "running")
+    monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config) or started)
+    monkeypatch.setattr(cli, "watch", lambda run, seen: None)
     assert invoke(*shlex.split(command("train", given))[3:]).exit_code == 0
     same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names", "question_column"}
     assert {name: getattr(taken[0], name) for name in same} == {name: getattr(given, name) for name in same}

@@ -115,7 +115,7 @@ def test_a_likelier_what_if_is_told_why_it_was_not_chosen(talker):
     steps = talker.explain("안녕", "0")
     ids, told = [step.token_id for step in steps], set()
     for i, step in enumerate(steps):
-        for other in step.runner_up_ids:
+        for other in step.runner_up_ids if len(told) < 2 else ():
             start = [*ids[:i], other]
             better = explain._nats(talker.explain("안녕", "0", start=start)) < explain._nats(steps)
             assert ("never looks ahead" in explain.explanation_html("en", talker, source, start)) == better
