@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -166,3 +167,8 @@ def test_of_many_labels_the_likeliest_are_shown(tmp_path, model, tokenizer):
     assert shown.count("<tr") == 1 + explain.MOST_LABELS + 1
     assert least in shown
     assert max(read, key=read.get) in shown
+
+
+def test_a_sure_reply_costs_nothing_and_not_less(talker):
+    sure = [replace(step, probability=1.0) for step in talker.explain("안녕", "0")]
+    assert f"{explain._nats(sure):.2f}" == "0.00"

@@ -100,7 +100,8 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
 
 def _nats(steps: Sequence[ExplainedStep]) -> float:
     """The negative log-likelihood of all steps."""
-    return -sum(math.log(max(step.probability, 1e-30)) for step in steps)
+    # Of sure tokens the sum is 0, which must not be shown as -0.00.
+    return max(0.0, -sum(math.log(max(step.probability, 1e-30)) for step in steps))
 
 
 def reply_of(chatbot: Chatbot, steps: Sequence[ExplainedStep]) -> str:
