@@ -7,6 +7,7 @@ one (Wortsman et al. 2022, "Model soups"). Knows checkpoints; trains nothing.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,9 @@ def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, sav
             raise CheckpointError("not_alike", name=one.name, other=last.name)
     weights = [one.model.state_dict() for one in loaded]
     last.model.load_state_dict({name: sum(one[name] for one in weights) / len(weights) for name in weights[0]})
-    names = " ".join(f"checkpoints/{Path(one.name).name}" for one in loaded)
+    names = shlex.join(f"checkpoints/{Path(one.name).name}" for one in loaded)
     dtype = "" if save_dtype == "float32" else f" --save-dtype {save_dtype}"
-    made = f"python -m kochat average {names} --output checkpoints/{Path(output).name}{dtype}"
+    made = f"python -m kochat average {names} --output {shlex.quote(f'checkpoints/{Path(output).name}')}{dtype}"
     card = replace(
         last.card,
         strength=0.0,

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -231,7 +231,9 @@ def pretrain(**settings):
 def average(
     checkpoints: Annotated[list[str], typer.Argument(help="Folders, names on the page or Hub ids; two or more.")],
     output: Annotated[str, typer.Option(help="The folder of the new checkpoint; it must not exist yet.")],
-    save_dtype: Annotated[str, typer.Option(help="Of the saved weights: float32, float16 or bfloat16.")] = "float32",
+    save_dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"], typer.Option(help="Of the saved weights.")
+    ] = "float32",
 ):
     """Make a checkpoint whose weights are the mean of others' weights."""
     from .averaging import average

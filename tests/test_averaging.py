@@ -40,6 +40,8 @@ def test_the_command_line_averages_and_its_command_is_in_the_card(two, tmp_path)
     output = tmp_path / "half"
     done = CliRunner().invoke(app, ["average", *map(str, two), "--output", str(output), "--save-dtype", "float16"])
     assert (done.exit_code, done.stdout) == (0, f"{output} is ready\n")
+    odd = CliRunner().invoke(app, ["average", *map(str, two), "--output", str(tmp_path / "x"), "--save-dtype", "int3"])
+    assert odd.exit_code == 2
     assert checkpoint.read_card(output).recipe[-1].endswith("--output checkpoints/half --save-dtype float16")
 
 
