@@ -62,7 +62,7 @@ def pad(examples: Sequence[Example], pad_id: int) -> Batch:
     """Examples padded on the right to the longest: int64 tensors of shape (examples, tokens).
 
     `input_ids`, `attention_mask` (1 on tokens, 0 on padding), `labels` (-100 where no answer is) and
-    `parts` (prompt.Part of each token; padding is STRUCTURE).
+    `parts` (prompt.Part of each token; padding is STRUCTURE); and `rehearsed`, bool of shape (examples,).
     """
     longest = max(len(example.input_ids) for example in examples)
 
@@ -74,6 +74,7 @@ def pad(examples: Sequence[Example], pad_id: int) -> Batch:
         "attention_mask": padded([[1] * len(e.input_ids) for e in examples], 0),
         "labels": padded([e.labels for e in examples], IGNORE),
         "parts": padded([e.parts for e in examples], int(Part.STRUCTURE)),
+        "rehearsed": torch.tensor([e.rehearsed for e in examples]),
     }
 
 

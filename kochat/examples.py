@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -84,11 +84,13 @@ class Examples:
         config, encode = self.config, self.prompt.encode_example
         rehearsed = random.Random(f"{config.seed}/{epoch}/rehearsal").sample(self.earlier, self.rehearsed)
         rows = self.rows + rehearsed
+        is_old = [False] * len(self.rows) + [True] * len(rehearsed)
         examples = self.training + [encode(*row) for row in rehearsed]
         order = epoch_order([len(one.input_ids) for one in examples], config.batch_size, config.seed, epoch)
         rng = random.Random(f"{config.seed}/{epoch}/labels")
         drop = [rng.random() < config.label_dropout for _ in rows]
         chosen = [encode(q, a, None) if d else one for one, d, (q, a, _) in zip(examples, drop, rows, strict=True)]
+        chosen = [replace(one, rehearsed=old) for one, old in zip(chosen, is_old, strict=True)]
         if config.question_dropout:
             rng = random.Random(f"{config.seed}/{epoch}/questions")
             chosen = [thin(example, config.question_dropout, rng) for example in chosen]

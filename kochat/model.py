@@ -47,19 +47,26 @@ def make_model(
 
 
 class Loss(NamedTuple):
-    """What a batch gives: the number to minimise, and what is reported."""
+    """What a batch gives: the number to minimise, and what is reported, of the pairs that are new."""
 
     objective: torch.Tensor  # scalar, with the weighted parts
     answer: torch.Tensor  # scalar: summed negative log-likelihood of the answers, nats
     tokens: torch.Tensor  # scalar: how many answer tokens, </s> counted
 
 
-def loss(model: nn.Module, batch: Batch, label_loss: float = 0.0, question_loss: float = 0.0) -> Loss:
+def loss(
+    model: nn.Module,
+    batch: Batch,
+    label_loss: float = 0.0,
+    question_loss: float = 0.0,
+    teacher: GPT2LMHeadModel | None = None,
+) -> Loss:
     """The mean negative log-likelihood of the answer tokens and their </s>, as `objective`.
 
     Label and question tokens join it with their weights, per answer token. Unlike the notebook's
     (cell 39) it has no constant for masked positions and no <pad> target after </s>; the gradient is
-    the same but for the count that it divides by.
+    the same but for the count that it divides by. With a `teacher`, the target of a rehearsed example is the
+    distribution that the teacher has there instead of the token (Li and Hoiem 2017, "Learning without Forgetting").
     """
     hidden = model.transformer(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
     weight_of_part = hidden.new_tensor([0.0, question_loss, label_loss, 1.0], dtype=torch.float32)
@@ -69,21 +76,42 @@ def loss(model: nn.Module, batch: Batch, label_loss: float = 0.0, question_loss:
     learned = weights > 0  # logits only where there is loss: most of the work is in the vocabulary
     logits = model.lm_head(hidden[:, :-1][learned])
     losses = functional.cross_entropy(logits.float(), targets[learned], reduction="none")
-    tokens = is_answer.sum()
-    objective = (losses * weights[learned]).sum() / tokens.clamp(min=1)
-    return Loss(objective, losses.detach()[is_answer[learned]].sum(), tokens)
+    objective_losses, is_new = losses, ~batch["rehearsed"]
+    if teacher is not None and not is_new.all():
+        is_old = ~is_new[:, None].expand_as(learned)[learned]
+        soft = _distributions(teacher, batch, learned)
+        objective_losses = losses.clone()
+        objective_losses[is_old] = functional.cross_entropy(logits[is_old].float(), soft, reduction="none")
+    objective = (objective_losses * weights[learned]).sum() / is_answer.sum().clamp(min=1)
+    is_counted = is_answer & is_new[:, None]
+    return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum())
+
+
+@torch.no_grad()
+def _distributions(teacher: GPT2LMHeadModel, batch: Batch, learned: torch.Tensor) -> torch.Tensor:
+    """The teacher's probabilities at the learned positions of the rehearsed examples: (positions, vocabulary)."""
+    rows = batch["rehearsed"]
+    hidden = teacher.transformer(batch["input_ids"][rows], attention_mask=batch["attention_mask"][rows])
+    return teacher.lm_head(hidden.last_hidden_state[:, :-1][learned[rows]]).float().softmax(-1)
 
 
 class LossModule(nn.Module):
     """`loss` as a module, so that accelerate can wrap its forward (precision, several processes)."""
 
-    def __init__(self, model: GPT2LMHeadModel, label_loss: float = 0.0, question_loss: float = 0.0):
+    def __init__(
+        self,
+        model: GPT2LMHeadModel,
+        label_loss: float = 0.0,
+        question_loss: float = 0.0,
+        teacher: GPT2LMHeadModel | None = None,
+    ):
         super().__init__()
         self.model, self.label_loss, self.question_loss = model, label_loss, question_loss
+        self.teacher = (teacher,)  # not a submodule: it is neither trained nor saved
 
     def forward(self, batch: Batch) -> Loss:
         """See `loss`."""
-        return loss(self.model, batch, self.label_loss, self.question_loss)
+        return loss(self.model, batch, self.label_loss, self.question_loss, *self.teacher)
 
 
 def quiet() -> None:

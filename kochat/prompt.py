@@ -53,13 +53,15 @@ class Part(IntEnum):
 class Example:
     """One encoded pair; the three lists have one entry a token.
 
-    `labels` is -100 everywhere but on the answer and its </s>. `cut` says that tokens were left out.
+    `labels` is -100 everywhere but on the answer and its </s>. `cut` says that tokens were left out,
+    `rehearsed` that it is no new pair but one that the base knows and is to keep.
     """
 
     input_ids: list[int]
     labels: list[int]
     parts: list[int]
     cut: bool
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Knows batches, the loss and torch; no data, no checkpoint and no epoch.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +26,9 @@ Weights = dict[str, torch.Tensor]
 
 
 class Trainer:
-    """A model on its way: one `step` a batch."""
+    """A model on its way: one `step` a batch. With `rehearses` it is held to what it knew for rehearsed examples."""
 
-    def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int):
+    def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int, rehearses: bool = False):
         precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
         # accelerate keeps its precision for the whole process; a second training may want another.
         AcceleratorState._reset_state()
@@ -42,7 +43,8 @@ class Trainer:
         optimizers = make_optimizers(model, config)
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         warmup = round(steps * config.warmup_share)
-        self.module = self.accelerator.prepare(LossModule(model, config.label_loss, config.question_loss))
+        teacher = copy.deepcopy(model).eval().requires_grad_(False).to(self.accelerator.device) if rehearses else None
+        self.module = self.accelerator.prepare(LossModule(model, config.label_loss, config.question_loss, teacher))
         self.optimizers = [self.accelerator.prepare(one) for one in optimizers]
         self.schedulers = [
             self.accelerator.prepare(get_scheduler(schedule, one, num_warmup_steps=warmup, num_training_steps=steps))

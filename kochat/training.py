@@ -113,7 +113,7 @@ class _Training:
     def trainer(self) -> Trainer:
         """The model with optimisers and schedules for all steps of this process."""
         batches = self.examples.batches_an_epoch()
-        trainer = Trainer(self.model, self.config, batches * self.config.epochs)
+        trainer = Trainer(self.model, self.config, batches * self.config.epochs, self.examples.rehearsed > 0)
         self.steps_an_epoch = len(trainer.share(list(range(batches))))
         return trainer
 
@@ -149,7 +149,9 @@ class _Training:
         position.tokens += sum(len(example.input_ids) for example in batch)
         position.batches += 1
         position.epoch_seconds += time.monotonic() - start
-        return Step(self._steps_done(), self._steps(), mean_loss([result]), self._seconds())
+        # A batch may hold nothing but what is rehearsed.
+        loss = mean_loss([result]) if result.tokens else position.answer_loss / max(1, position.answer_tokens)
+        return Step(self._steps_done(), self._steps(), loss, self._seconds())
 
     def _end_of_epoch(self, trainer: Trainer, validation_loss: float | None) -> Epoch:
         position = self.position
