@@ -14,13 +14,13 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
-    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 0.5 · kochat-mini"))
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 2 · kochat-mini"))
     # The same question again, under each label chosen now.
     replies = []
     for label in ("일상다반사", "이별·부정", "사랑·긍정"):
         choose(page, "#label", label)
         page.locator("#retry").click()
-        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 0.5 · kochat-mini")
+        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 2 · kochat-mini")
         replies.append(last_reply(page))
     expect(page.locator(REPLY)).to_have_count(1)
     assert len(set(replies)) > 1

@@ -60,7 +60,7 @@ def test_the_settings_of_a_run_are_called_as_the_form_calls_them(run):
     from kochat.ui import history
 
     rows = {row[0]: row[1] for row in history.settings_table("ko", [run])["data"]}
-    assert rows["검증 비율 (validation_share)"] == "0.05"
+    assert rows["검증 비율 (validation_share)"] == "–"  # what the number of pairs says
     assert rows["사용할 행 수 (rows)"] == "–"
     assert rows["bad_rows"] == "refuse"  # which the form does not ask for
     assert "Early stopping (patience)" in [row[0] for row in history.settings_table("en", [run])["data"]]
@@ -83,7 +83,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
-    made |= {f"k_figure_{name}" for name in FIGURE_NAMES}
+    made |= {f"k_figure_{name}" for name in FIGURE_NAMES} | {"k_part_validation", "k_part_test"}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
