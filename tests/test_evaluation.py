@@ -185,7 +185,9 @@ def test_with_pairs_to_learn_from_there_are_recognition_and_baselines(bot):
     learned = {"안녕하세요.", "울어도 돼요.", "축하해요!"}
     told = answer_classifier(training).predict(replies)
     assert figures.recognised == sum(label == one for label, (_, one) in zip(told, asked, strict=True)) / 18
-    assert figures.recogniser_accuracy == 0  # each label has one answer, which its classifier has not learned
+    told = answer_classifier(training).predict([answer for _, answer, _ in ROWS])
+    assert figures.recogniser_accuracy == sum(told == TABLE["label"]) / 6
+    assert not any(told[TABLE["A"].isin(learned)] == TABLE["label"][TABLE["A"].isin(learned)])
     assert figures.verbatim == pytest.approx(sum(reply in learned for reply in replies) / 18)
     assert figures.nearest_exact == 1 / 6 + 1 / 6  # 안녕 -> 안녕!, 좋아해 -> 좋아
     assert figures.frequent_exact == 1 / 6
