@@ -31,7 +31,7 @@ def test_short_texts_have_a_bigram_too():
 
 
 def test_three_quarters_of_the_bigrams_in_common_are_enough():
-    # 8 bigrams; one more letter: 8 of 9. Of 4 and 5: 4 of 5 are in common; of 3 and 4, 3 of 4; of 2 and 3, 2 of 3.
+    # 가나다라 has 3 bigrams, 가나다라마 4: 3 of 4 are in common. Of 가나다 and 가나다라 2 of 3 are.
     found = groups(["이별 후 한달", "이별 후 한달째", "이별", "이별 후", "가나다라", "가나다라마", "가나다", "마바사"])
     assert found["이별 후 한달"] == found["이별 후 한달째"]
     assert found["가나다라"] == found["가나다라마"]
