@@ -77,8 +77,8 @@ def main() -> None:
                 config = TrainingConfig(
                     data=chosen.data, base=str(MINI), output=str(Path(folder) / "out"), rows=chosen.rows, seed=seed,
                     epochs=chosen.epochs, batch_size=32, learning_rate=1e-3, max_length=40, strip_punctuation=False,
-                    validation_share=0.2, dropout=0.1, label_loss=0.0, label_dropout=0.0, sample_questions=(),
-                    keep="last", precision="bfloat16" if "bfloat16" in name else "float32",
+                    validation_share=0.2, test_share=0, dropout=0.1, label_loss=0.0, label_dropout=0.0,
+                    sample_questions=(), keep="last", precision="bfloat16" if "bfloat16" in name else "float32",
                 )  # fmt: skip
                 losses.append(plain(config) if name.startswith("a plain") else ours(config))
     print("| | validation loss of each seed | mean | of the plain loop's |\n|---|---|---|---|")

@@ -16,6 +16,7 @@ from kochat import checkpoint, pairs
 from kochat.decoder import Decoder
 from kochat.drafts import Drafts
 from kochat.generation import Asked, Engine
+from kochat.splits import divide
 from kochat.weights import weights_of
 
 from . import peers
@@ -71,9 +72,8 @@ def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
     """Replies to questions that were trained on, and to questions kept out."""
     bot = kochat.load(folder)
     table, config = pairs.read_pairs(data), bot.card.config
-    seen, unseen = pairs.split_by_question(
-        table.head(config["rows"] or len(table)), config["validation_share"], config["seed"]
-    )
+    parts = divide(table.head(config["rows"] or len(table)), *bot.card.split)
+    seen, unseen = parts.training, parts.validation
     if unseen.empty:
         unseen = table.iloc[config["rows"] :]
     engines = other_engines(folder, endless=False)

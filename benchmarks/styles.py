@@ -56,7 +56,7 @@ def main() -> None:
         table.to_csv(data, index=False)
         config = kochat.TrainingConfig(
             data=str(data), base=str(DEFAULT_CHECKPOINT), output=str(output), epochs=chosen.epochs,
-            batch_size=32, validation_share=0.1, keep="last", label_loss=1.0,
+            batch_size=32, validation_share=0.1, test_share=0, keep="last", label_loss=1.0,
         )  # fmt: skip
         seconds = [event.seconds for event in kochat.fine_tune(config) if hasattr(event, "seconds")][-1]
         bot = kochat.load(output)

@@ -19,8 +19,9 @@ from .errors import CheckpointError
 def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, save_dtype: str = "float32") -> Path:
     """Write the mean of checkpoints as the checkpoint `output`; its card is the last one's, without figures.
 
-    `save_dtype` is that of the saved weights. Raises CheckpointError where they differ in labels, tokenizer or
-    shape, or the name is taken, and HubError.
+    `save_dtype` is that of the saved weights. Raises CheckpointError where they differ in labels, tokenizer, shape,
+    or in the split of their data (what the one withheld, the other may have learned), or the name is taken, and
+    HubError.
     """
     checkpoint.check_free(output)
     loaded = [checkpoint.load(source, as_base=True) for source in sources]
@@ -28,6 +29,8 @@ def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, sav
     for one in loaded:
         if one.card.labels != last.card.labels or _form(one) != _form(last):
             raise CheckpointError("not_alike", name=one.name, other=last.name)
+        if _split(one) != _split(last):
+            raise CheckpointError("other_split", name=one.name, other=last.name)
     weights = [one.model.state_dict() for one in loaded]
     last.model.load_state_dict({name: sum(one[name] for one in weights) / len(weights) for name in weights[0]})
     names = shlex.join(f"checkpoints/{Path(one.name).name}" for one in loaded)
@@ -47,3 +50,9 @@ def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, sav
 def _form(one: checkpoint.Checkpoint) -> tuple:
     shapes = {name: weight.shape for name, weight in one.model.state_dict().items()}
     return shapes, one.tokenizer.get_vocab(), one.card.max_length, one.card.strip_punctuation
+
+
+def _split(one: checkpoint.Checkpoint) -> tuple:
+    version, *shares, seed = one.card.split
+    # Where nothing was withheld, there is no other way to divide.
+    return one.card.data.get("sha256"), *((version, *shares, seed) if any(shares) else ())

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .card_figures import FIGURE_NAMES as FIGURE_NAMES
+from .card_figures import STRENGTH_NAMES as STRENGTH_NAMES
+from .card_figures import figures_text
 from .config import TrainingConfig, command, refuse
 from .labels import NAMES, has_names, in_order
 
@@ -61,6 +64,12 @@ class Card:
         """Whether it was trained without the label too, which a strength above 0 compares with."""
         return bool(self.config.get("label_dropout"))
 
+    @property
+    def split(self) -> tuple[int, float, float, int]:
+        """How its training divided the data: split version, shares of validation and of test, seed; see splits.py."""
+        shares = (self.config.get(f"{part}_share") or 0.0 for part in ("validation", "test"))
+        return self.data.get("split", 1), *shares, self.config.get("seed", 0)
+
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
         kinds = {"data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
@@ -77,6 +86,9 @@ class Card:
             wrong.append("strength")
         if not _is_calibration(self.familiarity):
             wrong.append("familiarity")
+        version, *shares, seed = self.split
+        if type(version) is not int or type(seed) is not int or not all(type(one) in (int, float) for one in shares):
+            wrong.append("split")
         if wrong:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
 
@@ -153,7 +165,7 @@ def model_card(name: str, card: Card) -> str:
     if card.labels:
         parts.append(_how_to_talk(name, card))
     if card.metrics or card.familiarity:
-        parts.append(_figures(card))
+        parts.append(figures_text(card.metrics, card.familiarity, card.strength, card.data, card.split))
     parts += [_recipe(card), _sources(card)]
     return "\n\n".join(parts) + "\n"
 
@@ -195,74 +207,6 @@ def _how_to_talk(name: str, card: Card) -> str:
         "training, so that it does not forget. Remove the file if the pairs are nobody's business, and mind that a "
         "model can say them by heart."
     )
-
-
-FIGURE_NAMES = {
-    "questions": "questions",
-    "nll_per_char": "negative log-likelihood per character of the answer",
-    "perplexity_per_token": "perplexity per token of the answer",
-    "exact": "replies that are the true answer word for word, under its true label",
-    "nearest_exact": "baseline: the answer to the nearest question is",
-    "frequent_exact": "baseline: the most frequent answer is",
-    "exact_auto": "the same under the label that the model reads itself",
-    "label_accuracy": "predicted label is the true one",
-    "linear_label_accuracy": "baseline: that of a linear classifier of the question is",
-    "nearest_label_accuracy": "baseline: that of the nearest question is",
-    "true_label_gain": "gain of the true label over the others, nats per character",
-    "label_changes_reply": "questions whose reply changes with the label",
-    "recognised": "replies under every label that a classifier of answers takes for that label",
-    "recogniser_accuracy": "answers by people whose label that classifier tells",
-    "distinct": "replies under one label that differ from each other",
-    "verbatim": "replies that are an answer trained on, word for word",
-}
-STRENGTH_NAMES = {
-    "strength": "strength",
-    "recognised": "label recognised",
-    "label_changes_reply": "reply changes with the label",
-    "exact": "exact",
-    "distinct": "distinct",
-    "likelihood_per_char": "likelihood of the replies, nats per character",
-}
-
-
-def _figures(card: Card) -> str:
-    lines = ["## Figures", ""]
-    history = card.metrics.get("history") or []
-    kept = next((one for one in history if one["epoch"] == card.metrics.get("epoch")), None)
-    if kept:
-        held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
-        lines.append(f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token).")
-    measured = card.metrics.get("evaluation")
-    if measured:
-        where = "the questions that its training kept out" if measured["held_out"] else "the pairs given"
-        where += f", at strength {measured['strength']:g}" if "strength" in measured else ""
-        lines += ["", f"On {where}:", "", *_figures_table(measured)]
-    if card.metrics.get("strengths"):
-        lines += ["", f"How strong the label is, chosen on the same questions: {card.strength:g}", ""]
-        lines += _strengths_table(card.metrics["strengths"])
-    if card.familiarity:
-        limit, questions = card.familiarity["threshold"], f"{card.familiarity['questions']} validation questions"
-        if "of" in card.familiarity:
-            questions += f" of `{card.familiarity['of']}`, whose pairs it went over again"
-        lines += ["", f"A question is called unfamiliar above {limit:.2f} nats a byte ({questions})."]
-    return "\n".join(lines)
-
-
-def _figures_table(measured: dict[str, Any]) -> list[str]:
-    """One row a figure that was measured: earlier versions measured fewer, and no intervals."""
-    around = measured.get("intervals") or {}
-    head = ["| figure | value | 95 % interval |", "|---|---|---|"] if around else ["| figure | value |", "|---|---|"]
-    rows = []
-    for key, shown in FIGURE_NAMES.items():
-        if key in measured:
-            interval = " to ".join(f"{end:.4g}" for end in around.get(key, ()))
-            rows.append(f"| {shown} | {measured[key]:.4g} |" + (f" {interval} |" if around else ""))
-    return head + rows
-
-
-def _strengths_table(measured: Sequence[dict[str, float]]) -> list[str]:
-    head = [f"| {' | '.join(STRENGTH_NAMES.values())} |", "|---" * len(STRENGTH_NAMES) + "|"]
-    return head + [f"| {' | '.join(f'{one[name]:.4g}' for name in STRENGTH_NAMES)} |" for one in measured]
 
 
 def _recipe(card: Card) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from . import checkpoint as checkpoints
 from . import heldout, pairs, worker
-from .cards import FIGURE_NAMES, STRENGTH_NAMES
+from .card_figures import FIGURE_NAMES, STRENGTH_NAMES, caveats, evaluations
 from .config import DEFAULT_CHECKPOINT
 from .errors import CheckpointError, KochatError
 
@@ -30,7 +30,9 @@ EventsOption = Annotated[bool, typer.Option("--events", hidden=True, help="Print
 def evaluate(
     data: Annotated[str, typer.Option(help="Pairs with answers; a CSV file, a URL or a known name.")],
     checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
-    held_out: Annotated[bool, typer.Option(help="Only the pairs that this checkpoint's training kept out.")] = False,
+    held_out: Annotated[
+        bool, typer.Option(help="Only the pairs that its training kept out: validation and test, each by itself.")
+    ] = False,
     rows: Annotated[int | None, typer.Option(help="Use only the first rows.")] = None,
     strength: StrengthOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -40,7 +42,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on pairs, with 95 % intervals and baselines."""
     try:
-        figures = _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events)
+        loaded, figures = _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events)
     except KochatError as error:
         if events:  # whoever reads them says it in the visitor's language
             _print_event(failed=error.key, values={name: str(value) for name, value in error.values.items()})
@@ -48,44 +50,62 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(figures))
     elif not events:
-        for line in figure_lines(figures):
-            typer.echo(line)
+        parts = evaluations({"evaluation": figures})
+        for part, one in parts.items():
+            for line in figure_lines(one, part if len(parts) > 1 else ""):
+                typer.echo(line)
+        for sentence in caveats(loaded.card.data, parts):
+            typer.echo(sentence)
 
 
-def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events) -> dict[str, Any]:
+def _evaluate(
+    data, checkpoint, held_out, rows, strength, record, spread, events
+) -> tuple[checkpoints.Checkpoint, dict[str, Any]]:
     if events:
         worker.lower_priority()
     if record:
         card_to_write(checkpoint)
     loaded, bot = _load(checkpoint)
-    from .evaluation import measure
-
-    table, training = _two_sides(loaded, data, held_out)
+    training, tables = _sides(loaded, data, held_out)
     if training is None and not events:
         typer.echo("This checkpoint keeps no pairs: no baselines, and no classifier of its answers.", err=True)
-    table = table[:rows] if spread is None else heldout.spread(table, spread)
-    [found] = _shown(measure(bot, table, training, strength), "evaluating", events)
-    figures = {**found.to_dict(), "held_out": held_out}
+    tables = {part: one[:rows] if spread is None else heldout.spread(one, spread) for part, one in tables.items()}
+    found = _shown(_measured(bot, tables, training, strength), "evaluating", events)
+    figures = {part: {**one.to_dict(), "cross_fitted": True} for part, one in zip(tables, found, strict=True)}
+    # Pairs that were given are one part, and need no name.
+    figures = {**(figures if held_out else figures["given"]), "held_out": held_out}
     if record:
         checkpoints.record(loaded.folder, {"evaluation": figures})
     if events:
         _print_event(figures=figures)
-    return figures
+    return loaded, figures
 
 
-def _two_sides(loaded: checkpoints.Checkpoint, data: str, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The pairs to measure on, and those to learn from: the other side of the split, else what the checkpoint keeps."""
+def _sides(
+    loaded: checkpoints.Checkpoint, data: str, held_out: bool
+) -> tuple[pd.DataFrame | None, dict[str, pd.DataFrame]]:
+    """The pairs to learn from, those of its training or what the checkpoint keeps; and the parts to measure on."""
     import pandas as pd
 
     if held_out:
-        training, table = heldout.split_again(loaded.card, data)
-        return table, training
+        split = heldout.split_again(loaded.card, data)
+        parts = {"validation": split.validation, "test": split.test}
+        return split.training, {name: part for name, part in parts.items() if len(part)} or parts
     kept = pd.DataFrame(loaded.pairs, columns=pairs.COLUMNS, dtype="str")
-    return pairs.read_pairs(data), None if kept.empty else kept
+    return None if kept.empty else kept, {"given": pairs.read_pairs(data)}
+
+
+def _measured(bot, tables: dict[str, pd.DataFrame], training: pd.DataFrame | None, strength: float | None):
+    """What `measure` yields of one table after the other, Progress being that of all."""
+    from .evaluation import Progress, measure
+
+    for number, table in enumerate(tables.values()):
+        for one in measure(bot, table, training, strength):
+            yield Progress((number + one.done) / len(tables)) if isinstance(one, Progress) else one
 
 
 def strength(
-    data: Annotated[str, typer.Option(help="What it was trained with; the questions that were kept out are asked.")],
+    data: Annotated[str, typer.Option(help="What it was trained with; its validation questions are asked.")],
     checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
     record: Annotated[bool, typer.Option(help="Make the strength chosen the checkpoint's default.")] = False,
     rows: Annotated[int | None, typer.Option(help="Ask only the first of these questions.")] = None,
@@ -97,7 +117,8 @@ def strength(
     loaded, bot = _load(checkpoint)
     from .strength import choose, measure
 
-    table, training = _two_sides(loaded, data, held_out=True)
+    parts = heldout.split_again(loaded.card, data)
+    table, training = parts.validation, parts.training
     measured = _shown(measure(bot, table[:rows], training), "measuring", events=False)
     chosen = choose(measured)
     told = [one.to_dict() for one in measured]
@@ -108,15 +129,17 @@ def strength(
         return
     for name, shown in STRENGTH_NAMES.items():
         typer.echo(f"{name:20} {shown}")
+    of_people = measured[0].recogniser_accuracy
+    typer.echo(f"{'recogniser_accuracy':20} {FIGURE_NAMES['recogniser_accuracy']}: {of_people:.4g}")
     typer.echo("  ".join(STRENGTH_NAMES))
     for one in told:
         typer.echo("  ".join(f"{one[name]:>{len(name)}.4g}" for name in STRENGTH_NAMES))
     typer.echo(f"chosen: {chosen:g}" + (", now its default" if record else ""))
 
 
-def figure_lines(figures: dict[str, Any]) -> list[str]:
-    """A line a figure: name, value, 95 % interval, number of questions, what it is."""
-    lines = [f"{'figure':22} {'value':>9}  {'95 % interval':17}  {'questions':9}"]
+def figure_lines(figures: dict[str, Any], part: str = "") -> list[str]:
+    """A line a figure: name, value, 95 % interval, number of questions, what it is; `part` is named where given."""
+    lines = [f"{part or 'figure':22} {'value':>9}  {'95 % interval':17}  {'questions':9}"]
     for name, shown in FIGURE_NAMES.items():
         if name in figures and name != "questions":
             interval = " – ".join(f"{end:.4f}" for end in figures["intervals"].get(name, ()))

@@ -42,7 +42,9 @@ def print_event(event: dict) -> None:
             typer.echo("queued")
         case "started":
             typer.echo(
-                f"{event['pairs']} pairs, {event['validation_pairs']} for validation, {event['cut']} cut"
+                f"{event['pairs']} pairs, {event['validation_pairs']} for validation, "
+                + (f"{event['test_pairs']} for test, " if event.get("test_pairs") else "")
+                + f"{event['cut']} cut"
                 + (f", {event['rehearsed']} earlier ones rehearsed an epoch" if event.get("rehearsed") else "")
                 + f"; {event['parameters'] / 1e6:.1f} M parameters, {event['device']}, {event['precision']}"
                 + (f"; from step {event['at_step']}" if event["at_step"] else "")

@@ -30,6 +30,7 @@ KOREAN_NAMES = {
     "batch_size": "배치 크기",
     "learning_rate": "학습률",
     "validation_share": "검증 비율",
+    "test_share": "테스트 비율",
     "rows": "사용할 행 수",
     "keep": "저장할 에폭",
     "patience": "조기 종료",
@@ -69,7 +70,12 @@ class TrainingConfig:
     label_column: str | None = _setting(None, "The column of the labels.")
     rows: int | None = _setting(None, "Use only the first rows, as the notebook does with 300.")
     bad_rows: str = _setting("refuse", "Rows that cannot be used: refuse the data and name them, or skip them.")
-    validation_share: float = _setting(0.05, "Share of the questions kept out of training; 0 for none.")
+    validation_share: float | None = _setting(
+        None, "Share of the questions kept out of training to choose by; 0 for none. Unset: 0.05 from 400 pairs on."
+    )
+    test_share: float | None = _setting(
+        None, "Share of the questions kept out of training and of choosing, to report on. Unset: as for validation."
+    )
     epochs: int | None = _setting(None, "Passes over the pairs.")
     batch_size: int | None = _setting(None, "Pairs a step, for each process.")
     learning_rate: float | None = _setting(None, "The highest rate of the schedule.")
@@ -110,7 +116,8 @@ class TrainingConfig:
                 refuse("label_names", text, "label=name", "라벨=이름 꼴인")
         _is_text(self, *COLUMN_SETTINGS.values())
         _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, rehearsal=0)
-        _between(self, 0, 0.9, "validation_share", "dropout", "label_dropout", "question_dropout", "subword_dropout")
+        _between(self, 0, 0.9, "validation_share", "test_share")
+        _between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
         _between(self, 0, HIGHEST_SEED, "seed")
         _positive(self, 1.0, "learning_rate")

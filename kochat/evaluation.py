@@ -19,11 +19,11 @@ from .chatbot import Chatbot
 from .errors import DataError, ReplyError
 from .heldout import held_out as held_out
 from .pairs import Pair
-from .recognition import LabelClassifier, answer_classifier, baselines
+from .recognition import AnswerClassifier, answer_classifier, baselines
 
 AT_ONCE = 64
 # About how long each takes, next to the likelihood of an answer; a strengthened reply reads two prompts.
-REPLY, STRENGTHENED, LABEL, CLASSIFIERS = 1.3, 2.6, 0.5, 800
+REPLY, STRENGTHENED, LABEL, CLASSIFIERS = 1.3, 2.6, 0.5, 1600
 # What each pair adds to the two sums whose ratio a figure is.
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -48,7 +48,7 @@ class Evaluation:
     distinct: float  # different replies to all questions under one label, mean over the labels
     verbatim: float | None = None  # replies under every label that are an answer trained on, word for word
     recognised: float | None = None  # replies under every label that a classifier of answers takes for that label
-    recogniser_accuracy: float | None = None  # answers by people whose label that classifier tells
+    recogniser_accuracy: float | None = None  # answers by people whose label it tells; cross-fitted, see recognition.py
     nearest_exact: float | None = None  # baselines, see recognition.py
     frequent_exact: float | None = None
     nearest_label_accuracy: float | None = None
@@ -168,7 +168,7 @@ def reply_parts(
     said: dict[str, dict[str, str]],
     read: dict[str, str] | None = None,
     training: pd.DataFrame | None = None,
-    classifier: LabelClassifier | None = None,
+    classifier: AnswerClassifier | None = None,
 ) -> Parts:
     """The figures of the replies `said`; `read` is the label that the bot reads in each question."""
     ones, labels = np.ones(len(rows)), list(said)

@@ -11,7 +11,11 @@ class Started:
 
     pairs: int  # to train on
     validation_pairs: int
-    cut: int  # pairs longer than max_length, of both
+    test_pairs: int
+    near_duplicates: int  # questions that would be withheld but for a near-duplicate in another part
+    withheld: dict[str, list[str]]  # the first questions of "validation" and of "test"
+    test_known_to_base: int  # questions of the test part that are among the kept pairs of the base
+    cut: int  # pairs longer than max_length, of training and validation
     rehearsed: int  # earlier pairs of the base beside them in each epoch; 0 also where the base has none
     labels: list[str]
     label_names: dict[str, str]  # for display, of some of them

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -16,8 +17,10 @@ from . import pairs
 from .batches import Batch, epoch_order, pad, spell, thin
 from .config import TrainingConfig
 from .errors import DataError
+from .near_duplicates import canonical
 from .pairs import Pair
 from .prompt import Example, Prompt
+from .splits import MAX_WITHHELD_NAMED, SPLIT_VERSION, divide, withheld_shares
 
 
 @dataclass
@@ -28,15 +31,42 @@ class Split:
     training: pd.DataFrame
     validation: pd.DataFrame
     sha256: str  # of the whole table
+    test: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=pairs.COLUMNS))
+    num_near_duplicates: int = 0
+    version: int = SPLIT_VERSION  # of the split, see splits.py
+    validation_share: float = 0.0
+    test_share: float = 0.0
+
+    def facts(self, earlier: Sequence[Pair]) -> dict[str, Any]:
+        """What a card keeps of the split: its version, the pairs of each part, which questions were withheld.
+
+        `earlier` are the kept pairs of the base: of the test questions, those are counted that are, but for spaces
+        and marks, among theirs.
+        """
+        known = {canonical(question) for question, _, _ in earlier}
+        return {
+            "split": self.version,
+            "parts": {"training": len(self.training), "validation": len(self.validation), "test": len(self.test)},
+            "near_duplicates": self.num_near_duplicates,
+            "withheld": {"validation": _named(self.validation), "test": _named(self.test)},
+            "test_known_to_base": sum(canonical(question) in known for question in self.test["Q"].unique()),
+        }
 
 
-def read_split(config: TrainingConfig) -> Split:
+def _named(part: pd.DataFrame) -> list[str]:
+    return list(part["Q"].unique()[:MAX_WITHHELD_NAMED])
+
+
+def read_split(config: TrainingConfig, version: int = SPLIT_VERSION) -> Split:
     """Read the data of a training and split them by question. Raises DataError."""
     table = pairs.read_pairs(config.data, config.rows, columns=config.columns(), bad_rows=config.bad_rows)
-    training, validation = pairs.split_by_question(table, config.validation_share, config.seed)
-    if training.empty:
-        raise DataError("nothing_to_train", rows=len(table), held_out=len(validation))
-    return Split(table, training, validation, pairs.fingerprint(table))
+    validation_share, test_share = withheld_shares(config.validation_share, config.test_share, len(table))
+    shares = validation_share, 0.0 if version == 1 else test_share
+    parts = divide(table, version, *shares, config.seed)
+    if parts.training.empty:
+        raise DataError("nothing_to_train", rows=len(table), held_out=len(table))
+    sha256, moved = pairs.fingerprint(table), parts.num_near_duplicates
+    return Split(table, parts.training, parts.validation, sha256, parts.test, moved, version, *shares)
 
 
 def still_known(pairs: Sequence[Pair], split: Split, labels: Collection[str]) -> list[Pair]:

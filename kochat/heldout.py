@@ -1,4 +1,4 @@
-"""The pairs that a checkpoint's training kept out, drawn from its data again, and where these data still are.
+"""The pairs that a checkpoint's training withheld, drawn from its data again, and where these data still are.
 
 Knows cards and pairs; no model.
 """
@@ -13,25 +13,34 @@ from . import pairs
 from .cards import Card, source_name
 from .config import COLUMN_SETTINGS, home
 from .errors import DataError
+from .splits import Parts, divide
 
 
-def split_again(card: Card, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The pairs that this checkpoint was trained on, and those kept out, out of its data.
+def split_again(card: Card, source: str) -> Parts:
+    """The pairs that this checkpoint was trained on, and those withheld, out of its data, as its own version split.
 
-    Its base may have seen the latter, where it was trained on the same data. Raises DataError where `source`
-    does not hold the pairs it was trained with.
+    A card of before split versions gets the two parts of then, and an empty test part. Its base may have seen what
+    was withheld, where it was trained on the same data. Raises DataError where `source` does not hold the pairs it
+    was trained with.
     """
     chosen = {"rows": card.config.get("rows"), "bad_rows": card.config.get("bad_rows", "refuse")}
     columns = {column: card.config.get(name) for column, name in COLUMN_SETTINGS.items()}
     table = pairs.read_pairs(source, columns=columns, **chosen)
     if pairs.fingerprint(table) != card.data.get("sha256"):
         raise DataError("other_data", name=source_name(source))
-    return pairs.split_by_question(table, card.config.get("validation_share", 0), card.config.get("seed", 0))
+    return divide(table, *card.split)
 
 
 def held_out(card: Card, source: str) -> pd.DataFrame:
-    """The pairs that this checkpoint's own training kept out. Raises as `split_again`."""
-    return split_again(card, source)[1]
+    """The validation pairs: what this checkpoint was chosen by, and never trained on. Raises as `split_again`."""
+    return split_again(card, source).validation
+
+
+def withheld(card: Card, source: str) -> pd.DataFrame:
+    """Every pair that this checkpoint was not trained on, its part ("validation" or "test") beside. Raises so too."""
+    parts = split_again(card, source)
+    named = [parts.validation.assign(part="validation"), parts.test.assign(part="test")]
+    return pd.concat(named).sort_index()
 
 
 def own_data(card: Card) -> Iterator[str]:
@@ -40,7 +49,7 @@ def own_data(card: Card) -> Iterator[str]:
     Only the names are compared here; whether the pairs are the same, `split_again` tells.
     """
     name = card.data.get("source")
-    if not name or not card.config.get("validation_share"):
+    if not name or not (card.config.get("validation_share") or card.config.get("test_share")):
         return
     if name in pairs.DATASETS and pairs.is_here(name):
         yield name
@@ -60,7 +69,7 @@ def own_source(card: Card) -> str:
 def has_held_out(card: Card, source: str) -> bool:
     """Whether `source` holds the pairs of a checkpoint, and some of them were kept out of its training."""
     try:
-        return not held_out(card, source).empty
+        return not withheld(card, source).empty
     except DataError:  # other pairs, perhaps under the same name; what is wrong with them, whoever uses them says
         return False
 

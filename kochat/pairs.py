@@ -25,6 +25,9 @@ import pandas as pd
 from .checks import Problem, TooLong, clean, problems_of
 from .config import home
 from .errors import DataError
+from .splits import MIN_PAIRS_TO_WITHHOLD as MIN_PAIRS_TO_WITHHOLD
+from .splits import split_by_question as split_by_question
+from .splits import withheld_shares as withheld_shares
 from .tables import ROWS_NAMED, Table, open_table
 
 COLUMNS = ["Q", "A", "label"]
@@ -250,27 +253,6 @@ def keep(data: bytes, name: str, folder: Path) -> Path:
 def as_csv(table: pd.DataFrame) -> bytes:
     """Pairs as a file that `read_pairs` reads back the same, a lone carriage return in a cell too."""
     return table.to_csv(index=False, lineterminator="\r\n").encode()
-
-
-def split_by_question(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and validation pairs; no question is in both.
-
-    Each question is drawn by a hash of itself and `seed`, so about `share` of the distinct questions are kept
-    for validation, at least one of several. A question stays on its side when rows come or go: a checkpoint
-    trained further on more of the same data has not seen its validation questions.
-    """
-    draws = {question: _draw(question, seed) for question in table["Q"].unique()}
-    held_out = {question for question, draw in draws.items() if draw < share}
-    if share and not held_out and len(draws) > 1:
-        held_out = {min(draws, key=draws.get)}
-    is_validation = table["Q"].isin(held_out)
-    return table[~is_validation], table[is_validation]
-
-
-def _draw(question: str, seed: int) -> float:
-    """A number from 0 to 1 that looks random and is always the same."""
-    digest = hashlib.sha256(f"{seed}/{question}".encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**64
 
 
 def fingerprint(table: pd.DataFrame) -> str:

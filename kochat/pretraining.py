@@ -121,8 +121,10 @@ def _encode(tokenizer, lines: list[str]) -> array:
 def _tokenizer_texts(config: PretrainingConfig, lines: list[str]) -> Iterator[str]:
     yield from lines
     if config.pairs:
-        # Only what training will see, so that the validation questions stay unseen by the tokenizer too.
-        table, _ = pairs.split_by_question(pairs.read_pairs(config.pairs), TrainingConfig.validation_share, config.seed)
+        # Only what training will see, so that what it withholds stays unseen by the tokenizer too.
+        everything = pairs.read_pairs(config.pairs)
+        shares = pairs.withheld_shares(None, None, len(everything))
+        table = pairs.split_by_question(everything, *shares, config.seed).training
         for _ in range(PAIRS_WEIGHT):
             yield from table["Q"]
             yield from table["A"]

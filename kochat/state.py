@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from .errors import RunError
 from .events import best_epoch
 from .files import whole_folder
+from .splits import SPLIT_VERSION
 from .trainer import Trainer, Weights
 
 BEST = "best.safetensors"
@@ -36,6 +37,7 @@ class Position:
     epoch_seconds: float = 0.0  # spent in their steps
     seconds: float = 0.0  # of the whole training
     history: list[dict] = field(default_factory=list)  # epoch, loss, validation_loss
+    split: int = 1  # version of the split, see splits.py; states of before say none
 
     def next_epoch(self) -> None:
         """Begin to count anew."""
@@ -66,6 +68,13 @@ def save(folder: Path, trainer: Trainer, position: Position, best: Weights | Non
 def newest(folder: Path) -> Path | None:
     """The state to go on from, or None."""
     return next(iter(_all(folder)[-1:]), None)
+
+
+def split_version(folder: Path | None) -> int:
+    """The version of the split that a saved training began with; for a new one the newest."""
+    if folder is None:
+        return SPLIT_VERSION
+    return json.loads((folder / "position.json").read_text("utf-8")).get("split", 1)
 
 
 def read_position(folder: Path, begun: Position) -> Position:

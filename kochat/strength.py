@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
 
 from .chatbot import Chatbot
@@ -16,7 +17,6 @@ from .evaluation import Progress, Work, check, cost_of_reply, replies, reply_par
 from .recognition import answer_classifier
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-ENOUGH = 0.70  # of the labels recognised
 A_POINT = 0.01  # a rise of less is none
 # Nats a character that the replies may be less likely than those without strength. Of kochat-mini's, some at twice
 # that loss are no Korean any more; up to here they read like those without strength.
@@ -28,11 +28,12 @@ class AtStrength:
     """What `measure` finds at one strength; shares are from 0 to 1, as in Evaluation."""
 
     strength: float
-    recognised: float
+    recognised: float  # cross-fitted, as is recogniser_accuracy
     label_changes_reply: float
     exact: float
     distinct: float
     likelihood_per_char: float  # of the replies under their label without strength, nats; </s> is one character
+    recogniser_accuracy: float  # answers by people whose label the same classifier tells; the same at every strength
 
     def to_dict(self) -> dict[str, float]:
         """As a card keeps it."""
@@ -51,6 +52,7 @@ def measure(bot: Chatbot, table: pd.DataFrame, training: pd.DataFrame) -> Iterat
         raise ReplyError("nothing_to_strengthen", name=bot.name)
     rows = list(table[["Q", "A", "label"]].itertuples(index=False, name=None))
     asked = list(dict.fromkeys(question for question, _, _ in rows))
+    of_people = float(np.mean(classifier.predict([answer for _, answer, _ in rows]) == table["label"].to_numpy()))
     n = len(asked) * len(bot.labels)
     work = Work(n * sum(1 + cost_of_reply(strength) for strength in STRENGTHS))
     for strength in STRENGTHS:
@@ -59,22 +61,23 @@ def measure(bot: Chatbot, table: pd.DataFrame, training: pd.DataFrame) -> Iterat
         scores = yield from work.through(bot.scores, triples, 1)
         likelihood = sum(scores) / sum(len(reply) + 1 for _, reply, _ in triples)
         figures = shares(reply_parts(rows, said, classifier=classifier))
-        yield AtStrength(strength, **figures, likelihood_per_char=likelihood)
+        yield AtStrength(strength, **figures, likelihood_per_char=likelihood, recogniser_accuracy=of_people)
 
 
 def choose(measured: Sequence[AtStrength]) -> float:
-    """The default strength: the weakest at which the label is recognised often enough.
+    """The default strength: the weakest at which the label is recognised as often as in answers by people.
 
     Only strengths count whose replies are at most MOST_LOST nats a character less likely, under their label and
     without strength, than the replies at the lowest strength: beyond that they stop making sense. Of these, the
-    smallest that is recognised in ENOUGH of the replies; where none is, the one from which on recognition
-    rises by less than A_POINT, as strength rises.
+    smallest at which recognition reaches the classifier's accuracy on answers by people: more would be more of the
+    label than people put into an answer. Where none does, the one from which on recognition rises by less than
+    A_POINT, as strength rises.
     """
     in_order = sorted(measured, key=lambda one: one.strength)
     floor = in_order[0].likelihood_per_char - MOST_LOST
     sensible = [one for one in in_order if one.likelihood_per_char >= floor]
     for one in sensible:
-        if one.recognised >= ENOUGH:
+        if one.recognised >= one.recogniser_accuracy:
             return one.strength
     best = max(one.recognised for one in sensible)
     return next(one.strength for one in sensible if one.recognised > best - A_POINT)

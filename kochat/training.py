@@ -68,16 +68,17 @@ class _Training:
         self.saved = state_files.newest(state) if state else None
         if not self.saved:
             checkpoint.check_free(config.output)
-        split = read_split(config)
+        split = read_split(config, state_files.split_version(self.saved))
+        config = replace(config, validation_share=split.validation_share, test_share=split.test_share)
         base = checkpoint.load(config.base, as_base=True)
-        self.position = Position(split.sha256, base.card.weights_sha256)
+        self.position = Position(split.sha256, base.card.weights_sha256, split=split.version)
         if self.saved:
             self.position = state_files.read_position(self.saved, self.position)
         self.config = config = _settle(config, base, split.validation["Q"].nunique())
         set_seed(config.seed)
-        rows, labels = len(split.table), split.table["label"].unique()
-        self.model = base.model
-        self.card = card_of_training(config, base.name, base.card, labels, rows, split.sha256)
+        self.model, labels = base.model, split.table["label"].unique()
+        self.card = card_of_training(config, base.name, base.card, labels, len(split.table), split.sha256)
+        self.card.data |= split.facts(base.pairs if len(split.test) else ())
         self.position.precision = self.position.precision or choose_precision(config.precision)
         self.config = config = replace(config, precision=self.position.precision)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
@@ -219,6 +220,8 @@ class _Training:
         return Started(
             pairs=len(self.examples.training),
             validation_pairs=len(self.examples.validation),
+            test_pairs=self.card.data["parts"]["test"],
+            **{name: self.card.data[name] for name in ("near_duplicates", "withheld", "test_known_to_base")},
             cut=self.examples.cut,
             rehearsed=self.examples.rehearsed,
             labels=self.card.labels,

@@ -45,6 +45,31 @@ def test_the_command_line_averages_and_its_command_is_in_the_card(two, tmp_path)
     assert checkpoint.read_card(output).recipe[-1].endswith("--output checkpoints/half --save-dtype float16")
 
 
+def test_what_was_split_otherwise_is_not_averaged(two, tmp_path):
+    def split(which, name, data, **config):
+        loaded = checkpoint.load(two[which])
+        card = replace(loaded.card, data={"sha256": "a", "split": 2, **data}, config={"seed": 0, **config})
+        return checkpoint.save(tmp_path / name, loaded.model, loaded.tokenizer, card)
+
+    shares = {"validation_share": 0.05, "test_share": 0.05}
+    first = split(0, "first", {}, **shares)
+    for number, (data, config) in enumerate((
+        ({}, {**shares, "seed": 1}),
+        ({}, {**shares, "test_share": 0.1}),
+        ({}, {**shares, "validation_share": 0.0}),
+        ({"split": 1}, shares),
+        ({"sha256": "b"}, shares),
+        ({}, {}),
+    )):  # fmt: skip
+        odd = split(1, f"odd-{number}", data, **config)
+        with pytest.raises(CheckpointError, match=f"first and odd-{number} cannot be averaged: they split"):
+            average([first, odd], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+    assert average([first, split(1, "same", {}, **shares)], tmp_path / "mean").exists()
+    # Where nothing was withheld, the seed divides nothing.
+    average([split(0, "all", {}), split(1, "all-too", {}, seed=1)], tmp_path / "mean-of-all")
+
+
 def test_what_is_not_alike_is_not_averaged(two, tmp_path, tokenizer):
     other = make_model(tokenizer, layers=1, width=8, heads=2, positions=96)
     flat = checkpoint.save(tmp_path / "flat", other, tokenizer, Card(labels=["0", "1"], max_length=64))

@@ -14,13 +14,13 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
-    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 0.5 · kochat-mini"))
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 2 · kochat-mini"))
     # The same question again, under each label chosen now.
     replies = []
     for label in ("일상다반사", "이별·부정", "사랑·긍정"):
         choose(page, "#label", label)
         page.locator("#retry").click()
-        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 0.5 · kochat-mini")
+        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 2 · kochat-mini")
         replies.append(last_reply(page))
     expect(page.locator(REPLY)).to_have_count(1)
     assert len(set(replies)) > 1
@@ -79,7 +79,7 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     expect(page.locator("#queue")).not_to_contain_text("second")
 
     expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
-    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "28")
+    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "26")
     # Two epochs: two points of training loss, two of validation loss, one that marks the better of them.
     expect(page.locator("#plot g.hover_marks > path")).to_have_count(5)
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
@@ -201,7 +201,9 @@ def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_fi
     other = visit("en-US")
     other.get_by_role("tab", name="Chatbots").click()
     choose(other, "#kept", "내-첫-챗봇")
-    expect(other.locator("#figures")).to_contain_text("Replies in which a classifier recognises the emotion asked for")
+    expect(other.locator("#figures")).to_contain_text("recognises the emotion asked for (cross-fitted)")
+    expect(other.locator("#figures thead")).to_contain_text("Validation")  # test stands beside it
+    expect(other.locator("#figures thead")).to_contain_text("Test")
 
 
 def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):

@@ -49,7 +49,9 @@ def test_the_card_of_a_chatbot_says_how_to_talk_to_it_and_what_was_measured():
     assert "Loss after 2 epochs: training 2.500, validation 3.750 (nats per token)." in text
     assert "On the questions that its training kept out:" in text
     assert "| negative log-likelihood per character of the answer | 1.235 |" in text
-    assert "| predicted label is the true one | 0.75 |" in text
+    assert "| label accuracy: predicted label is the true one | 0.75 |" in text
+    # A card of before: it was split in two, and its replies were judged by a classifier that had learned them.
+    assert "\n\nThere is no test part: these questions were also used to choose the checkpoint" in text
 
 
 def test_a_card_shows_intervals_baselines_and_strengths_and_an_old_one_only_what_it_has():
@@ -74,8 +76,56 @@ def test_a_card_shows_intervals_baselines_and_strengths_and_an_old_one_only_what
     assert "word for word, under its true label | 0.25 | 0 to 0.5 |\n" in text
     assert "| baseline: the answer to the nearest question is | 0.2 | 0.1235 to 0.3 |\n" in text
     assert "takes for that label | 0.7 |  |" in text
-    assert "chosen on the same questions: 1.5\n\n| strength | label recognised |" in text
+    assert "label recognised (in-sample): replies under every label" in text
+    assert "chosen on the same questions: 1.5\n\n| strength | label recognised (in-sample) |" in text
     assert "| 1.5 | 0.65 | 0.9 | 0.1 | 0.8 | -0.32 |" in text
+
+
+def test_a_card_shows_test_beside_validation_and_what_flatters_them():
+    validation = {**EVALUATION, "strength": 1.5, "recognised": 0.6, "cross_fitted": True,
+                  "intervals": {"exact": [0.0, 0.5]}}  # fmt: skip
+    test = {**validation, "questions": 13, "exact": 0.125, "intervals": {"exact": [0.0625, 0.25]}}
+    data = {
+        "split": 2, "parts": {"training": 1230, "validation": 12, "test": 13}, "near_duplicates": 3,
+        "withheld": {"validation": ["안녕"], "test": ["뭐해"]}, "test_known_to_base": 0,
+    }  # fmt: skip
+    config = {"validation_share": 0.01, "test_share": 0.01, "seed": 0}
+    strengths = [
+        {"strength": 1.5, "recognised": 0.6, "label_changes_reply": 0.9, "exact": 0.1, "distinct": 0.8,
+         "likelihood_per_char": -0.32, "recogniser_accuracy": 0.655}
+    ]  # fmt: skip
+    metrics = {"evaluation": {"validation": validation, "test": test, "held_out": True}, "strengths": strengths}
+    text = model_card("mine", Card(labels=["0"], strength=1.5, data=data, config=config, metrics=metrics))
+    assert (
+        "Of its pairs 1,230 were learned; withheld by question were 12 to choose by (validation) and 13 to report on "
+        "(test); 3 questions went where a near-duplicate is. `data.withheld` in kochat.json names these questions.\n"
+    ) in text
+    assert "at strength 1.5:\n\n| figure | validation | 95 % interval | test | 95 % interval |\n" in text
+    assert "| questions | 12 |  | 13 |  |\n" in text
+    assert "under its true label | 0.25 | 0 to 0.5 | 0.125 | 0.0625 to 0.25 |\n" in text
+    assert "label recognised (cross-fitted): replies under every label" in text
+    assert "chosen on the validation questions: 1.5. The classifier tells the label of 65.5% of the answers by" in text
+    assert "flatter" not in text
+    known = model_card(
+        "mine", Card(labels=["0"], data={**data, "test_known_to_base": 7}, config=config, metrics=metrics)
+    )
+    assert "Its base had been trained on 7 of the test questions, so the test figures flatter it." in known
+    alone = {**metrics, "evaluation": {"validation": validation, "held_out": True}}
+    data = {**data, "parts": {**data["parts"], "test": 0}}
+    assert "There is no test part" in model_card("mine", Card(labels=["0"], data=data, config=config, metrics=alone))
+    data = {**data, "parts": {"training": 39, "validation": 0, "test": 0}}
+    assert "All 39 pairs were learned, none was withheld." in model_card("mine", Card(labels=["0"], data=data, metrics={
+        "history": []}, familiarity={"questions": 20, "threshold": 1.0}))  # fmt: skip
+
+
+def test_a_card_says_how_its_data_were_split_and_one_of_before_had_two_parts():
+    assert Card().split == (1, 0.0, 0.0, 0)
+    assert Card(config={"validation_share": 0.05, "seed": 3}).split == (1, 0.05, 0.0, 3)
+    config = {"validation_share": 0.05, "test_share": 0.1, "seed": 3}
+    assert Card(data={"split": 2}, config=config).split == (2, 0.05, 0.1, 3)
+    for data, config in (({"split": "2"}, {}), ({}, {"test_share": "0.1"}), ({}, {"seed": None})):
+        with pytest.raises(TypeError, match="split"):
+            Card(data=data, config=config)
 
 
 def test_names_of_labels_are_in_the_card_and_a_card_with_odd_ones_is_refused():

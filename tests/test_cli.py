@@ -59,7 +59,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()  # not that it is queued: it starts at once
-    assert lines[0].startswith("57 pairs, 3 for validation, 0 cut; 0.0 M parameters, cpu")
+    assert lines[0].startswith("60 pairs, 0 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
     assert [run.state() for run in runs.list_runs()] == ["finished"]
@@ -74,23 +74,33 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     monkeypatch.setattr("kochat.worker.lower_priority", lambda: None)  # it would last for all tests to come
     output = tmp_path / "trained"
     made = TrainingConfig(
-        data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2
-    )
-    for _ in fine_tune(made):
-        pass
+        data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2,
+        test_share=0.1, sample_questions=(),
+    )  # fmt: skip
+    started, *_ = fine_tune(made)
     words = ["eval", "--data", "emotions", "--checkpoint", output, "--held-out"]
     lines = invoke(*words).stdout.splitlines()
-    assert lines[0].split() == ["figure", "value", "95", "%", "interval", "questions"]
-    assert [line.split()[0] for line in lines[1:-1]] == [name for name in FIGURE_NAMES if name != "questions"]
-    assert lines[-1] == "strength 0"
+    names = [name for name in FIGURE_NAMES if name != "questions"]
+    for part, shown in (("validation", lines[: len(names) + 2]), ("test", lines[len(names) + 2 :])):
+        assert shown[0].split() == [part, "value", "95", "%", "interval", "questions"]
+        assert [line.split()[0] for line in shown[1:-1]] == names
+        assert shown[-1] == "strength 0"
     figures = json.loads(invoke(*words, "--strength", 2, "--json", "--record").stdout)
-    assert (figures["strength"], figures["held_out"]) == (2, True)
-    assert 0 <= figures["recognised"] <= 1
-    assert set(figures["intervals"]) == {name for name in FIGURE_NAMES if name != "questions"}
+    assert set(figures) == {"validation", "test", "held_out"}
+    asked = {"validation": started.validation_pairs, "test": started.test_pairs}
+    for part, num in asked.items():
+        assert (figures[part]["questions"], figures[part]["strength"]) == (num, 2)
+        assert figures[part]["cross_fitted"] is True
+        assert 0 <= figures[part]["recognised"] <= 1
+        assert set(figures[part]["intervals"]) == set(names)
     assert checkpoint.read_card(output).metrics["evaluation"] == figures
+    assert "| figure | validation | 95 % interval | test | 95 % interval |" in (output / "README.md").read_text("utf-8")
     events = [json.loads(line) for line in invoke(*words, "--events", "--spread", 3).stdout.splitlines()]
-    assert events[-1]["figures"]["questions"] == 3
+    assert [events[-1]["figures"][part]["questions"] for part in asked] == [3, 3]
     assert [set(event) for event in events[:-1]] == [{"done"}] * (len(events) - 1)
+    done = [event["done"] for event in events[:-1]]
+    assert done == sorted(done)
+    assert 0.5 < done[-1] <= 1  # the second part is under way
 
     # On other pairs what it keeps is learned from; where it keeps none, that is said.
     words = ["eval", "--data", "emotions", "--rows", 3, "--checkpoint", output, "--json"]
@@ -109,12 +119,14 @@ def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypat
     output, plain = tmp_path / "trained", tmp_path / "plain"
     for folder, dropout in ((output, 0.2), (plain, 0.0)):
         made = TrainingConfig(
-            data="emotions", rows=90, base=str(tiny_base), output=str(folder), epochs=1, seed=3, label_dropout=dropout
-        )
+            data="emotions", rows=90, base=str(tiny_base), output=str(folder), epochs=1, seed=3, label_dropout=dropout,
+            validation_share=0.1, sample_questions=(),
+        )  # fmt: skip
         for _ in fine_tune(made):
             pass
     words = ["strength", "--data", "emotions", "--checkpoint"]
     lines = invoke(*words, output).stdout.splitlines()
+    assert lines[-5].startswith("recogniser_accuracy ")
     assert lines[-4].split() == list(STRENGTH_NAMES)
     assert [line.split()[0] for line in lines[-3:-1]] == ["0", "2"]
     assert lines[-1].startswith("chosen: ")

@@ -16,6 +16,7 @@ from kochat.errors import DataError, ReplyError
 from kochat.evaluation import Progress, evaluate, held_out, measure, reply_parts, shares
 from kochat.events import Epoch
 from kochat.model import make_model
+from kochat.recognition import answer_classifier
 from kochat.training import fine_tune
 
 ROWS = [
@@ -179,9 +180,14 @@ def test_with_pairs_to_learn_from_there_are_recognition_and_baselines(bot):
     figures = seen[-1]
     assert evaluate(bot, TABLE, training=training) == figures
     assert set(FIGURE_NAMES) == {*figures.intervals, "questions"}
-    assert figures.recognised >= 1 / 3
-    replies = [bot.reply(q, label) for q, _, _ in ROWS for label in "012"]
+    asked = [(q, label) for q, _, _ in ROWS for label in "012"]
+    replies = [bot.reply(*one) for one in asked]
     learned = {"안녕하세요.", "울어도 돼요.", "축하해요!"}
+    told = answer_classifier(training).predict(replies)
+    assert figures.recognised == sum(label == one for label, (_, one) in zip(told, asked, strict=True)) / 18
+    told = answer_classifier(training).predict([answer for _, answer, _ in ROWS])
+    assert figures.recogniser_accuracy == sum(told == TABLE["label"]) / 6
+    assert not any(told[TABLE["A"].isin(learned)] == TABLE["label"][TABLE["A"].isin(learned)])
     assert figures.verbatim == pytest.approx(sum(reply in learned for reply in replies) / 18)
     assert figures.nearest_exact == 1 / 6 + 1 / 6  # 안녕 -> 안녕!, 좋아해 -> 좋아
     assert figures.frequent_exact == 1 / 6
@@ -218,7 +224,7 @@ def test_held_out_are_told_where_training_left_bad_rows_out_too(tmp_path, tokeni
     assert card.data["rows"] == len(ROWS)
     table = held_out(card, str(data))
     assert set(table["Q"]) < {question for question, _, _ in ROWS}
-    assert table.equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0)[1])
+    assert table.equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0, 0).validation)
 
 
 def test_columns_that_nobody_can_tell_are_settings_of_the_training_and_recorded(tmp_path, tokenizer):
@@ -231,14 +237,15 @@ def test_columns_that_nobody_can_tell_are_settings_of_the_training_and_recorded(
     card = checkpoint.read_card(tmp_path / "trained")
     assert set(card.labels) == {label for _, _, label in ROWS}
     assert "--question-column '손님 말' --answer-column '우리 답' --label-column '기분'" in card.recipe[-1]
-    assert held_out(card, str(data)).equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0)[1])
+    assert held_out(card, str(data)).equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0, 0).validation)
 
 
 def test_held_out_are_exactly_the_validation_pairs(tmp_path, tokenizer):
     output, events = train(tmp_path, tokenizer, "emotions", epochs=1, rows=90, seed=3, validation_share=0.2)
     card = checkpoint.read_card(tmp_path / "trained")
     table = held_out(card, "emotions")
-    training, validation = pairs.split_by_question(pairs.read_pairs("emotions", rows=90), 0.2, 3)
+    parts = pairs.split_by_question(pairs.read_pairs("emotions", rows=90), 0.2, 0, 3)
+    training, validation = parts.training, parts.validation
     assert table.equals(validation)
     assert len(table) == events[0].validation_pairs == 18
     assert set(table["Q"]).isdisjoint(training["Q"])

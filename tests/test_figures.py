@@ -44,24 +44,45 @@ def cells(shown):
 
 
 def test_a_row_is_a_figure_with_its_interval_and_baselines_stand_below():
-    shown = figures.table_html("en", NEW)
+    shown = figures.table_html("en", NEW, {})
     assert "The pairs that were given · 1,554 questions · strength 1.5" in shown
     assert cells(shown) == [
         ["Figure", "Value", "95% interval", "Questions"],
         ["Negative log-likelihood per character of the answer (lower is better)", "1.209", "1.129 – 1.300", "1554"],
-        ["Replies that are the true answer word for word", "13.4%", "10.5% – 16.3%", "1554"],
+        ["Exact match: replies that are the true answer word for word", "13.4%", "10.5% – 16.3%", "1554"],
         ["Baseline: the answer to the nearest question", "21.7%", "18.0% – 25.0%", "1554"],
     ]
+    assert "test" not in shown
     assert shown.count('<tr class="baseline">') == 1
 
 
 def test_an_old_card_shows_what_it_has():
-    shown = figures.table_html("ko", OLD)
+    shown = figures.table_html("ko", OLD, {})
     assert "학습에서 빼 둔 질문 · 질문 1,554개</caption>" in shown
     assert cells(shown)[0] == ["지표", "값", "질문 수"]
     assert [len(row) for row in cells(shown)] == [3, 3, 3]
+    assert "따로 남겨 둔 테스트 질문이 없어요" in shown
     for name in FIGURE_NAMES:
         assert figures.say("ko", f"k_figure_{name}")
+
+
+def test_test_stands_beside_validation_and_what_flatters_it_below():
+    new = {**NEW, "recognised": 0.6378, "cross_fitted": True}
+    both = {"validation": new, "test": {**new, "questions": 557, "exact": 0.125}, "held_out": True}
+    shown = figures.table_html("en", both, {"test_known_to_base": 0})
+    assert (
+        "Questions kept out of its training · Validation 1,554 questions · Test 557 questions · strength 1.5" in shown
+    )
+    assert cells(shown)[0] == [
+        "Figure", "Validation", "95% interval", "Questions", "Test", "95% interval", "Questions"
+    ]  # fmt: skip
+    assert cells(shown)[2][1:] == ["13.4%", "10.5% – 16.3%", "1554", "12.5%", "10.5% – 16.3%", "557"]
+    assert "recognises the emotion asked for (cross-fitted)" in cells(shown)[4][0]
+    assert "flatter" not in shown
+    assert "기반 모델이 이미 배운 질문" in figures.table_html("ko", both, {"test_known_to_base": 7})
+    old = figures.table_html("en", {**OLD, "recognised": 0.7178}, {})
+    assert "(in-sample, so too high)" in old
+    assert "There is no test part" in old
 
 
 def test_what_is_not_in_the_card_is_shown_too_and_said_to_be_so(own, monkeypatch):

@@ -8,7 +8,8 @@ import pytest
 from kochat import pairs
 from kochat.cards import Card
 from kochat.errors import DataError
-from kochat.heldout import has_held_out, held_out, own_data, own_source, split_again, spread
+from kochat.heldout import has_held_out, held_out, own_data, own_source, split_again, spread, withheld
+from kochat.splits import split_in_two
 
 TABLE = pd.DataFrame([(f"질문 {i}", f"답 {i}", "0") for i in range(40)], columns=["Q", "A", "label"], dtype="str")
 
@@ -35,11 +36,34 @@ def test_an_upload_of_the_same_name_is_found_the_newest_first_and_only_the_same_
     upload(home, "c", "다른 것.csv", TABLE)
     assert list(own_data(card())) == [new, old]
     assert own_source(card()) == old
-    training, kept_out = split_again(card(), old)
-    assert len(training) + len(kept_out) == 40
-    assert held_out(card(), old).equals(kept_out)
+    parts = split_again(card(), old)
+    assert len(parts.training) + len(parts.validation) == 40
+    assert parts.test.empty
+    assert held_out(card(), old).equals(parts.validation)
     with pytest.raises(DataError, match="상담 does not hold the pairs"):
         split_again(card(), new)
+
+
+def test_a_checkpoint_is_split_again_as_its_own_version_split(home):
+    table = pd.concat([TABLE, TABLE.replace({"Q": {"질문 3": "질문 3!?"}})[3:4]], ignore_index=True)
+    path = upload(home, "a", "상담.csv", table)
+    data = {"source": "상담", "rows": 41, "sha256": pairs.fingerprint(table)}
+    config = {"validation_share": 0.25, "seed": 1}
+    before = Card(labels=["0"], data=data, config=config)
+    assert split_again(before, path).validation.equals(split_in_two(table, 0.25, 1)[1])
+    now = Card(labels=["0"], data={**data, "split": 2}, config={**config, "test_share": 0.25})
+    parts, expected = split_again(now, path), pairs.split_by_question(table, 0.25, 0.25, 1)
+    for name in ("training", "validation", "test"):
+        assert getattr(parts, name).equals(getattr(expected, name))
+    assert held_out(now, path).equals(expected.validation)
+    rows = withheld(now, path)
+    assert rows["part"].value_counts().to_dict() == {"validation": len(parts.validation), "test": len(parts.test)}
+    assert rows.index.is_monotonic_increasing
+    assert set(rows["Q"][rows["part"] == "test"]) == set(parts.test["Q"])
+    # A test part alone can be measured on too.
+    assert has_held_out(Card(labels=["0"], data={**data, "split": 2}, config={"test_share": 0.25, "seed": 1}), path)
+    with pytest.raises(DataError, match="version 3"):
+        split_again(Card(labels=["0"], data={**data, "split": 3}, config=config), path)
 
 
 def test_where_nothing_was_kept_out_there_is_nothing_to_find(home):

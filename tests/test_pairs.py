@@ -13,7 +13,7 @@ from kochat import pairs
 from kochat.checks import CONTROL, LONGEST_LABEL, clean
 from kochat.errors import DataError
 from kochat.labels import AUTO
-from kochat.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs, split_by_question
+from kochat.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs
 from kochat.tables import open_table
 
 TEXT = "Q,A,label\n12시 땡!,하루가 또 가네요.,0\n고백할까?,용기를 내 보세요!,2\n"
@@ -273,40 +273,7 @@ def test_a_report_counts_all_and_keeps_as_many_problems_as_asked(file):
     assert told["problems"][2] == {"row": 4, "column": "", "reason": "duplicate", "other": 2}
 
 
-# Split and fingerprint.
-
-
-def test_no_question_is_on_both_sides_and_the_share_is_about_that_of_the_questions(sample):
-    training, validation = split_by_question(sample, 0.1, seed=0)
-    assert 0.05 < validation["Q"].nunique() / sample["Q"].nunique() < 0.15
-    assert not set(training["Q"]) & set(validation["Q"])
-    assert len(training) + len(validation) == len(sample)
-    assert set(training.index) | set(validation.index) == set(sample.index)
-
-
-def test_the_split_follows_from_the_seed_and_not_from_the_order_of_rows(sample):
-    first = split_by_question(sample, 0.1, seed=0)[1]
-    assert first.equals(split_by_question(sample, 0.1, seed=0)[1])
-    assert set(first["Q"]) == set(split_by_question(sample[::-1], 0.1, seed=0)[1]["Q"])
-    assert set(first["Q"]) != set(split_by_question(sample, 0.1, seed=1)[1]["Q"])
-
-
-def test_a_question_stays_on_its_side_when_rows_come_and_go(sample):
-    held_out = set(split_by_question(sample, 0.1, seed=0)[1]["Q"])
-    fewer = sample[30:400]
-    assert set(split_by_question(fewer, 0.1, seed=0)[1]["Q"]) == held_out & set(fewer["Q"])
-
-
-def test_at_least_one_of_several_questions_is_held_out(sample):
-    for rows in (6, 9, 30):
-        assert split_by_question(sample[:rows], 0.001, seed=0)[1]["Q"].nunique() == 1
-    assert split_by_question(sample[:1], 0.001, seed=0)[1].empty
-
-
-def test_a_share_of_nothing_keeps_everything_for_training(sample):
-    training, validation = split_by_question(sample, 0, seed=0)
-    assert training.equals(sample)
-    assert validation.empty
+# Fingerprint.
 
 
 def test_the_fingerprint_is_of_the_pairs_and_not_of_the_file(file):

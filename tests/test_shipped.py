@@ -13,6 +13,7 @@ from kochat import checkpoint, evaluation, heldout, pairs
 from kochat.cards import FIGURE_NAMES
 from kochat.chatbot import load
 from kochat.config import TrainingConfig
+from kochat.strength import AtStrength, choose
 from kochat.training import fine_tune
 from tests.conftest import MINI, PROJECT
 
@@ -32,6 +33,14 @@ def test_it_is_at_most_10_mib_and_says_how_it_was_made():
     for part in ("e9t/nsmc", "CC0", "songys/Chatbot_data", "MIT", "kochat pretrain", "kochat train"):
         assert part in readme
     assert len(CARD.recipe) == 6
+    assert CARD.split == (1, 0.05, 0.0, 0)
+    assert "There is no test part: these questions were also used to choose the checkpoint" in readme
+    assert list(CARD.metrics["evaluation"]) == ["validation", "held_out"]
+
+
+def test_its_strength_is_what_the_rule_chooses():
+    measured = [AtStrength(**one) for one in CARD.metrics["strengths"]]
+    assert choose(measured) == CARD.strength == CARD.metrics["evaluation"]["validation"]["strength"] == 2
 
 
 def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
@@ -49,21 +58,23 @@ def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_d
     real = pairs.fingerprint(pairs.read_pairs(chatbot_data)) == CARD.data["sha256"]
     # Elsewhere the sample stands in: it was not trained on either, but asks another kind of question.
     if real:
-        training, table = heldout.split_again(CARD, chatbot_data)
+        parts = heldout.split_again(CARD, chatbot_data)
+        training, table = parts.training, parts.validation
+        assert parts.test.empty
     else:
         training, table = None, pairs.read_pairs("emotions")[:150]
     figures = evaluation.evaluate(mini, table, training=training)
     if real:
         for name in FIGURE_NAMES:
-            if name in CARD.metrics["evaluation"]:
-                value = CARD.metrics["evaluation"][name]
+            if name in CARD.metrics["evaluation"]["validation"]:
+                value = CARD.metrics["evaluation"]["validation"][name]
                 assert getattr(figures, name) == pytest.approx(value, abs=0.01), name
         assert figures.nll_per_char <= 1.2
         assert figures.exact >= 0.16
         assert figures.label_accuracy >= 0.84
         assert figures.true_label_gain > 0
         assert figures.label_changes_reply >= 0.9
-        assert figures.recognised >= 0.7
+        assert figures.recognised >= 0.6  # cross-fitted; of answers by people 65.5 %
     assert figures.label_changes_reply >= 0.5
     assert figures.nll_per_char < 3
 

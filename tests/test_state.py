@@ -2,15 +2,17 @@
 
 import errno
 import itertools
+import json
 
 import pytest
 import torch
 
-from kochat import checkpoint, state
+from kochat import checkpoint, heldout, pairs, state
 from kochat.cards import Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, RunError
 from kochat.events import Epoch, Finished, Saved, Started, Step, Stopped
+from kochat.splits import SPLIT_VERSION, split_in_two
 from kochat.training import fine_tune, finish_early
 
 
@@ -163,3 +165,20 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_last_good_state(tiny_base, tmp
     events += fine_tune(made, state=folder)
     assert curve(events) == curve(whole)
     assert same(weights(tmp_path / "trained"), weights(tmp_path / "whole"))
+
+
+def test_a_training_of_before_the_test_part_goes_on_with_its_two_parts(base, tmp_path):
+    made = config(base, tmp_path, rows=None, validation_share=0.05, epochs=1)
+    began, *_ = fine_tune(made, after(2), tmp_path / "state")
+    assert began.test_pairs > 0
+    [saved] = (tmp_path / "state").iterdir()
+    position = json.loads((saved / "position.json").read_text("utf-8"))
+    assert position.pop("split") == SPLIT_VERSION
+    (saved / "position.json").write_text(json.dumps(position), "utf-8")
+    again, *_ = fine_tune(made, after(0), tmp_path / "state")
+    training, validation = split_in_two(pairs.read_pairs("emotions"), 0.05, 0)
+    assert (again.pairs, again.validation_pairs, again.test_pairs) == (len(training), len(validation), 0)
+    finish_early(made, tmp_path / "state")
+    card = checkpoint.read_card(tmp_path / "trained")
+    assert card.split == (1, 0.05, 0.0, 0)
+    assert heldout.split_again(card, "emotions").validation.equals(validation)

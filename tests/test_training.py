@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from kochat import checkpoint, pairs
+from kochat import checkpoint, heldout, pairs
 from kochat.chatbot import load
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError, SettingsError
@@ -44,6 +44,42 @@ def test_a_run_yields_its_events_in_order_and_leaves_a_checkpoint(tiny_base, tmp
     assert [h["epoch"] for h in loaded.card.metrics["history"]] == [1, 2]
     plain = GPT2LMHeadModel.from_pretrained(tmp_path / "trained")
     assert torch.equal(plain.transformer.wte.weight, loaded.model.transformer.wte.weight)
+
+
+def test_the_data_are_split_in_three_and_the_card_says_how(tiny_base, tmp_path, sample):
+    made = config(tiny_base, tmp_path, rows=None, epochs=1, sample_questions=())
+    started = next(fine_tune(made))
+    parts = pairs.split_by_question(sample, 0.05, 0.05, 0)  # it has more than 400 pairs
+    assert (started.pairs, started.validation_pairs, started.test_pairs) == tuple(
+        len(part) for part in (parts.training, parts.validation, parts.test)
+    )
+    assert min(started.validation_pairs, started.test_pairs) > 0
+    assert started.near_duplicates == parts.num_near_duplicates
+    withheld = {name: list(getattr(parts, name)["Q"].unique()) for name in ("validation", "test")}
+    assert started.withheld == withheld
+    assert started.test_known_to_base == 0  # this base keeps no pairs
+
+    first = config(tiny_base, tmp_path / "first", rows=90, epochs=1, validation_share=0.1, test_share=0.2)
+    list(fine_tune(first))
+    card = checkpoint.read_card(tmp_path / "first" / "trained")
+    parts = heldout.split_again(card, "emotions")
+    assert card.split == (2, 0.1, 0.2, 0)
+    assert card.data["parts"] == {
+        "training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)
+    }  # fmt: skip
+    assert card.data["withheld"]["test"] == list(parts.test["Q"].unique())
+    assert "--validation-share 0.1 --test-share 0.2" in card.recipe[-1]
+    kept = {question for question, _, _ in checkpoint.load(tmp_path / "first" / "trained").pairs}
+    assert kept == set(parts.training["Q"])
+
+    # With another seed, most questions of the test part are what its base learned: that is said.
+    again = config(first.output, tmp_path / "again", rows=90, validation_share=0.1, test_share=0.2, seed=1)
+    started = next(fine_tune(again))
+    known = set(started.withheld["test"]) & kept
+    assert started.test_known_to_base == len(known) > 0
+    # Of a small file nothing is withheld.
+    few = next(fine_tune(config(tiny_base, tmp_path / "few", rows=60)))
+    assert (few.pairs, few.validation_pairs, few.test_pairs, few.withheld) == (60, 0, 0, {"validation": [], "test": []})
 
 
 def test_the_same_settings_give_the_same_weights_and_losses(tiny_base, tmp_path):
@@ -193,11 +229,8 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
 
     base = checkpoint.load(tiny_base, as_base=True)
     prompt = Prompt(base.tokenizer, 64)
-    for part, reported in zip(
-        pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.1, 0),
-        (epoch.loss, epoch.validation_loss),
-        strict=True,
-    ):
+    parts = pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.1, 0, 0)
+    for part, reported in ((parts.training, epoch.loss), (parts.validation, epoch.validation_loss)):
         rows = part.itertuples(index=False, name=None)
         result = loss(base.model.eval(), pad([prompt.encode_example(*row) for row in rows], 0))
         assert (result.answer / result.tokens).item() == pytest.approx(reported, rel=1e-5)

@@ -13,6 +13,7 @@ from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError
+from kochat.splits import MAX_WITHHELD_NAMED
 from kochat.ui import bots, chat, form, history, messages, progress, text, training
 
 STARTED = {
@@ -60,7 +61,7 @@ def test_the_settings_of_a_run_are_called_as_the_form_calls_them(run):
     from kochat.ui import history
 
     rows = {row[0]: row[1] for row in history.settings_table("ko", [run])["data"]}
-    assert rows["검증 비율 (validation_share)"] == "0.05"
+    assert rows["검증 비율 (validation_share)"] == "–"  # what the number of pairs says
     assert rows["사용할 행 수 (rows)"] == "–"
     assert rows["bad_rows"] == "refuse"  # which the form does not ask for
     assert "Early stopping (patience)" in [row[0] for row in history.settings_table("en", [run])["data"]]
@@ -83,7 +84,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
-    made |= {f"k_figure_{name}" for name in FIGURE_NAMES}
+    made |= {f"k_figure_{name}" for name in FIGURE_NAMES} | {"k_part_validation", "k_part_test"}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
@@ -199,6 +200,26 @@ def test_the_dropdown_names_labels_as_their_owner_did():
     assert list(map(str, shown[1:])) == [str(text.t("k_label_0")), "헤어짐", str(text.t("k_label_2")), "우산장수"]
     shown, _ = zip(*chat.label_choices(Card(["0", "1"])), strict=True)
     assert shown[1:] == ("0", "1")
+
+
+def test_progress_tells_the_parts_and_the_log_names_the_withheld_questions(run):
+    write(run, STARTED)
+    assert "학습 54쌍 · 검증 6쌍</p>" in progress.progress_html("ko", run)  # a run of before had no test part
+    assert progress.withheld_html("ko", run.record()) == ""
+    withheld = {"validation": ["안녕 <b>"], "test": ["뭐해", "잘 자"]}
+    started = {**STARTED, "test_pairs": 5, "near_duplicates": 2, "withheld": withheld, "test_known_to_base": 1}
+    write(run, started)
+    shown = progress.progress_html("ko", run)
+    assert "학습 54쌍 · 검증 6쌍 · 테스트 5쌍 · 거의 같은 질문이 있어서 옮긴 질문 2개</p>" in shown
+    assert "54 pairs to learn · 6 for validation · 5 for test · 2 questions" in progress.progress_html("en", run)
+    named = progress.withheld_html("en", run.record())
+    assert "<h4>Validation</h4><ul><li>안녕 &lt;b&gt;</li></ul>" in named
+    assert "<h4>Test</h4><ul><li>뭐해</li><li>잘 자</li></ul>" in named
+    assert "trained on 1 of the test questions" in named
+    write(run, {**started, "withheld": {"validation": [], "test": ["뭐해"] * MAX_WITHHELD_NAMED}})
+    named = progress.withheld_html("en", run.record())
+    assert "Validation" not in named
+    assert "</ul> …" in named
 
 
 def test_progress_tells_steps_epochs_and_the_time_left(run):

@@ -37,11 +37,12 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    validation_share: float = 0.05,
+    validation_share: float | None = None,
     rows: int | None = None,
     keep_labels: bool = False,
     label_names: list[str] | None = None,
     rehearsal: int = 0,
+    test_share: float | None = None,
     request: gr.Request = None,
 ) -> dict:
     """Queue a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
@@ -49,7 +50,8 @@ def train(
         raise DataError("no_file", path=data)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}
     settings |= {"keep_labels": keep_labels, "label_names": label_names or (), "rehearsal": rehearsal}
-    return {"run": launcher.start(make_config(data, base, name, validation_share=validation_share, **settings)).name}
+    settings |= {"validation_share": validation_share, "test_share": test_share}
+    return {"run": launcher.start(make_config(data, base, name, **settings)).name}
 
 
 def list_runs() -> list[dict]:

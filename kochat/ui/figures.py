@@ -15,7 +15,8 @@ from typing import Any
 import gradio as gr
 
 from .. import checkpoint, evaluating, heldout
-from ..cards import FIGURE_NAMES, Card
+from ..card_figures import FIGURE_NAMES, evaluations, is_cross_fitted
+from ..cards import Card
 from ..config import SHIPPED_CHECKPOINTS
 from ..errors import CheckpointError, DataError
 from ..evaluating import Job
@@ -27,6 +28,7 @@ from .text import language_of, say, shows_errors, t
 HELD_OUT = "held-out"
 BASELINES = ("nearest_exact", "frequent_exact", "linear_label_accuracy", "nearest_label_accuracy")
 BESIDE = (*BASELINES, "recogniser_accuracy")  # what the figure above is held against
+CROSS_FITTED = ("recognised", "recogniser_accuracy")
 NATS = ("nll_per_char", "perplexity_per_token", "true_label_gain")  # the others are shares
 BETWEEN_LOOKS = 0.3  # seconds
 QUICK = {"queue": False, **PRIVATE}
@@ -50,37 +52,66 @@ def figures_html(language: str, name: str | None) -> str:
     unkept = bool(job and job.figures and not job.recorded)
     # Of two tables about the same questions the newer one says it all.
     replaced = unkept and job.figures["held_out"]
-    shown = table_html(language, recorded) if recorded and not replaced else ""
+    shown = table_html(language, recorded, card.data) if recorded and not replaced else ""
     if unkept:
-        shown += table_html(language, job.figures) + f'<p class="quiet">{html.escape(say(language, "k_not_kept"))}</p>'
+        shown += table_html(language, job.figures, card.data)
+        shown += f'<p class="quiet">{html.escape(say(language, "k_not_kept"))}</p>'
     shown = shown or f'<p class="quiet">{html.escape(say(language, "k_not_evaluated"))}</p>'
     title = html.escape(say(language, "k_figures"))
     return f"<h3>{title}</h3>{shown}"
 
 
-def table_html(language: str, figures: dict[str, Any]) -> str:
-    """One row a figure: what it is, its value, its interval; baselines stand below what they are held against."""
-    where = say(language, "k_on_held_out" if figures.get("held_out") else "k_on_given")
-    facts = [where, say(language, "k_pairs_asked", n=figures["questions"])]
-    if "strength" in figures:
-        facts.append(say(language, "k_at_strength", strength=figures["strength"]))
+def table_html(language: str, recorded: dict[str, Any], data: dict[str, Any]) -> str:
+    """One row a figure: what it is, its value and interval in each part; baselines below what they are held against.
+
+    `recorded` is the evaluation of a card, `data` what that says of its data.
+    """
+    parts = evaluations({"evaluation": recorded})
     # Earlier versions measured no intervals, and of one question there are none.
-    columns = ["k_figure", "k_value", *(["k_interval"] if figures.get("intervals") else []), "k_figure_questions"]
+    around = any(figures.get("intervals") for figures in parts.values())
+    columns = ["k_figure"]
+    for part in parts:
+        value = f"k_part_{part}" if len(parts) > 1 else "k_value"
+        columns += [value, *(["k_interval"] if around else []), "k_figure_questions"]
     head = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in columns)
-    body = "".join(_row(language, figures, key) for key in FIGURE_NAMES if key in figures and key != "questions")
-    caption = html.escape(" · ".join(facts))
-    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    keys = [key for key in FIGURE_NAMES if key != "questions" and any(key in figures for figures in parts.values())]
+    body = "".join(_row(language, list(parts.values()), key, around) for key in keys)
+    caption = html.escape(_caption(language, parts))
+    table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return table + "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in _caveats(language, data, parts))
 
 
-def _row(language: str, figures: dict[str, Any], key: str) -> str:
+def _caption(language: str, parts: dict[str, dict[str, Any]]) -> str:
+    facts = [say(language, "k_on_given" if "given" in parts else "k_on_held_out")]
+    for part, figures in parts.items():
+        asked = say(language, "k_pairs_asked", n=figures["questions"])
+        facts.append(f"{say(language, f'k_part_{part}')} {asked}" if len(parts) > 1 else asked)
+    strengths = [figures["strength"] for figures in parts.values() if "strength" in figures]
+    return " · ".join([*facts, *(say(language, "k_at_strength", strength=one) for one in strengths[:1])])
+
+
+def _caveats(language: str, data: dict[str, Any], parts: dict[str, dict[str, Any]]) -> list[str]:
+    if "validation" in parts and "test" not in parts:
+        return [say(language, "k_no_test_part")]
+    known = data.get("test_known_to_base") if "test" in parts else 0
+    return [say(language, "k_test_known_to_base", known=known)] if known else []
+
+
+def _row(language: str, parts: list[dict[str, Any]], key: str, around: bool) -> str:
     def shown(value: float) -> str:
         return f"{value:.3f}" if key in NATS else f"{value:.1%}"
 
-    kind, intervals = ' class="baseline"' if key in BESIDE else "", figures.get("intervals")
-    around = [" – ".join(map(shown, intervals.get(key, ())))] if intervals else []
-    cells = [shown(figures[key]), *around, str(figures["questions"])]
-    name = html.escape(say(language, f"k_figure_{key}"))
-    return f"<tr{kind}><th>{name}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+    kind, cells = ' class="baseline"' if key in BESIDE else "", []
+    for figures in parts:
+        interval = " – ".join(map(shown, (figures.get("intervals") or {}).get(key, ())))
+        cells += [shown(figures[key]) if key in figures else "", *([interval] if around else [])]
+        cells.append(str(figures["questions"]))
+    name = say(language, f"k_figure_{key}")
+    if key in CROSS_FITTED:
+        how = "k_cross_fitted" if all(map(is_cross_fitted, parts)) else "k_in_sample"
+        name += f" ({say(language, how)})"
+    body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<tr{kind}><th>{html.escape(name)}</th>{body}</tr>"
 
 
 def sources(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, gr.File]:

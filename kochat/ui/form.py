@@ -20,6 +20,7 @@ from .text import language_of, say, shows_errors, t
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
 MOST_MEGABYTES = 50  # of a file of pairs
+AUTO_SHARE = "auto"  # of validation: what the number of pairs says
 
 
 def data_choices() -> list[tuple]:
@@ -97,7 +98,7 @@ def start(
     if data == OWN_FILE:
         check_upload(upload)
     settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows) or None}
-    settings |= {"learning_rate": rate, "validation_share": share}
+    settings |= {"learning_rate": rate, "validation_share": None if share == AUTO_SHARE else share}
     settings |= {"keep": keep, "patience": _whole(patience) or None}
     settings |= {"keep_labels": keep_labels, "label_names": names_in(label_names)}
     config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
@@ -154,7 +155,11 @@ def build_more(own: dict) -> list:
     rows = gr.Number(0, label=t("k_rows"), info=t("k_rows_info"))
     batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
     rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
-    share = gr.Slider(0, 0.5, TrainingConfig.validation_share, step=0.01, label=t("k_share"), info=t("k_share_info"))
+    share = gr.Dropdown(
+        [(t("k_share_auto"), AUTO_SHARE), *((f"{share:.0%}", share) for share in (0.0, 0.05, 0.1, 0.2, 0.3))],
+        value=AUTO_SHARE, label=t("k_share"), info=t("k_share_info"), interactive=True, filterable=False,
+        elem_id="share",
+    )  # fmt: skip
     keep = gr.Dropdown(
         [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
         label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",

@@ -39,7 +39,7 @@ COLUMNS = (
 ASKED = (
     "data", "base", "epochs", "batch_size", "learning_rate", "rows", "keep", "patience", "keep_labels", "label_names",
 )  # fmt: skip
-SETTING_TEXTS = {name: f"k_{name}" for name in ASKED} | {"validation_share": "k_share"}
+SETTING_TEXTS = {name: f"k_{name}" for name in ASKED} | {"validation_share": "k_share", "test_share": "k_test_share"}
 
 
 def table(language: str) -> dict:
@@ -132,7 +132,7 @@ def details(language: str, names: list[str]) -> list:
         gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
         progress.samples_html(language, one.record()) if one else "",
         gr.Accordion(visible=bool(one)),
-        f'<pre class="log">{html.escape(one.log())}</pre>' if one else "",
+        f'<pre class="log">{html.escape(one.log())}</pre>' + progress.withheld_html(language, record) if one else "",
         gr.Button(visible=state in RESUMABLE),
         gr.Button(visible=state in ("queued", "running") and not one.record().finishing),
         gr.Button(visible=at_rest),

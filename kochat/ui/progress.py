@@ -14,6 +14,7 @@ from ..events import best_epoch
 from ..journal import Record
 from ..labels import label_name
 from ..runs import Run
+from ..splits import MAX_WITHHELD_NAMED
 from .text import say
 
 MOST_CATEGORIES = 15  # up to so many epochs the axis shows each; a phone has no room for more
@@ -66,9 +67,27 @@ def _facts(language: str, run: Run) -> str:
     elif state != "running":
         facts.append(duration(language, record.seconds()))
     about = say(language, "k_about_data", pairs=started["pairs"], held_out=started["validation_pairs"])
+    if started.get("test_pairs"):  # runs of before had no test part
+        about += " · " + say(language, "k_about_test", test=started["test_pairs"])
     if started["cut"]:
         about += " · " + say(language, "k_about_cut", cut=started["cut"])
+    if moved := started.get("near_duplicates"):
+        about += " · " + say(language, "k_about_near_duplicates", moved=moved)
     return _bar(done, total, " · ".join(facts), about)
+
+
+def withheld_html(language: str, record: Record) -> str:
+    """The first questions that a training withheld, a list a part; empty where there are none."""
+    started, lists = record.started or {}, ""
+    for part, questions in (started.get("withheld") or {}).items():
+        if questions:
+            more = " …" if len(questions) == MAX_WITHHELD_NAMED else ""
+            items = "".join(f"<li>{html.escape(question)}</li>" for question in questions)
+            lists += f"<h4>{html.escape(say(language, f'k_part_{part}'))}</h4><ul>{items}</ul>{more}"
+    if known := started.get("test_known_to_base"):
+        lists += f'<p class="quiet">{html.escape(say(language, "k_test_known_to_base", known=known))}</p>'
+    title = html.escape(say(language, "k_withheld"))
+    return f"<h3>{title}</h3>{lists}" if lists else ""
 
 
 def queue_html(language: str, waiting: list[tuple[str, float | None]]) -> str:
