@@ -24,7 +24,7 @@ REPEATS = 3  # an answer with a word that the model has hardly seen (뜯으셨�
 LEARNING_RATE = 6e-4
 PAIRS_TO_SEE = 150
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 40
-MIN_LESSON = 20  # pairs: beside fewer that are to be learned, the last ones that are known are trained again
+MIN_LESSON = 10  # pairs: beside fewer that are to be learned, the last ones that are known are trained again
 MAX_ASKED = 200  # pairs: of more, the oldest count as learned where the checkpoint was trained on them
 # A strengthened reply takes two rows of a pass, which has 64: the chat finds room beside these.
 ASKED_AT_ONCE = 8

@@ -166,7 +166,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     with chat.below:  # in sight where one teaches
         with gr.Row(elem_id="taught"):
             summary = gr.Markdown(elem_classes="quiet", elem_id="taught-summary")
-            start = gr.Button(variant="primary", size="sm", visible=False, elem_id="learn")
+            start = gr.Button(variant="primary", size="sm", scale=0, min_width=140, visible=False, elem_id="learn")
         bar = gr.HTML(visible=False, elem_id="learning")
         plot = empty_plot(height=180, elem_id="learning-plot")
     with gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
