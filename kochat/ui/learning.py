@@ -130,9 +130,16 @@ def learn(name: str, request: gr.Request) -> Iterator[tuple]:
         yield bar_of(language, run), curve, gr.skip(), gr.Button(interactive=False), False
         drawn = epochs
         time.sleep(BETWEEN_LOOKS)
-    chosen = checkpoint_dropdown(name, run.checkpoint_name)
-    yield bar_of(language, run), curve_of(language, run), chosen, gr.Button(interactive=True), True
-    if run.state() == "finished":
+    chosen, finished = checkpoint_dropdown(name, run.checkpoint_name), run.state() == "finished"
+    # What the new checkpoint does not say either, it is asked next.
+    yield (
+        bar_of(language, run),
+        curve_of(language, run),
+        chosen,
+        gr.Button(interactive=True, visible=not finished),
+        True,
+    )
+    if finished:
         gr.Info(html.escape(say(language, "k_learned", name=run.checkpoint_name)))
 
 
