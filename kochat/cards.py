@@ -48,7 +48,7 @@ class Card:
     strip_punctuation: bool = False
     strength: float = 0.0  # of the label at decoding, unless asked otherwise
     base: str | None = None
-    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256
+    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     familiarity: dict[str, Any] = field(default_factory=dict)  # of validation questions, see familiarity.py; or none
@@ -80,6 +80,8 @@ class Card:
         for name in ("labels", "sources", "recipe"):
             if not (isinstance(getattr(self, name), list) and all(isinstance(one, str) for one in getattr(self, name))):
                 wrong.append(name)
+        if "data" not in wrong and not _is_number_of_pairs(self.data.get("newest_pairs", 0)):
+            wrong.append("data")
         if type(self.max_length) is not int or self.max_length < SHORTEST:
             wrong.append("max_length")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
@@ -100,6 +102,10 @@ def _is_calibration(value: object) -> bool:
         return False
     found = [value.get(name) for name in ("questions", "threshold")]
     return all(type(one) in (int, float) and 0 < one < math.inf for one in found)
+
+
+def _is_number_of_pairs(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def card_of_training(

@@ -24,6 +24,7 @@ from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from .errors import KochatError
 from .labels import AUTO
+from .spare import ANY_RUN, wait_for_run
 
 app = typer.Typer(
     help="Talk to a Korean chatbot and fine-tune it.",
@@ -154,6 +155,8 @@ def _be_the_process_of(run: str) -> None:
 
     worker.lower_priority()
     quiet()
+    if run == ANY_RUN and not (run := wait_for_run()):
+        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     worker.execute(runs.find(run), on_event=print_event)
 

@@ -93,6 +93,7 @@ class TrainingConfig:
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
     subword_dropout: float = _setting(0.0, "Share of the question's tokens spelled in smaller ones, drawn anew.")
     calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
+    repeats: int = _setting(1, "How often an epoch goes over each pair.")
     rehearsal: int = _setting(
         0, "Earlier pairs of the base learned beside each pair, drawn anew in every epoch, so that it does not forget."
     )
@@ -115,7 +116,7 @@ class TrainingConfig:
             if not all(part.strip() for part in text.partition("=")):
                 refuse("label_names", text, "label=name", "라벨=이름 꼴인")
         _is_text(self, *COLUMN_SETTINGS.values())
-        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, rehearsal=0)
+        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0)
         _between(self, 0, 0.9, "validation_share", "test_share")
         _between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")

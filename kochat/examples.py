@@ -15,6 +15,7 @@ import pandas as pd
 
 from . import pairs
 from .batches import Batch, epoch_order, pad, spell, thin
+from .cards import Card
 from .config import TrainingConfig
 from .errors import DataError
 from .near_duplicates import canonical
@@ -75,6 +76,16 @@ def still_known(pairs: Sequence[Pair], split: Split, labels: Collection[str]) ->
     return [pair for pair in pairs if pair[2] in labels and (pair[0], pair[2]) not in anew]
 
 
+def newest(pairs: Sequence[Pair], card: Card) -> Sequence[Pair]:
+    """Those of a checkpoint's kept pairs that it learned in further trainings: the first ones, none of its first data.
+
+    Where its card was made before it noted their number, those of its last training.
+    """
+    rows = card.data.get("rows")
+    is_part = type(rows) is int and 0 < rows < len(pairs)
+    return pairs[: card.data.get("newest_pairs", rows if is_part else 0)]
+
+
 def to_keep(split: Split, earlier: Sequence[Pair], most: int) -> list[Pair]:
     """At most so many pairs to keep of a training: its own first, then the earlier ones."""
     own = _spread(_rows(split.training), most)
@@ -89,22 +100,33 @@ def _spread(rows: Sequence[Pair], most: int) -> list[Pair]:
 class Examples:
     """Every pair of a split as an example; of the `earlier` pairs those that an epoch goes over again.
 
-    Raises SettingsError where a label leaves no room for an answer.
+    Half of these are drawn from the first `num_newest` earlier ones: 39 pairs of a shop among 10,000 would hardly
+    ever be gone over again, and five taught ones would overwrite them. Raises SettingsError where a label leaves no
+    room for an answer.
     """
 
-    def __init__(self, split: Split, prompt: Prompt, config: TrainingConfig, pad_id: int, earlier: Sequence[Pair] = ()):
+    def __init__(
+        self,
+        split: Split,
+        prompt: Prompt,
+        config: TrainingConfig,
+        pad_id: int,
+        earlier: Sequence[Pair] = (),
+        num_newest: int = 0,
+    ):
         self.config, self.prompt, self.pad_id = config, prompt, pad_id
         self.rows = _rows(split.training)
         self.training = [prompt.encode_example(*row) for row in self.rows]
         self.validation = [prompt.encode_example(*row) for row in _rows(split.validation)]
         self.cut = sum(example.cut for example in self.training + self.validation)
         asked = set(split.table["Q"])
-        self.earlier = [pair for pair in earlier if pair[0] not in asked]
-        self.rehearsed = min(config.rehearsal * len(self.rows), len(self.earlier))
+        self.newest = [pair for pair in earlier[:num_newest] if pair[0] not in asked]
+        self.oldest = [pair for pair in earlier[num_newest:] if pair[0] not in asked]
+        self.rehearsed = min(config.rehearsal * len(self.rows), len(self.newest) + len(self.oldest))
 
     def batches_an_epoch(self) -> int:
         """How many batches one pass over the training pairs, and what is rehearsed beside them, takes."""
-        return -(-(len(self.training) + self.rehearsed) // self.config.batch_size)
+        return -(-(len(self.training) * self.config.repeats + self.rehearsed) // self.config.batch_size)
 
     def batches(self, epoch: int) -> list[list[Example]]:
         """The batches of an epoch: the same for the same settings, whatever happened before.
@@ -112,10 +134,11 @@ class Examples:
         Some examples go without their label, and questions lose words, as the settings say.
         """
         config, encode = self.config, self.prompt.encode_example
-        rehearsed = random.Random(f"{config.seed}/{epoch}/rehearsal").sample(self.earlier, self.rehearsed)
-        rows = self.rows + rehearsed
-        is_old = [False] * len(self.rows) + [True] * len(rehearsed)
-        examples = self.training + [encode(*row) for row in rehearsed]
+        rehearsed = self._rehearsed(random.Random(f"{config.seed}/{epoch}/rehearsal"))
+        new = self.rows * config.repeats
+        rows = new + rehearsed
+        is_old = [False] * len(new) + [True] * len(rehearsed)
+        examples = self.training * config.repeats + [encode(*row) for row in rehearsed]
         order = epoch_order([len(one.input_ids) for one in examples], config.batch_size, config.seed, epoch)
         rng = random.Random(f"{config.seed}/{epoch}/labels")
         drop = [rng.random() < config.label_dropout for _ in rows]
@@ -131,6 +154,11 @@ class Examples:
             most = self.prompt.max_length
             chosen = [new if len(new.input_ids) <= most else old for new, old in zip(spelled, chosen, strict=True)]
         return [[chosen[i] for i in batch] for batch in order]
+
+    def _rehearsed(self, rng: random.Random) -> list[Pair]:
+        """The earlier pairs of an epoch: half of them the newest, more of one kind where the other has too few."""
+        num_newest = min(len(self.newest), max(self.rehearsed // 2, self.rehearsed - len(self.oldest)))
+        return rng.sample(self.newest, num_newest) + rng.sample(self.oldest, self.rehearsed - num_newest)
 
     def validation_batches(self) -> list[Batch]:
         """The validation pairs, padded."""

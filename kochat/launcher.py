@@ -26,6 +26,7 @@ from .config import PROJECT, TrainingConfig, home
 from .errors import CheckpointError, RunError, SettingsError
 from .files import write_whole
 from .runs import Run
+from .spare import ANY_RUN, Spares
 
 # For glibc: keep freed memory instead of giving it back at every step, to be cleared again for the next one.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -127,7 +128,8 @@ def delete(run: Run) -> None:
 
 
 def dispatch() -> None:
-    """Start the runs whose turn it is."""
+    """Start the runs whose turn it is; let a process go that has waited long for one."""
+    _spares.expire()
     with lock():
         room = runs_at_once() - len(runs.running())
         for run in runs.queued():
@@ -140,21 +142,43 @@ def dispatch() -> None:
                 room -= 1
 
 
-def _launch(run: Run) -> None:
-    command = [sys.executable, "-m", "kochat", "train", "--run", run.name]
+def warm_up() -> None:
+    """Have a process ready, so that the next run begins at once; it waits some minutes."""
+    _spares.warm_up(_environment())
+
+
+def _environment() -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     # The home may be given as seen from the folder of this process.
-    environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
-    with (run.path / "log.txt").open("ab") as output:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, creationflags=OF_ITS_OWN,
-        )  # fmt: skip
+    return {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+
+
+def _launch(run: Run) -> None:
+    environment, log = _environment(), run.path / "log.txt"
+    process = _spares.take(environment, run.name, log)
+    if not process:
+        with log.open("ab") as output:
+            process = _spawn(environment, run.name, subprocess.DEVNULL, output)
     try:
         mark_launched(run, process.pid)
     except OSError:
         process.kill()  # a run that nobody knows of would be started again and again
         raise
+
+
+def _spawn(environment: dict[str, str], run: str, stdin: int, output: Any) -> subprocess.Popen:
+    command = [sys.executable, "-m", "kochat", "train", "--run", run]
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdin=stdin, stdout=output, stderr=output,
+        start_new_session=True, creationflags=OF_ITS_OWN,
+    )  # fmt: skip
+
+
+def _spawn_spare(environment: dict[str, str]) -> subprocess.Popen:
+    return _spawn(environment, ANY_RUN, subprocess.PIPE, subprocess.DEVNULL)
+
+
+_spares = Spares(_spawn_spare)
 
 
 def _has_process(run: Run) -> bool:

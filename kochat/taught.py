@@ -18,7 +18,7 @@ from . import datasets
 from .checks import Problem, TooLong, clean, problems_of
 from .datasets import Dataset
 from .errors import CheckpointError, DataError
-from .pairs import COLUMNS, Pair
+from .pairs import COLUMNS
 from .rows import Row
 from .store import SUFFIX
 
@@ -127,9 +127,3 @@ def everything(folders: Iterable[Path]) -> pd.DataFrame:
     rows.sort(key=lambda row: (row.origin or {}).get("time", ""))
     table = pd.DataFrame([(row.Q, row.A, row.label) for row in rows], columns=COLUMNS, dtype="str")
     return table.drop_duplicates(["Q", "label"], keep="last", ignore_index=True)
-
-
-def not_learned(table: pd.DataFrame, known: Iterable[Pair]) -> int:
-    """How many of the pairs are not among those that a checkpoint was trained on."""
-    known = set(known)
-    return sum(pair not in known for pair in table[COLUMNS].itertuples(index=False, name=None))

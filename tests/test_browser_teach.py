@@ -4,7 +4,11 @@ import re
 
 import pytest
 from browser_tools import REPLY, ask, box, choose
+from conftest import MINI
 from playwright.sync_api import Page, expect
+
+from kochat import chatbot, checkpoint
+from kochat.labels import NAMES
 
 TAUGHT = [
     ("너 이름이 뭐야?", "저는 코챗이라고 해요."),
@@ -33,6 +37,34 @@ def says(page: Page, text: str) -> None:
     expect(page.locator("#taught-summary")).to_contain_text(text)
 
 
+@pytest.fixture(scope="module")
+def answered_wrongly():
+    """A pair that kochat-mini was trained on and answers otherwise."""
+    bot = chatbot.load(MINI)
+    known = checkpoint.read_pairs(MINI, "kochat-mini")
+    return next(pair for pair in known if bot.reply(pair[0], pair[2]) != pair[1])
+
+
+@pytest.mark.parametrize(("locale", "width", "button"), [("ko-KR", 390, "지금 배우기"), ("en-US", 1280, "Learn now")])
+def test_what_the_bot_answers_wrongly_counts_and_the_button_is_in_sight(visit, answered_wrongly, locale, width, button):
+    page = visit(locale, width)
+    question, answer, label = answered_wrongly
+    choose(page, "#label", NAMES[locale[:2]][label])
+    correct(page, question, answer)
+    learn = page.locator("#learn")
+    expect(learn).to_have_text(f"{button} (1)")
+    expect(learn).to_be_in_viewport(ratio=1)
+    # A reply that is liked is one that it knows.
+    ask(page, "심심해")
+    page.locator("#chat").get_by_role("button", name="좋아요" if width == 390 else "Like", exact=True).last.click()
+    expect(page.locator("#taught-summary")).to_contain_text("가르친 답 2개" if width == 390 else "2 answers taught")
+    expect(learn).to_have_text(f"{button} (1)")
+    page.locator("#taught-list").get_by_role("button").first.click()
+    for _ in range(2):
+        page.locator("#undo-taught").click()
+    expect(learn).to_be_hidden()
+
+
 def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
     page = visit()
     choose(page, "#label", "일상다반사")
@@ -43,10 +75,13 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
     page.locator("#learn").click()
     expect(page.locator("#learning [role=progressbar]")).to_be_visible()
     expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
+    expect(page.locator("#learning-plot")).to_be_in_viewport(ratio=0.9)
     expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1", timeout=120_000)
     says(page, "가르친 답 5개 · 이 챗봇이 아직 배우지 않은 답 0개")
     expect(page.locator("#learn")).to_be_hidden()
-    for question, answer in TAUGHT:
+    assert ask(page, TAUGHT[0][0]) == TAUGHT[0][1]
+    expect(page.locator("#learning-plot")).to_be_hidden()  # it made room for the conversation
+    for question, answer in TAUGHT[1:]:
         assert ask(page, question) == answer
     expect(page.locator(f"{REPLY} .note").last).to_contain_text("· 배운-챗봇-1")
     # The bot that it came from has not learned it.

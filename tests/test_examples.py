@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from kochat.cards import Card
 from kochat.config import TrainingConfig
-from kochat.examples import Examples, Split, still_known, to_keep
+from kochat.examples import Examples, Split, newest, still_known, to_keep
 from kochat.prompt import Prompt
 
 TRAINING = [("안녕", "반가워요", "0"), ("고마워", "별말씀을요", "0")]
@@ -64,6 +65,47 @@ def test_so_many_earlier_pairs_are_rehearsed_beside_each_pair_and_never_a_questi
 def test_where_there_are_fewer_all_are_rehearsed(split, tokenizer):
     made = examples(split, tokenizer, rehearsal=50)
     assert (made.rehearsed, len(rows(made, 1))) == (8, 10)
+
+
+def test_half_of_what_is_rehearsed_are_the_newest_of_the_earlier_pairs(split, tokenizer):
+    earlier = [(f"질문 {i}", f"답 {i}", "1") for i in range(100)]
+    prompt = Prompt(tokenizer, 64)
+    config = TrainingConfig(batch_size=4, label_dropout=0, rehearsal=4)
+
+    def drawn(num_newest, config=config):
+        made = Examples(split, prompt, config, 0, earlier, num_newest)
+        places = {tuple(prompt.encode_example(*pair).input_ids): i for i, pair in enumerate(earlier)}
+        return [[places[ids] for ids in rows(made, epoch) if ids in places] for epoch in range(1, 9)]
+
+    assert [sum(i < 10 for i in epoch) for epoch in drawn(10)] == [4] * 8
+    assert {i for epoch in drawn(10) for i in epoch if i < 10} == set(range(10))  # each of them in a few epochs
+    assert [len(set(epoch)) for epoch in drawn(10)] == [8] * 8
+    # Where there are too few of one kind, there are more of the other.
+    assert [sorted(i for i in epoch if i < 2) for epoch in drawn(2)] == [[0, 1]] * 8
+    assert [sum(i < 98 for i in epoch) for epoch in drawn(98)] == [6] * 8
+    assert [len(set(epoch)) for epoch in drawn(0)] == [8] * 8
+
+
+def test_a_checkpoint_notes_how_many_of_its_first_pairs_are_newer_than_its_first_data():
+    pairs = [(f"질문 {i}", f"답 {i}", "1") for i in range(10)]
+    assert newest(pairs, Card(data={"rows": 3, "newest_pairs": 5})) == pairs[:5]
+    assert newest(pairs, Card(data={"rows": 3, "newest_pairs": 0})) == []
+    # Made before that was noted: the pairs of its last training, where there are others.
+    assert newest(pairs, Card(data={"rows": 3})) == pairs[:3]
+    assert (
+        newest(pairs, Card(data={"rows": 10})) == newest(pairs, Card()) == newest(pairs, Card(data={"rows": "3"})) == []
+    )
+    for wrong in (-1, "5", True, 1.0):
+        with pytest.raises(TypeError, match="data"):
+            Card(data={"newest_pairs": wrong})
+
+
+def test_a_pair_is_gone_over_several_times_an_epoch(split, tokenizer):
+    made = examples(split, tokenizer, repeats=3, rehearsal=2)
+    own = sorted(tuple(one.input_ids) for one in made.training)
+    drawn = rows(made, 1)
+    assert sorted(ids for ids in drawn if ids in own) == sorted(own * 3)
+    assert (len(drawn), len(set(drawn)), made.batches_an_epoch()) == (10, 6, 3)
 
 
 def test_without_rehearsal_the_batches_are_the_pairs_alone(split, tokenizer):

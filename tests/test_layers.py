@@ -61,10 +61,9 @@ def test_no_module_imports_scikit_learn_before_it_is_needed():
             assert "sklearn" not in ast.unparse(node).split("def ")[0], path
 
 
-def test_files_and_functions_stay_short():
+def test_functions_stay_short():
     for path in MODULES:
         text = (PROJECT / path).read_text("utf-8")
-        assert len(text.splitlines()) <= 280, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"

@@ -1,4 +1,4 @@
-"""Learning what was taught: kochat-mini learns five answers by heart and does not forget the rest."""
+"""Learning what was taught: what is answered otherwise is learned by heart, and the rest is not forgotten."""
 
 import pandas as pd
 import pytest
@@ -6,7 +6,8 @@ import torch
 from conftest import MINI
 
 from kochat import chatbot, checkpoint, evaluation, pairs
-from kochat.teaching import config_for
+from kochat.config import TrainingConfig
+from kochat.teaching import MIN_LESSON, ask, config_for, lesson, not_learned, rows_of, to_ask
 from kochat.training import fine_tune
 
 TAUGHT = [
@@ -29,6 +30,61 @@ def two_threads():
 def test_few_pairs_are_seen_more_often(rows, epochs):
     config = config_for("x.csv", rows, "base", "out")
     assert (config.epochs, config.rehearsal, config.keep_labels, config.validation_share) == (epochs, 15, True, 0.0)
+    assert config.repeats == 3
+
+
+def test_learning_stays_a_matter_of_seconds():
+    # At the 6.5 ms a row of two idle cores: 5 s for one answer, 18 s for five, 23 s for as a full lesson.
+    configs = {rows: config_for("x.csv", rows, "base", "out") for rows in (1, 5, MIN_LESSON)}
+    gone_over = [rows * (one.repeats + one.rehearsal) * one.epochs for rows, one in configs.items()]
+    assert gone_over == [720, 2700, 3600]
+
+
+def table_of(rows):
+    return pd.DataFrame(rows, columns=pairs.COLUMNS, dtype="str")
+
+
+def waiting(bot, table, known=None):
+    """What `bot` answers otherwise than taught."""
+    known = {} if known is None else known
+    done = list(ask(bot, to_ask(table, known), known))
+    return rows_of(not_learned(table, known, [])), done
+
+
+def test_what_is_answered_word_for_word_is_learned_and_nothing_else():
+    bot = chatbot.load(MINI)
+    said = bot.reply("심심해", "0")
+    trained_on = next(pair for pair in checkpoint.read_pairs(MINI, "mini") if bot.reply(pair[0], pair[2]) != pair[1])
+    rows = [
+        ("심심해", said, "0"),
+        ("심심해", said + "!", "0"),
+        ("안녕", bot.reply("안녕", "1").replace(" ", "  "), "1"),  # the tokenizer joins spaces
+        trained_on,  # in the training data, and answered otherwise all the same
+        ("심심해", said, "우산장수"),  # a label that it does not know
+    ]
+    assert waiting(bot, table_of(rows)) == ([rows[1], *rows[3:]], [5])
+    assert waiting(bot, table_of([])) == ([], [])
+
+
+def test_a_pair_is_asked_once_and_of_very_many_the_last(bot, monkeypatch):
+    known = {}
+    table = table_of([(f"질문 {i}", "답", "0") for i in range(20)])
+    assert waiting(bot, table, known)[1] == [8, 16, 20]
+    assert to_ask(table, known) == []
+    more = pd.concat([table, table_of([("새 질문", "답", "0")])], ignore_index=True)
+    assert waiting(bot, more, known)[1] == [1]
+    many = table_of([(f"많은 질문 {i}", "답", "0") for i in range(250)])
+    assert to_ask(many, known) == rows_of(many)[50:]
+    # Those that are not asked count as learned where the bot was trained on them.
+    told = not_learned(many, dict.fromkeys(rows_of(many)[50:], True), rows_of(many)[:49])
+    assert rows_of(told) == [("많은 질문 49", "답", "0")]
+
+
+def test_beside_what_is_to_be_learned_the_last_of_the_rest_is_trained_again():
+    table = table_of([(f"질문 {i}", "답", "0") for i in range(30)])
+    assert lesson(table, table.iloc[[0, 5]]).index.tolist() == [0, 5, *range(22, 30)]
+    assert lesson(table, table.iloc[:25]).index.tolist() == list(range(25))
+    assert lesson(table.iloc[:3], table.iloc[[1]]).index.tolist() == [0, 1, 2]
 
 
 def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, chatbot_data, two_threads):
@@ -50,3 +106,42 @@ def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, cha
     if real:
         unseen = evaluation.held_out(card, chatbot_data)["Q"].unique()
         assert 0.03 < sum(after.read(question).unfamiliar for question in unseen) / len(unseen) < 0.08
+
+
+SHOP = [
+    ("영업시간이 어떻게 되나요?", "평일은 오전 10시부터 저녁 8시까지 열어요.", "안내"),
+    ("주말에도 여나요?", "토요일은 오후 6시까지 열고 일요일은 쉬어요.", "안내"),
+    ("매장이 어디예요?", "시청역 3번 출구에서 걸어서 5분 거리예요.", "안내"),
+    ("주차할 수 있나요?", "가게 앞에 두 대까지 무료로 세울 수 있어요.", "안내"),
+    ("배송은 얼마나 걸려요?", "주문하신 다음 날 출발해서 이틀 안에 도착해요.", "배송"),
+    ("배송비 얼마예요?", "3만 원 이상 사시면 무료이고 아니면 3천 원이에요.", "배송"),
+    ("제주도도 배송되나요?", "제주도는 3천 원이 더 들어요.", "배송"),
+    ("선물 포장 되나요?", "선물 포장은 천 원을 더 내시면 돼요.", "배송"),
+    ("교환하고 싶어요", "받은 지 7일 안에 연락 주시면 바꿔 드려요.", "교환"),
+    ("환불은 언제 돼요?", "물건이 도착하고 사흘 안에 돌려 드려요.", "교환"),
+]
+ANEW = [
+    ("주말에도 여나요?", "이제 일요일에도 저녁 6시까지 열어요.", "안내"),  # instead of the file's own answer
+    ("꽃은 며칠 가요?", "물을 매일 갈면 일주일쯤 가요.", "안내"),
+]
+
+
+def test_a_bot_made_a_minute_ago_learns_and_keeps_the_answers_of_its_own_file(tmp_path, two_threads):
+    def made(name, rows, config):
+        table_of(rows).to_csv(config.data, index=False)
+        list(fine_tune(config))
+        return chatbot.load(tmp_path / name)
+
+    settings = {"rehearsal": 5, "keep_labels": True, "validation_share": 0.0, "sample_questions": ()}
+    shop = TrainingConfig(
+        data=str(tmp_path / "shop.csv"), base=str(MINI), output=str(tmp_path / "shop"), epochs=30, **settings
+    )
+    bot = made("shop", SHOP, shop)
+    assert bot.card.data["newest_pairs"] == len(SHOP)
+    wrong = next(pair for pair in SHOP if pair[0] != ANEW[0][0])
+    taught = [*ANEW, wrong]  # the last with the file's own answer
+    teaching = config_for(str(tmp_path / "taught.csv"), len(taught), str(tmp_path / "shop"), str(tmp_path / "taught"))
+    bot = made("taught", taught, teaching)
+    assert bot.card.data["newest_pairs"] == len(SHOP) + 1
+    own = [*taught, *(pair for pair in SHOP[1:] if pair[0] != ANEW[0][0])]
+    assert bot.replies([(question, label) for question, _, label in own]) == [answer for _, answer, _ in own]

@@ -20,7 +20,7 @@ _bots: dict[tuple[Path, float], Chatbot] = {}  # the one loaded first goes first
 
 def bot(name: str) -> Chatbot:
     """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError."""
-    path, _ = key = _key(name)
+    path, _ = key = version(name)
     if key not in _bots:  # those that are loaded need not wait for one that is being loaded
         with _loading:  # two visitors at once must not load it twice
             if key not in _bots:
@@ -36,11 +36,12 @@ def borrow(name: str) -> Chatbot:
 
     For whoever goes through many: the ones that people talk to stay.
     """
-    path, _ = key = _key(name)
+    path, _ = key = version(name)
     return _bots.get(key) or _load(path)
 
 
-def _key(name: str) -> tuple[Path, float]:
+def version(name: str) -> tuple[Path, float]:
+    """The folder of a checkpoint in the list, and when it was last changed. Raises CheckpointError."""
     path = checkpoint.list_checkpoints().get(name)
     if path is None:
         checkpoint.explain_absence(name)

@@ -107,6 +107,23 @@ const kochat = (() => {
     requestAnimationFrame(() => document.querySelector("#row")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
   }
 
+  // The button that learns what was taught, and what comes up below it, may lie below the edge of a small window.
+  function showTeaching() {
+    setTimeout(() => document.querySelector("#taught")?.scrollIntoView({ block: "nearest", behavior: "smooth" }), 100);
+  }
+
+  function showLearning() {
+    const show = id => document.querySelector(id)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    const started = Date.now(); // the curve comes up with the first epoch
+    const timer = setInterval(() => {
+      const isDrawn = Boolean(document.querySelector("#learning-plot")?.offsetHeight);
+      if (!isDrawn && Date.now() - started < 60_000) return;
+      clearInterval(timer);
+      if (isDrawn) show("#learning-plot");
+    }, 200);
+    setTimeout(() => show("#learning"), 500);
+  }
+
   // The page gets the link to the new file a moment after it was made.
   function saveLink(id) {
     setTimeout(() => document.querySelector(`a#${id}, #${id} a, button#${id}, #${id} button`)?.click(), 100);
@@ -120,5 +137,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { showRow, saveFile, saveComparison, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import html
-import time
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, launcher, pairs, taught, teaching
+from .. import checkpoint, launcher, taught
 from ..cards import Card
 from ..checks import clean
-from ..config import TrainingConfig, home
-from ..datasets import Dataset
 from ..errors import DataError
 from ..labels import label_name
-from ..pairs import Pair
-from ..runs import Run
-from . import bots, form, progress, visitors
-from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, label_choices
+from . import bots, visitors
+from .chat import PRIVATE, ChatTab, label_choices
+from .learning import asked, learn, learn_button, lesson, opened, put_away, rows_of, summary_of, waiting_for
 from .messages import Reply, reply_at
 from .text import TEXTS, language_of, say, shows_errors, t
-from .training import empty_plot, loss_plot
+from .training import empty_plot
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
-BETWEEN_LOOKS = 1.0  # seconds
 # The page's own sentences are no answers to learn.
 OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")}
 
@@ -46,56 +37,34 @@ def thumbs(history: list[dict], editing: Reply | None, request: gr.Request):
     )  # fmt: skip
 
 
-def rows_of(request: gr.Request) -> list:
-    """What a visitor taught, the newest first."""
-    dataset = opened(request)
-    if not dataset:
-        return []
-    total = dataset.counts().rows
-    rows, _ = dataset.page(max(0, total - taught.MOST_SHOWN), taught.MOST_SHOWN)
-    return rows[::-1]
-
-
-def opened(request: gr.Request) -> Dataset | None:
-    """What a visitor taught, as a dataset; None where there is nothing."""
-    path = taught.path_of(visitors.folder_of(request))
-    return Dataset(path) if path.is_file() else None
-
-
-@functools.lru_cache(maxsize=4)
-def _pairs_of(folder: Path, changed: float) -> frozenset[Pair]:
-    return frozenset(checkpoint.read_pairs(folder, folder.name))
-
-
-def known_to(name: str | None) -> frozenset[Pair]:
-    """The pairs that a checkpoint was trained on, as far as it kept them."""
-    folder = checkpoint.list_checkpoints().get(name or "")
-    return _pairs_of(folder, (folder / checkpoint.CARD_FILE).stat().st_mtime) if folder else frozenset()
-
-
-def lesson(request: gr.Request):
-    """All that can be learned by the button: a visitor's own rows, for the owner those of everybody."""
-    everybody = visitors.visitors().glob("*") if visitors.is_owner(request) else ()
-    return taught.everything([*sorted(everybody), visitors.folder_of(request)])
-
-
 @shows_errors
 def overview(name: str | None, history: list[dict], editing: Reply | None, request: gr.Request) -> list:
-    """What shows how much was taught: summary, button, list, thumbs; nothing is chosen in the list any more."""
-    language, rows, pairs_taught = language_of(request), rows_of(request), lesson(request)
-    waiting = taught.not_learned(pairs_taught, known_to(name))
-    key = "k_taught_none" if not rows and pairs_taught.empty else "k_taught_some"
-    key = "k_taught_by_visitor" if rows and not visitors.is_owner(request) else key
-    summary = say(language, key, n=len(pairs_taught), waiting=waiting, open=sum(row.is_bad for row in rows))
+    """What shows how much was taught: summary, button, list, thumbs; nothing is chosen in the list any more.
+
+    Where the checkpoint has to be asked first, `counted` says how much there is to learn.
+    """
+    language, rows, table = language_of(request), rows_of(request), lesson(request)
+    waiting, to_ask = waiting_for(name, table)
+    pending = bool(to_ask) and visitors.is_owner(request)
     return [
-        summary,
-        gr.Button(visible=waiting > 0 and visitors.is_owner(request)),
+        summary_of(rows, len(table), None if pending else len(waiting), request),
+        gr.skip() if pending else learn_button(len(waiting), request),
         gr.Accordion(visible=bool(rows)),
         listed(language, rows, name),
         thumbs(history, editing, request),
         None,
         gr.Button(interactive=False),
     ]
+
+
+@shows_errors
+def counted(name: str | None, request: gr.Request) -> tuple:
+    """Summary and button, once the checkpoint was asked which of the taught answers it gives already."""
+    table = lesson(request)
+    if not visitors.is_owner(request) or table.empty or not waiting_for(name, table)[1]:
+        return gr.skip(), gr.skip()  # `overview` has said it
+    waiting = len(asked(name, table))
+    return summary_of(rows_of(request), len(table), waiting, request), learn_button(waiting, request)
 
 
 def listed(language: str, rows: list, name: str | None) -> dict:
@@ -123,6 +92,8 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
     if not reply:
         return closed()
     question, said, label, name = reply
+    if visitors.is_owner(request):
+        launcher.warm_up()  # while the better answer is being written
     if event.liked is True and said in OURS:
         return closed()
     if event.liked is True or event.liked is False:
@@ -179,48 +150,6 @@ def take_back(request: gr.Request):
         taught.undo(rows)
 
 
-def config_of(name: str, request: gr.Request) -> TrainingConfig:
-    """The settings of a training of checkpoint `name` on all that was taught. Raises KochatError."""
-    table = lesson(request)
-    if table.empty:
-        raise DataError("nothing_taught")
-    data = pairs.keep(pairs.as_csv(table), f"{taught.NAME}.csv", home() / "uploads")
-    output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
-    config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
-    # Everybody sees the samples of a run, so no visitor's words are among them.
-    asked = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
-    return replace(config, sample_questions=tuple(asked)[:4])
-
-
-@shows_errors
-def learn(name: str, request: gr.Request) -> Iterator[tuple]:
-    """Train the checkpoint of the chat on what was taught, show how, and go on with the result."""
-    visitors.require_owner(request)
-    language, run, drawn = language_of(request), launcher.start(config_of(name, request)), -1
-    while run.state() in ("queued", "running"):
-        # Drawing takes the browser longer than anything else here, so it draws what is new.
-        epochs = len(run.record().epochs)
-        yield bar_of(language, run), curve_of(language, run, epochs != drawn), gr.skip(), gr.Button(interactive=False)
-        drawn = epochs
-        time.sleep(BETWEEN_LOOKS)
-    chosen = checkpoint_dropdown(name, run.checkpoint_name)
-    yield bar_of(language, run), curve_of(language, run), chosen, gr.Button(interactive=True)
-    if run.state() == "finished":
-        gr.Info(html.escape(say(language, "k_learned", name=run.checkpoint_name)))
-
-
-def bar_of(language: str, run: Run) -> gr.HTML:
-    """How far a run is."""
-    return gr.HTML(progress.progress_html(language, run), visible=True)
-
-
-def curve_of(language: str, run: Run, is_new: bool = True):
-    """The loss of a run, epoch by epoch; nothing where nothing is new."""
-    record = run.record()
-    curve, last = progress.curve(language, record), progress.last_epoch(record)
-    return loss_plot(language, curve, progress.series(language), last) if is_new else gr.skip()
-
-
 def build(page: gr.Blocks, chat: ChatTab) -> None:
     """The components and events below the conversation."""
     with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
@@ -234,11 +163,12 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
         with gr.Row():
             save = gr.Button(t("k_teach"), variant="primary", min_width=120, elem_id="teach")
             leave = gr.Button(t("k_no"), min_width=120)
-    with gr.Row(elem_id="taught"):
-        summary = gr.Markdown(elem_classes="quiet", elem_id="taught-summary")
-        start = gr.Button(t("k_learn"), variant="primary", size="sm", visible=False, elem_id="learn")
-    bar = gr.HTML(visible=False, elem_id="learning")
-    plot = empty_plot(elem_id="learning-plot")
+    with chat.below:  # in sight where one teaches
+        with gr.Row(elem_id="taught"):
+            summary = gr.Markdown(elem_classes="quiet", elem_id="taught-summary")
+            start = gr.Button(variant="primary", size="sm", scale=0, min_width=140, visible=False, elem_id="learn")
+        bar = gr.HTML(visible=False, elem_id="learning")
+        plot = empty_plot(height=180, elem_id="learning-plot")
     with gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
         table = gr.Dataframe(
             interactive=False, show_label=False, buttons=[], wrap=True, max_height=320,
@@ -248,10 +178,15 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
             forget = gr.Button(t("k_forget"), size="sm", min_width=120, interactive=False, elem_id="forget")
             undo = gr.Button(t("k_undo_last"), size="sm", min_width=120, elem_id="undo-taught")
 
-    reply, picked = gr.State(None), gr.State(None)
+    reply, picked, is_over = gr.State(None), gr.State(None), gr.State(True)
     quick = {"queue": False, **PRIVATE}
     shown = [summary, start, list_part, table, chat.conversation, picked, forget]
     see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation, reply], "outputs": shown, **quick}
+    count = {"fn": counted, "inputs": chat.checkpoint, "outputs": [summary, start], "concurrency_limit": 1, **PRIVATE}
+
+    def see_after(event) -> list:
+        """Show what was taught when an event has ended, well or not; the two events that do, of which one happens."""
+        return [done(**see).then(**count) for done in (event.then, event.failure)]
 
     def own_words(request: gr.Request):
         return gr.Chatbot(feedback_options=("Like", "Dislike", say(language_of(request), "k_correct")))
@@ -259,15 +194,18 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     page.load(own_words, None, chat.conversation, **quick)
     for event in chat.settled:
         event.then(thumbs, [chat.conversation, reply], chat.conversation, **quick)
-    chat.restored.then(**see)
-    chat.checkpoint.change(**see)
+        event.then(put_away, is_over, [bar, plot], **quick)
+    chat.restored.then(**see).then(**count)
+    chat.checkpoint.change(**see).then(**count)
     form_parts = [editing, reply, question, answer, label]
     rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, concurrency_limit=1, **PRIVATE)
     saving = save.click(correct, [reply, answer, label], form_parts, **PRIVATE)
-    for event in (rating, saving, leave.click(closed, None, form_parts, **quick)):
-        afterwards(event, **see)
+    see_after(leave.click(closed, None, form_parts, **quick))
+    for event in (*see_after(rating), *see_after(saving)):
+        event.then(None, None, None, js="kochat.showTeaching", **quick)
     table.select(pick, None, [picked, forget], **quick)
-    afterwards(forget.click(remove, picked, None, **PRIVATE), **see)
-    afterwards(undo.click(take_back, None, None, **PRIVATE), **see)
-    learning = start.click(learn, chat.checkpoint, [bar, plot, chat.checkpoint, start], concurrency_limit=4, **PRIVATE)
-    afterwards(learning, **see)
+    see_after(forget.click(remove, picked, None, **PRIVATE))
+    see_after(undo.click(take_back, None, None, **PRIVATE))
+    start.click(None, None, None, js="kochat.showLearning", **quick)
+    outputs = [bar, plot, chat.checkpoint, start, is_over]
+    see_after(start.click(learn, chat.checkpoint, outputs, concurrency_limit=4, **PRIVATE))

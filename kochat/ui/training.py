@@ -116,10 +116,10 @@ def version() -> tuple:
     return *shown, len(runs.queued()), *checkpoint.list_checkpoints(for_chat=False)
 
 
-def empty_plot(**options) -> gr.LinePlot:
-    """A loss curve that has nothing to show yet."""
+def empty_plot(height: int = 280, **options) -> gr.LinePlot:
+    """A loss curve that has nothing to show yet; its `height` in pixels."""
     return gr.LinePlot(
-        x="epoch", y="loss", color="kind", title=t("k_curve"), height=280, show_label=False, tooltip="axis",
+        x="epoch", y="loss", color="kind", title=t("k_curve"), height=height, show_label=False, tooltip="axis",
         buttons=[], sort=[str(i + 1) for i in range(progress.MOST_CATEGORIES)], visible=False, **options,
     )  # fmt: skip
 

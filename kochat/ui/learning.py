@@ -1,0 +1,160 @@
+"""What was taught in the chat and is to be learned: how much that is, and the training that learns it.
+
+A checkpoint is asked each taught question once; what it answers otherwise is to be learned.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+
+from .. import checkpoint, launcher, pairs, taught, teaching
+from ..config import TrainingConfig, home
+from ..datasets import Dataset
+from ..errors import DataError
+from ..pairs import Pair
+from ..runs import Run
+from . import bots, form, progress, visitors
+from .chat import checkpoint_dropdown
+from .text import language_of, say, shows_errors
+from .training import loss_plot
+
+BETWEEN_LOOKS = 1.0  # seconds
+
+
+def opened(request: gr.Request) -> Dataset | None:
+    """What a visitor taught, as a dataset; None where there is nothing."""
+    path = taught.path_of(visitors.folder_of(request))
+    return Dataset(path) if path.is_file() else None
+
+
+def rows_of(request: gr.Request) -> list:
+    """What a visitor taught, the newest first."""
+    dataset = opened(request)
+    if not dataset:
+        return []
+    total = dataset.counts().rows
+    rows, _ = dataset.page(max(0, total - taught.MOST_SHOWN), taught.MOST_SHOWN)
+    return rows[::-1]
+
+
+def lesson(request: gr.Request):
+    """All that can be learned by the button: a visitor's own rows, for the owner those of everybody."""
+    everybody = visitors.visitors().glob("*") if visitors.is_owner(request) else ()
+    return taught.everything([*sorted(everybody), visitors.folder_of(request)])
+
+
+@functools.lru_cache(maxsize=8)
+def _known_of(folder: Path, changed: float) -> teaching.Known:
+    """What a checkpoint has been asked so far; a card that changed makes it another one."""
+    return {}
+
+
+@functools.lru_cache(maxsize=4)
+def _pairs_of(folder: Path, changed: float) -> frozenset[Pair]:
+    return frozenset(checkpoint.read_pairs(folder, folder.name))
+
+
+def waiting_for(name: str | None, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Pair]]:
+    """The taught pairs that a checkpoint answers otherwise, and those that it has to be asked before all is known."""
+    if name not in checkpoint.list_checkpoints():
+        return table, []
+    version = bots.version(name)
+    known = _known_of(*version)
+    trained_on = _pairs_of(*version) if len(table) > teaching.MAX_ASKED else frozenset()
+    return teaching.not_learned(table, known, trained_on), teaching.to_ask(table, known)
+
+
+def asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The taught pairs that a checkpoint answers otherwise; it is asked what it was not asked yet."""
+    waiting, to_ask = waiting_for(name, table)
+    if not to_ask:
+        return waiting
+    known = _known_of(*bots.version(name))
+    for _ in teaching.ask(bots.bot(name), to_ask, known):
+        pass
+    return waiting_for(name, table)[0]
+
+
+def summary_of(rows: list, num_taught: int, waiting: int | None, request: gr.Request) -> str:
+    """How much was taught, and how much of it is to be learned (None: the checkpoint is being asked) or corrected."""
+    language, num_open = language_of(request), sum(row.is_bad for row in rows)
+    if not rows and not num_taught:
+        return say(language, "k_taught_none")
+    if rows and not visitors.is_owner(request):
+        return say(language, "k_taught_by_visitor", n=num_taught, open=num_open)
+    if waiting is None:
+        return say(language, "k_taught_asking", n=num_taught, open=num_open)
+    return say(language, "k_taught_some", n=num_taught, waiting=waiting, open=num_open)
+
+
+def learn_button(waiting: int, request: gr.Request) -> gr.Button:
+    """The button that learns what was taught, with how much that is; only where there is something, for the owner."""
+    text = say(language_of(request), "k_learn", n=waiting)
+    return gr.Button(text, visible=waiting > 0 and visitors.is_owner(request))
+
+
+def config_of(name: str, request: gr.Request) -> TrainingConfig:
+    """The settings of a training of checkpoint `name` on what was taught. Raises KochatError."""
+    table = lesson(request)
+    if table.empty:
+        raise DataError("nothing_taught")
+    table = teaching.lesson(table, asked(name, table))
+    data = pairs.keep(pairs.as_csv(table), f"{taught.NAME}.csv", home() / "uploads")
+    output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
+    config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
+    # Everybody sees the samples of a run, so no visitor's words are among them.
+    samples = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
+    return replace(config, sample_questions=tuple(samples)[:4])
+
+
+@shows_errors
+def learn(name: str, request: gr.Request) -> Iterator[tuple]:
+    """Train the checkpoint of the chat on what was taught, show how, and go on with the result.
+
+    The last of what it yields says whether the training is over.
+    """
+    visitors.require_owner(request)
+    language, run, drawn = language_of(request), launcher.start(config_of(name, request)), -1
+    while run.state() in ("queued", "running"):
+        # Drawing takes the browser longer than anything else here, so it draws what is new.
+        epochs = len(run.record().epochs)
+        curve = curve_of(language, run, epochs != drawn)
+        yield bar_of(language, run), curve, gr.skip(), gr.Button(interactive=False), False
+        drawn = epochs
+        time.sleep(BETWEEN_LOOKS)
+    chosen, finished = checkpoint_dropdown(name, run.checkpoint_name), run.state() == "finished"
+    # What the new checkpoint does not say either, it is asked next.
+    yield (
+        bar_of(language, run),
+        curve_of(language, run),
+        chosen,
+        gr.Button(interactive=True, visible=not finished),
+        True,
+    )
+    if finished:
+        gr.Info(html.escape(say(language, "k_learned", name=run.checkpoint_name)))
+
+
+def put_away(is_over: bool) -> tuple:
+    """Progress bar and curve of a training that is over make room for the next reply."""
+    return (gr.HTML(visible=False), gr.LinePlot(visible=False)) if is_over else (gr.skip(), gr.skip())
+
+
+def bar_of(language: str, run: Run) -> gr.HTML:
+    """How far a run is."""
+    return gr.HTML(progress.progress_html(language, run), visible=True)
+
+
+def curve_of(language: str, run: Run, is_new: bool = True):
+    """The loss of a run, epoch by epoch; nothing where nothing is new."""
+    record = run.record()
+    curve, last = progress.curve(language, record), progress.last_epoch(record)
+    return loss_plot(language, curve, progress.series(language), last) if is_new else gr.skip()
