@@ -18,7 +18,7 @@ from . import checkpoint, familiarity
 from .decoder import Decoder, suits_int8
 from .drafts import Drafts
 from .errors import ReplyError
-from .generation import MAX_REPLY_TOKENS, Asked, Engine, text_of, text_pieces, token_texts
+from .generation import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, text_pieces, token_texts
 from .labels import AUTO
 from .prompt import IGNORE, Part, Prompt
 
@@ -216,7 +216,7 @@ class Chatbot:
         """The text that the tokens of a reply make."""
         return text_of(self.tokenizer, tokens)
 
-    def _continued(self, asked: Asked, start: list[int]) -> list[int]:
+    def _continued(self, asked: GenerationRequest, start: list[int]) -> list[int]:
         """The tokens of the greedy reply that begins with `start`. Raises ReplyError."""
         eos, room = self.tokenizer.eos_token_id, MAX_REPLY_TOKENS - len(start)
         known = all(type(token) is int and 0 <= token < len(self.tokenizer) for token in start)
@@ -226,7 +226,7 @@ class Chatbot:
         if eos in start or not room:
             return start
         unlabelled = asked.unlabelled and [*asked.unlabelled, *start]
-        [said] = self._engine.replies([Asked([*asked.prompt, *start], unlabelled, asked.strength)], room)
+        [said] = self._engine.replies([GenerationRequest([*asked.prompt, *start], unlabelled, asked.strength)], room)
         return start + said
 
     def _checked(self, question: str) -> str:
@@ -243,12 +243,12 @@ class Chatbot:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
         return label
 
-    def _asked(self, question: str, label: str, strength: float | None) -> Asked:
+    def _asked(self, question: str, label: str, strength: float | None) -> GenerationRequest:
         strength = self.card.strength if strength is None else strength
         if not 0 <= strength <= MOST_STRENGTH:
             raise ReplyError("bad_strength", value=strength, most=MOST_STRENGTH)
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
-        return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
+        return GenerationRequest(self.prompt.encode_prompt(question, label), unlabelled, strength)
 
     def _drafts(self, pairs: Sequence[Pair]) -> Drafts:
         counts, end = Counter(answer for _, answer, _ in pairs), self.tokenizer.eos_token_id

@@ -28,7 +28,7 @@ TOKENS_OF_A_PASS = 128
 
 
 @dataclass
-class Asked:
+class GenerationRequest:
     """What is to be continued: a prompt, and the same without its label where that is strengthened.
 
     log p(token | label) + strength * (log p(token | label) - log p(token | no label)) then decides, among
@@ -89,7 +89,7 @@ class Engine:
         self._joining: deque[_Reply] = deque()
         self._rows: list[tuple[_Reply, int]] = []  # of each row of the decoder: whose, and which of that one's
 
-    def stream(self, asked: Asked, max_tokens: int = MAX_REPLY_TOKENS) -> Iterator[int]:
+    def stream(self, asked: GenerationRequest, max_tokens: int = MAX_REPLY_TOKENS) -> Iterator[int]:
         """The tokens of one reply as they come.
 
         It ends with `eos_id` (which is not yielded), after `max_tokens`, or where the model has no
@@ -111,7 +111,7 @@ class Engine:
         finally:
             reply.over = True
 
-    def replies(self, asked: Sequence[Asked], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
+    def replies(self, asked: Sequence[GenerationRequest], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
         """All tokens of several replies, decoded together."""
         streams = [self._join(one, max_tokens) for one in asked]
         try:
@@ -128,7 +128,7 @@ class Engine:
         return [reply.said for reply in streams]
 
     @torch.inference_mode()
-    def distributions(self, asked: Asked, reply: Sequence[int]) -> torch.Tensor:
+    def distributions(self, asked: GenerationRequest, reply: Sequence[int]) -> torch.Tensor:
         """What each token of `reply` is chosen from: (len(reply), vocabulary), each row's sum 1.
 
         Without a strength the model's own probabilities. With one, the softmax of the strengthened scores of
@@ -139,7 +139,7 @@ class Engine:
         logits = self.decoder.logits(asked.rows(), list(reply))
         return (logits[0] if len(logits) == 1 else _strengthened_scores(*logits, asked.strength)).softmax(-1)
 
-    def _join(self, asked: Asked, max_tokens: int) -> _Reply:
+    def _join(self, asked: GenerationRequest, max_tokens: int) -> _Reply:
         rows = asked.rows()
         reply = _Reply(asked.strength, min(max_tokens, self.decoder.positions - max(map(len, rows))), rows)
         if reply.limit < 1:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kochat.decoder import Decoder
 from kochat.drafts import Drafts
-from kochat.generation import Asked, Engine, text_of, text_pieces, token_texts
+from kochat.generation import Engine, GenerationRequest, text_of, text_pieces, token_texts
 from kochat.model import make_model
 from kochat.prompt import Prompt
 from kochat.tokenizer import load_tokenizer
@@ -47,7 +47,9 @@ def the_notebooks_loop(model, prompt, tokens):
 
 def decoded(model, prompts, eos_id=NEVER, unlabelled=None, strength=0.0, **options):
     """The tokens of the reply to each prompt, decoded together."""
-    asked = [Asked(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)]
+    asked = [
+        GenerationRequest(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)
+    ]
     return Engine(Decoder(weights_of(model)), eos_id).replies(asked, **options)
 
 
@@ -129,14 +131,14 @@ def test_strength_0_is_plain_greedy_decoding(tokenizer):
 def test_a_pass_with_strength_reads_two_rows_a_reply_and_no_more(tokenizer):
     with_label, without = [2, 310, 3, 267, 55, 4], [2, 310, 3, 4]
     decoder = Counting(lively(tokenizer, 3))
-    Engine(decoder, NEVER).replies([Asked(with_label, without, 2.0)], 9)
+    Engine(decoder, NEVER).replies([GenerationRequest(with_label, without, 2.0)], 9)
     assert decoder.passes == [[6, 4], *[[1, 1]] * 8]
     # Two plain prompts at once cost the same passes; a strength of 0 costs one row.
     plain = Counting(lively(tokenizer, 3))
-    Engine(plain, NEVER).replies([Asked(with_label), Asked(without)], 9)
+    Engine(plain, NEVER).replies([GenerationRequest(with_label), GenerationRequest(without)], 9)
     assert plain.passes == decoder.passes
     alone = Counting(lively(tokenizer, 3))
-    Engine(alone, NEVER).replies([Asked(with_label, without, 0)], 9)
+    Engine(alone, NEVER).replies([GenerationRequest(with_label, without, 0)], 9)
     assert alone.passes == [[6], *[[1]] * 8]
 
 
@@ -216,7 +218,7 @@ class Counting(Decoder):
 @pytest.mark.parametrize("strength", [0.0, 2.0])
 def test_drafts_change_the_passes_and_never_the_reply(tokenizer, strength):
     model = lively(tokenizer, 3)
-    asked = [Asked(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
+    asked = [GenerationRequest(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
     plain = Engine(Decoder(weights_of(model)), NEVER).replies(asked, 12)
     endings = [[*row, 1] for row in plain]
     wrong = [[*row[:5], 17, 18] for row in plain for _ in range(2)]  # right so far, then not
@@ -238,7 +240,7 @@ def test_a_draft_may_hold_the_end(tokenizer):
     end = endless[6]
     reply = endless[: endless.index(end)]
     decoder = Counting(model)
-    assert Engine(decoder, end, drafts_of([[*reply, end]])).replies([Asked(PROMPTS[0])]) == [reply]
+    assert Engine(decoder, end, drafts_of([[*reply, end]])).replies([GenerationRequest(PROMPTS[0])]) == [reply]
     assert len(decoder.passes) == 2
 
 
@@ -247,7 +249,7 @@ def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
     expected = [the_notebooks_loop(model, prompt, 16) for prompt in PROMPTS]
     decoder = Counting(model)
     engine = Engine(decoder, NEVER)
-    first, second, third = (engine.stream(Asked(prompt), 16) for prompt in PROMPTS[:3])
+    first, second, third = (engine.stream(GenerationRequest(prompt), 16) for prompt in PROMPTS[:3])
     told = [next(first) for _ in range(3)]
     others = [next(second)]
     assert decoder.passes[3] == [1, len(PROMPTS[1])]  # the second's prompt beside the first's fourth token
@@ -259,7 +261,7 @@ def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
     assert told == expected[0][:3]
     assert [*others, *second] == expected[1]
     assert last == expected[2]
-    assert engine.replies([Asked(PROMPTS[3])], 16) == [expected[3]]
+    assert engine.replies([GenerationRequest(PROMPTS[3])], 16) == [expected[3]]
     assert decoder.passes[-1] == [1]
 
 
@@ -275,7 +277,7 @@ def test_who_leaves_in_the_middle_of_a_pass_is_out_at_the_next(tokenizer, streng
 
     decoder = Leaving(model)
     engine = Engine(decoder, NEVER)
-    staying, leaving = (engine.stream(Asked(prompt, [2, 310], strength), 16) for prompt in PROMPTS[:2])
+    staying, leaving = (engine.stream(GenerationRequest(prompt, [2, 310], strength), 16) for prompt in PROMPTS[:2])
     next(leaving)
     reply = list(staying)
     assert reply == decoded(model, PROMPTS[:1], max_tokens=16, unlabelled=[[2, 310]], strength=strength)[0]
@@ -289,7 +291,7 @@ def test_many_threads_get_their_own_replies(tokenizer):
     alone = [decoded(model, [prompt], max_tokens=9)[0] for prompt in prompts]
     engine = Engine(Decoder(weights_of(model)), NEVER)
     with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda prompt: list(engine.stream(Asked(prompt), 9)), prompts))
+        replies = list(pool.map(lambda prompt: list(engine.stream(GenerationRequest(prompt), 9)), prompts))
     assert replies == alone
     assert len({tuple(reply) for reply in alone}) > 50
 
@@ -297,12 +299,12 @@ def test_many_threads_get_their_own_replies(tokenizer):
 def test_a_failed_pass_ends_all_its_replies_and_the_next_ones_work(tokenizer):
     model = lively(tokenizer, 0)
     engine = Engine(Decoder(weights_of(model)), NEVER)
-    first, second = (engine.stream(Asked(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
+    first, second = (engine.stream(GenerationRequest(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
     next(first)
     for stream in (second, first):
         with pytest.raises(IndexError):
             list(stream)
-    assert engine.replies([Asked(PROMPTS[0])], 8) == [the_notebooks_loop(model, PROMPTS[0], 8)]
+    assert engine.replies([GenerationRequest(PROMPTS[0])], 8) == [the_notebooks_loop(model, PROMPTS[0], 8)]
 
 
 def test_the_joined_pieces_of_any_text_are_the_text(tokenizer):
