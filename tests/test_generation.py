@@ -1,5 +1,6 @@
-"""Greedy decoding against the loop that computes everything again, and texts out of ids."""
+"""Decoding against the loop that computes everything again, greedy and by draws, and texts out of ids."""
 
+import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
+from scipy.stats import chisquare
 from transformers import PreTrainedTokenizerFast
 
 from kochat.decoder import Decoder
@@ -16,6 +18,7 @@ from kochat.drafts import Drafts
 from kochat.generation import Engine, GenerationRequest, text_of, text_pieces, token_texts
 from kochat.model import make_model
 from kochat.prompt import Prompt
+from kochat.sampling import uniform
 from kochat.tokenizer import load_tokenizer
 from kochat.weights import weights_of
 
@@ -140,6 +143,90 @@ def test_a_pass_with_strength_reads_two_rows_a_reply_and_no_more(tokenizer):
     alone = Counting(lively(tokenizer, 3))
     Engine(alone, NEVER).replies([GenerationRequest(with_label, without, 0)], 9)
     assert alone.passes == [[6], *[[1]] * 8]
+
+
+def drawn_by_hand(model, request, tokens):
+    """Every token from a whole new computation: guidance, temperature, nucleus, inverse CDF."""
+    said = []
+    while len(said) < tokens:
+        scores = next_logits(model, [*request.prompt, *said]).double()
+        if request.strength:
+            plausible = scores >= scores.max() + math.log(0.1)
+            scores += request.strength * (scores - next_logits(model, [*request.unlabelled, *said]))
+            scores[~plausible] = -math.inf
+        shares, ids = (scores / request.temperature).softmax(-1).sort(descending=True, stable=True)
+        nucleus = int((shares.cumsum(-1) < request.top_p).sum()) + 1
+        cdf = shares[:nucleus].cumsum(-1) / shares[:nucleus].sum()
+        number = uniform(request.seed, len(request.prompt) + len(said))
+        said.append(ids[int((cdf <= number).sum())].item())
+    return said
+
+
+WARM = {"temperature": 1.0, "top_p": 0.95}
+WITHOUT = [2, 310, 3, 4]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_drawn_reply_is_that_of_the_loop_alone_among_others_and_with_drafts(tokenizer, strength):
+    model = lively(tokenizer, 3, scale=5)
+    requests = [
+        GenerationRequest(PROMPTS[i % 4], WITHOUT, strength, seed=i, temperature=0.7 + i % 3 / 2, top_p=0.95)
+        for i in range(31)
+    ]
+    expected = [drawn_by_hand(model, request, 12) for request in requests]
+    assert len({tuple(reply) for reply in expected}) == 31
+    weights = weights_of(model)
+    alone = [Engine(Decoder(weights), NEVER).replies([request], 12)[0] for request in requests]
+    assert alone == expected
+    # Greedy ones in the same passes, too, and whoever leaves or is drafted for.
+    greedy = [GenerationRequest(prompt, WITHOUT, strength) for prompt in PROMPTS]
+    plain = Engine(Decoder(weights), NEVER).replies(greedy, 12)
+    assert Engine(Decoder(weights), NEVER).replies([*requests, *greedy], 12) == [*expected, *plain]
+    endings = [[*reply, 1] for reply in expected]
+    wrong = [[*reply[:5], 17, 18] for reply in expected for _ in range(2)]
+    for answers in (endings, wrong, [*endings, *wrong]):
+        assert Engine(Decoder(weights), NEVER, drafts_of(answers)).replies([*requests, *greedy], 12) == [
+            *expected, *plain,
+        ]  # fmt: skip
+    decoder = Counting(model)
+    assert Engine(decoder, NEVER, drafts_of(endings[:1])).replies(requests[:1], 12) == expected[:1]
+    assert len(decoder.passes) == 2  # a draft is checked against the draws as it is against the likeliest tokens
+
+
+def test_at_temperature_0_a_reply_is_greedy_whatever_the_seed(tokenizer, monkeypatch):
+    model = lively(tokenizer, 2)
+    plain = decoded(model, PROMPTS, max_tokens=12)
+    monkeypatch.setattr("kochat.generation.draw", None)  # nor is anything computed for a draw
+    cold = [GenerationRequest(prompt, seed=7, top_p=0.1) for prompt in PROMPTS]
+    assert Engine(Decoder(weights_of(model)), NEVER).replies(cold, 12) == plain
+
+
+def test_the_first_tokens_drawn_follow_the_models_probabilities(tokenizer):
+    model = lively(tokenizer, 5, scale=4)
+    for strength, top_p in ((0.0, 1.0), (0.0, 0.8), (1.0, 1.0)):
+        requests = [
+            GenerationRequest(PROMPTS[0], WITHOUT, strength, temperature=1.0, top_p=top_p, seed=i) for i in range(3000)
+        ]
+        engine = Engine(Decoder(weights_of(model)), NEVER)
+        found = Counter(tokens[0] for tokens in engine.replies(requests, 1))
+        [shares] = engine.distributions(requests[0], [0])
+        if strength == 0 and top_p == 1:
+            assert shares.tolist() == pytest.approx(next_logits(model, PROMPTS[0]).softmax(-1).tolist(), abs=1e-6)
+        assert all(shares[token] > 0 for token in found)
+        common = [token for token, p in enumerate(shares.tolist()) if p * 3000 >= 5]
+        assert len(common) > 2
+        expected = [3000 * shares[token].item() for token in common]
+        counted = [found[token] for token in common]
+        if 3000 - sum(expected) > 1:  # all the rarer ones as one
+            expected.append(3000 - sum(expected))
+            counted.append(3000 - sum(counted))
+        assert chisquare(counted, torch.tensor(expected) / sum(expected) * 3000).pvalue > 0.001
+
+
+def test_a_pass_reads_no_more_for_a_draw(tokenizer):
+    decoder = Counting(lively(tokenizer, 3))
+    Engine(decoder, NEVER).replies([GenerationRequest(PROMPTS[0], WITHOUT, 2.0, **WARM)], 9)
+    assert decoder.passes == [[8, 4], *[[1, 1]] * 8]
 
 
 @pytest.mark.parametrize("text", ["안녕하세요", "뷁 쀍 좋아요", "🦜🦜 👩‍👩‍👧", "좋은 龜 아침", "오늘은  비가 와요!"])
