@@ -40,6 +40,9 @@ class Sampling(NamedTuple):
         return self._replace(seed=(self.seed + i) % NUM_SEEDS)
 
 
+GREEDY = Sampling()
+
+
 def checked(temperature: float, top_p: float, seed: int | None) -> Sampling:
     """The Sampling of these values, with a fresh seed where it is None and something is drawn. Raises ReplyError."""
     if not (isinstance(temperature, (int, float)) and 0 <= temperature <= MAX_TEMPERATURE):
