@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .decoder import Decoder
 from .drafts import LONGEST, Drafts
-from .sampling import distribution, draw, strengthened, strengthened_scores, uniform
+from .sampling import distribution, draw, strengthened, strengthened_scores
 
 MAX_REPLY_TOKENS = 128
 # More rows in one pass make everybody wait; who comes then waits for a place.
@@ -214,8 +214,7 @@ def _drawn(
         request, at = reply.request, [logits[places[reply, which]] for which in range(len(reply.new))]
         scores.append(at[0] if len(at) == 1 else strengthened_scores(*at, request.strength))
         first = len(request.prompt) + len(reply.said)
-        numbers = (uniform(request.seed, first + i) for i in range(len(reply.draft) + 1))
-        drawn_by += [(request.temperature, request.top_p, number) for number in numbers]
+        drawn_by += [(request.temperature, request.top_p, request.seed, first + i) for i in range(len(reply.draft) + 1)]
     return draw(torch.cat(scores), drawn_by)
 
 

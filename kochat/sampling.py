@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from .errors import ReplyError
 
@@ -20,7 +21,7 @@ MAX_TEMPERATURE = 2.0
 NUM_SEEDS = 2**32
 # With a strength above 0 only tokens at least so likely, relative to the likeliest one, may be chosen.
 PLAUSIBLE = 0.1
-# Nearly every draw falls on one of so many likeliest tokens, and sorting a whole vocabulary takes as long as a pass.
+# Nearly every nucleus is among so many likeliest tokens, and sorting a whole vocabulary takes as long as a pass.
 HEAD = 128
 
 
@@ -56,38 +57,37 @@ def checked(temperature: float, top_p: float, seed: int | None) -> Sampling:
     return Sampling(temperature, top_p, seed)
 
 
-def uniform(seed: int, position: int) -> float:
-    """The random number in [0, 1) that draws the token at a position of the sequence.
+def waits(seed: int, position: int, vocabulary: int) -> np.ndarray:
+    """Numbers from the exponential distribution, one for each token, that draw the token at a position of the sequence.
 
-    Computed from the two alone (a counter-based generator, Salmon et al. 2011), so it does not matter which other
-    numbers were asked for, nor in what order.
+    Computed from seed and position alone (Philox, a counter-based generator; Salmon et al. 2011), so it does not
+    matter which other numbers were asked for, nor in what order.
     """
-    block = blake2b(seed.to_bytes(8, "little") + position.to_bytes(8, "little"), digest_size=8).digest()
-    return (int.from_bytes(block, "little") >> 11) / 2**53
+    whole = np.random.Philox(key=[seed, 0], counter=[0, position, 0, 0]).random_raw(vocabulary)
+    return -np.log(((whole >> 11) + 0.5) / 2**53)
 
 
-def draw(scores: Tensor, drawn_by: Sequence[tuple[float, float, float]]) -> Tensor:
-    """The token drawn at each row of `scores`, (n,), by inverse CDF over the tokens by falling probability.
+def draw(scores: Tensor, drawn_by: Sequence[tuple[float, float, int, int]]) -> Tensor:
+    """The token drawn at each row of `scores`, (n,); `drawn_by` holds temperature, top_p, seed, position of each.
 
-    `drawn_by` holds temperature, top_p and a number in [0, 1) for each row.
+    The first to happen of events with the tokens' probabilities as rates (the Gumbel-max trick; Maddison et al.
+    2014): with these probabilities, as by the inverse CDF, but the scores' rounding, which varies with the rows beside
+    them, shows only where two tokens are nearly as soon. In the CDF it would move the borders of all that follow.
     """
-    temperature, top_p, number = scores.new_tensor(drawn_by, dtype=float).split(1, dim=1)
+    temperature, top_p = scores.new_tensor([one[:2] for one in drawn_by], dtype=float).split(1, dim=1)
     shares = _tempered(scores, temperature)
-    likeliest, tokens = shares.topk(min(HEAD, shares.shape[1]))
-    place, is_settled = _places(likeliest, top_p, number)
-    drawn = tokens.gather(1, place)
-    if not is_settled.all():
-        rest = (~is_settled[:, 0]).nonzero()[:, 0]
-        likeliest, tokens = shares[rest].sort(dim=1, descending=True, stable=True)
-        drawn[rest] = tokens.gather(1, _places(likeliest, top_p[rest], number[rest])[0])
-    return drawn[:, 0]
+    cut = (top_p[:, 0] < 1).nonzero()[:, 0]
+    if len(cut):
+        shares[cut] = _nucleus(shares[cut], top_p[cut])
+    waiting = np.stack([waits(seed, position, shares.shape[1]) for *_, seed, position in drawn_by])
+    return (shares / shares.new_tensor(waiting)).argmax(1)
 
 
 def distribution(scores: Tensor, temperature: float, top_p: float) -> Tensor:
     """What `draw` draws from: (n, vocabulary), each row's sum 1, 0 outside the nucleus."""
-    likeliest, tokens = _tempered(scores, temperature).sort(dim=1, descending=True, stable=True)
-    likeliest = likeliest.masked_fill(~_nucleus(likeliest, likeliest.cumsum(1), top_p), 0)
-    return likeliest.new_zeros(likeliest.shape).scatter(1, tokens, likeliest / likeliest.sum(1, keepdim=True))
+    shares = _tempered(scores, temperature)
+    shares = _nucleus(shares, top_p) if top_p < 1 else shares
+    return shares / shares.sum(1, keepdim=True)
 
 
 def _tempered(scores: Tensor, temperature: Tensor | float) -> Tensor:
@@ -95,21 +95,15 @@ def _tempered(scores: Tensor, temperature: Tensor | float) -> Tensor:
     return ((scores - scores.amax(1, keepdim=True)).double() / temperature).softmax(1)
 
 
-def _nucleus(shares: Tensor, cdf: Tensor, top_p: Tensor | float) -> Tensor:
-    """Which tokens, by falling probability, make the nucleus: those before which `top_p` is not reached yet."""
-    return (cdf - shares < top_p) & (shares > 0)
-
-
-def _places(shares: Tensor, top_p: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-    """Where among the likeliest tokens of each row the drawn one is, and whether these settle it, both (n, 1)."""
-    cdf = shares.cumsum(1)
-    kept = _nucleus(shares, cdf, top_p)
-    is_whole = cdf[:, -1:] >= top_p
-    # The probability of the nucleus: 1 where it is everything, and not known where some of it is not among these.
-    mass = shares.masked_fill(~kept, 0).sum(1, keepdim=True).masked_fill(~is_whole, 1.0)
-    place = (cdf <= number * mass).sum(1, keepdim=True)
-    is_settled = is_whole | ((top_p == 1) & (place < shares.shape[1]))
-    return place.minimum(kept.sum(1, keepdim=True) - 1), is_settled
+def _nucleus(shares: Tensor, top_p: Tensor | float) -> Tensor:
+    """The probabilities of the nucleus, 0 for all other tokens: those before which `top_p` is not reached yet stay."""
+    likeliest, tokens = shares.topk(min(HEAD, shares.shape[1]))
+    cdf = likeliest.cumsum(1)
+    if (cdf[:, -1:] < top_p).any():
+        likeliest, tokens = shares.sort(dim=1, descending=True, stable=True)
+        cdf = likeliest.cumsum(1)
+    kept = likeliest.masked_fill(cdf - likeliest >= top_p, 0)
+    return shares.new_zeros(shares.shape).scatter(1, tokens, kept)
 
 
 def strengthened_scores(labelled: Tensor, unlabelled: Tensor, strength: float) -> Tensor:

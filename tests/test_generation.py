@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -18,7 +19,7 @@ from kochat.drafts import Drafts
 from kochat.generation import Engine, GenerationRequest, text_of, text_pieces, token_texts
 from kochat.model import make_model
 from kochat.prompt import Prompt
-from kochat.sampling import uniform
+from kochat.sampling import waits
 from kochat.tokenizer import load_tokenizer
 from kochat.weights import weights_of
 
@@ -146,7 +147,7 @@ def test_a_pass_with_strength_reads_two_rows_a_reply_and_no_more(tokenizer):
 
 
 def drawn_by_hand(model, request, tokens):
-    """Every token from a whole new computation: guidance, temperature, nucleus, inverse CDF."""
+    """Every token from a whole new computation: guidance, temperature, nucleus, Gumbel-max."""
     said = []
     while len(said) < tokens:
         scores = next_logits(model, [*request.prompt, *said]).double()
@@ -156,9 +157,8 @@ def drawn_by_hand(model, request, tokens):
             scores[~plausible] = -math.inf
         shares, ids = (scores / request.temperature).softmax(-1).sort(descending=True, stable=True)
         nucleus = int((shares.cumsum(-1) < request.top_p).sum()) + 1
-        cdf = shares[:nucleus].cumsum(-1) / shares[:nucleus].sum()
-        number = uniform(request.seed, len(request.prompt) + len(said))
-        said.append(ids[int((cdf <= number).sum())].item())
+        gumbel = -np.log(waits(request.seed, len(request.prompt) + len(said), len(scores)))
+        said.append(max(ids[:nucleus].tolist(), key=lambda i: scores[i].item() / request.temperature + gumbel[i]))
     return said
 
 

@@ -7,91 +7,92 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from kochat.errors import ReplyError
-from kochat.sampling import HEAD, Sampling, checked, distribution, draw, uniform
+from kochat.sampling import HEAD, Sampling, checked, distribution, draw, waits
 
 PROBABILITIES = [0.02, 0.5, 0.08, 0.4]
 SCORES = torch.tensor([PROBABILITIES]).log() + 7  # what is the same for all tokens of a row does not count
 
 
-def drawn(scores, temperature, top_p, numbers):
-    return draw(scores.expand(len(numbers), -1), [(temperature, top_p, number) for number in numbers]).tolist()
+def drawn(scores, temperature, top_p, seeds):
+    return draw(scores.expand(len(seeds), -1), [(temperature, top_p, seed, 3) for seed in seeds]).tolist()
 
 
-def evenly(n):
-    """n numbers that lie evenly in [0, 1)."""
-    return [(i + 0.5) / n for i in range(n)]
-
-
-def test_the_numbers_are_uniform_and_depend_on_seed_and_position_alone():
-    seeds = [uniform(seed, 5) for seed in range(5000)]
-    positions = [uniform(2**32 - 1, position) for position in range(5000)]
-    for numbers in (seeds, positions):
-        assert all(0 <= number < 1 for number in numbers)
-        assert kstest(numbers, "uniform").pvalue > 0.001
-    assert len({*seeds, *positions}) == 10_000
-    assert uniform(7, 5) == seeds[7]
+def test_the_numbers_are_exponential_and_depend_on_seed_and_position_alone():
+    by_seed = [waits(seed, 5, 1)[0] for seed in range(5000)]
+    by_position = [waits(2**32 - 1, position, 1)[0] for position in range(5000)]
+    by_token = waits(0, 5, 5000).tolist()
+    for numbers in (by_seed, by_position, by_token):
+        assert all(0 < number < 40 for number in numbers)
+        assert kstest(numbers, "expon").pvalue > 0.001
+    assert len({*by_seed, *by_position, *by_token}) == 15_000 - 1  # the first of seed 0 is there twice
     # So it is on every machine, and in every release: a reply can be shown again.
-    assert uniform(1, 2) == 0.6434025071674214
-
-
-def test_the_inverse_cdf_runs_over_the_tokens_by_falling_probability():
-    assert drawn(SCORES, 1.0, 1.0, [0.0, 0.49, 0.51, 0.89, 0.91, 0.979, 0.981, 1 - 2**-53]) == [1, 1, 3, 3, 2, 2, 0, 0]
-    # Squared by a temperature of one half: 0.5 and 0.4 are 25 / 41.68 and 16 / 41.68.
-    assert drawn(SCORES, 0.5, 1.0, [0.599, 0.601, 0.983, 0.985]) == [1, 3, 3, 2]
+    assert waits(1, 2, 2).tolist() == pytest.approx([0.05585365381721672, 0.3634701852771815], rel=1e-12)
 
 
 def test_only_the_smallest_set_that_reaches_top_p_is_drawn_from():
+    everything = {0, 1, 2, 3}
     for top_p, nucleus in (
         (0.01, {1}),
         (0.49, {1}),
         (0.51, {1, 3}),
         (0.89, {1, 3}),
         (0.91, {1, 2, 3}),
-        (1.0, {0, 1, 2, 3}),
+        (1, everything),
     ):
-        found = drawn(SCORES, 1.0, top_p, [*evenly(500), 1 - 2**-53])
-        assert set(found) == nucleus
+        assert set(drawn(SCORES, 1.0, top_p, range(500))) == nucleus
         whole = sum(PROBABILITIES[token] for token in nucleus)
         shares = [PROBABILITIES[token] / whole if token in nucleus else 0 for token in range(4)]
         assert distribution(SCORES, 1.0, top_p)[0].tolist() == pytest.approx(shares)
-        assert [found.count(token) / 501 for token in range(4)] == pytest.approx(shares, abs=0.005)
 
 
-@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999, 1.0])
+def test_a_temperature_divides_the_scores():
+    squares = [p * p for p in PROBABILITIES]
+    assert distribution(SCORES, 0.5, 1.0)[0].tolist() == pytest.approx([one / sum(squares) for one in squares])
+
+
 @pytest.mark.parametrize("spread", [0.1, 3.0])
-def test_of_a_large_vocabulary_the_likeliest_tokens_and_the_rest_are_drawn_alike(top_p, spread):
-    numbers = torch.Generator().manual_seed(0)
-    scores = torch.randn(3, 20 * HEAD, generator=numbers) * spread
-    asked = [(temperature, top_p, number) for temperature in (0.7, 1.0, 1.6) for number in evenly(200)]
-    found = draw(scores.repeat_interleave(200, 0), asked).view(3, 200)
-    for row, temperature, tokens in zip(scores, (0.7, 1.0, 1.6), found.tolist(), strict=True):
-        # A plain loop over the sorted tokens.
-        shares = distribution(row[None], temperature, top_p)[0]
-        cdf, by_hand = 0.0, []
-        for token in shares.argsort(descending=True, stable=True).tolist():
-            cdf += shares[token].item()
-            by_hand += [token] * (sum(number < cdf - 1e-12 for number in evenly(200)) - len(by_hand))
-        assert tokens == by_hand
-        assert (shares > 0).sum() < 20 * HEAD or top_p == 1
-    # The same, each row by itself.
-    alone = [draw(row[None], [one]).item() for row, one in zip(scores.repeat_interleave(200, 0), asked, strict=True)]
-    assert alone[::7] == found.flatten().tolist()[::7]
+def test_the_nucleus_of_a_large_vocabulary_is_the_same_among_the_likeliest_and_in_all(spread):
+    scores = torch.randn(3, 20 * HEAD, generator=torch.Generator().manual_seed(0)) * spread
+    for top_p in (0.3, 0.9, 0.999):
+        by_hand = []
+        for row in scores.double().softmax(1):
+            tokens, before, kept = row.argsort(descending=True).tolist(), 0.0, torch.zeros(len(row), dtype=float)
+            while before < top_p:
+                kept[tokens[0]] = row[tokens[0]]
+                before += row[tokens.pop(0)].item()
+            by_hand.append(kept / kept.sum())
+        found = distribution(scores, 1.0, top_p)
+        assert torch.allclose(found, torch.stack(by_hand))
+        asked = [(1.0, top_p, seed, 3) for seed in range(300)]
+        tokens = draw(scores[:1].expand(300, -1), asked)
+        assert (found[0][tokens] > 0).all()
+        # One by one, and beside others with another top_p, they are the same.
+        assert [draw(scores[:1], [one]).item() for one in asked[:50]] == tokens[:50].tolist()
+        mixed = [one for pair in zip(asked, [(1.0, 1.0, 0, 0)] * 300, strict=True) for one in pair]
+        assert draw(scores[:1].expand(600, -1), mixed)[::2].tolist() == tokens.tolist()
 
 
 def test_draws_follow_the_probabilities():
     scores = torch.randn(1, 40, generator=torch.Generator().manual_seed(3)) * 2
     for temperature, top_p in ((1.0, 1.0), (0.7, 1.0), (1.0, 0.9), (1.5, 0.8)):
-        found = drawn(scores, temperature, top_p, [uniform(seed, 3) for seed in range(5000)])
+        found = drawn(scores, temperature, top_p, range(5000))
         expected = 5000 * distribution(scores, temperature, top_p)[0]
         some = (expected > 0).nonzero()[:, 0].tolist()
         assert set(found) <= set(some)
         assert chisquare([found.count(token) for token in some], expected[some].tolist()).pvalue > 0.001
 
 
+def test_the_rounding_of_scores_changes_hardly_a_draw():
+    scores = torch.randn(1, 6000, generator=torch.Generator().manual_seed(3))
+    noisy = scores + torch.randn(4000, 6000, generator=torch.Generator().manual_seed(4)) * 1e-6
+    asked = [(1.0, 1.0, seed, 3) for seed in range(4000)]
+    assert draw(noisy, asked).tolist() == draw(scores.expand(4000, -1), asked).tolist()
+
+
 def test_what_may_not_be_chosen_is_never_drawn():
     scores = torch.tensor([[-math.inf, 1.0, -math.inf, 0.5]])
-    assert set(drawn(scores, 1.0, 1.0, [*evenly(100), 1 - 2**-53])) == {1, 3}
-    assert set(drawn(scores, 5e-324, 1.0, evenly(100))) == {1}  # as cold as can be it is greedy
+    assert set(drawn(scores, 1.0, 1.0, range(100))) == {1, 3}
+    assert set(drawn(scores, 5e-324, 1.0, range(100))) == {1}  # as cold as can be it is greedy
     assert distribution(scores, 5e-324, 1.0).tolist() == [[0, 1, 0, 0]]
 
 
