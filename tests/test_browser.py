@@ -39,7 +39,7 @@ def test_again_gives_another_reply_that_is_explained_and_kept(visit):
     expect(note).to_have_count(1)
     said = [first]
     for _ in range(3):
-        before = page.locator(REPLY).inner_text()
+        before = page.locator(REPLY).text_content()
         page.locator("#retry").click()
         expect(page.locator(REPLY)).not_to_have_text(before)
         expect(note).to_contain_text("다양하게 0.8")
