@@ -8,7 +8,7 @@ import tempfile
 
 import kochat
 from kochat.decoder import Decoder
-from kochat.generation import Asked, Engine
+from kochat.generation import Engine, GenerationRequest
 
 from .shapes import MINI
 from .timing import interleaved
@@ -38,7 +38,7 @@ def main() -> None:
     chosen = parser.parse_args()
     bot = kochat.load(MINI)
     engine = Engine(Decoder(bot.weights), eos_id=-1)
-    asked = Asked(bot.prompt.encode_prompt("안녕", "0"))
+    asked = GenerationRequest(bot.prompt.encode_prompt("안녕", "0"))
     lengths = (16, 32, 64, 128)
     times = interleaved({str(n): lambda n=n: list(engine.stream(asked, n)) for n in lengths}, rounds=9)
     print("| tokens of the reply | ms | ms a token |\n|---|---|---|")

@@ -9,7 +9,7 @@ import argparse
 import kochat
 from kochat import pairs
 from kochat.decoder import Decoder
-from kochat.generation import Asked, Engine
+from kochat.generation import Engine, GenerationRequest
 from kochat.prompt import IGNORE
 
 from .shapes import MINI
@@ -30,7 +30,7 @@ def main() -> None:
     replies, likelihoods = [], []
     for int8 in (False, True):
         decoder = Decoder(bot.weights, int8)
-        asked = [Asked(bot.prompt.encode_prompt(q, label)) for q, _, label in rows]
+        asked = [GenerationRequest(bot.prompt.encode_prompt(q, label)) for q, _, label in rows]
         end = bot.tokenizer.eos_token_id
         replies.append([[*tokens, end] for tokens in Engine(decoder, end).replies(asked)])
         likelihoods.append(-sum(decoder.log_likelihoods(counted)) / sum(n for _, n in counted))

@@ -15,7 +15,7 @@ import kochat
 from kochat import checkpoint, pairs
 from kochat.decoder import Decoder
 from kochat.drafts import Drafts
-from kochat.generation import Asked, Engine
+from kochat.generation import Engine, GenerationRequest
 from kochat.splits import divide
 from kochat.weights import weights_of
 
@@ -51,12 +51,14 @@ def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
     engines = other_engines(folder, endless=True)
     numbers = torch.Generator().manual_seed(0)
     prompts = torch.randint(10, 5_000, (max(at_once), PROMPT), generator=numbers).tolist()
-    learned = Counter(tuple(reply) for reply in engine.replies([Asked(one) for one in prompts], TOKENS))
+    learned = Counter(tuple(reply) for reply in engine.replies([GenerationRequest(one) for one in prompts], TOKENS))
     by_heart = Engine(engine.decoder.copy(), -1, Drafts(learned))
     for n in at_once:
         some = prompts[:n]
-        contenders = {"kochat": lambda some=some: engine.replies([Asked(one) for one in some], TOKENS)}
-        contenders["kochat, by heart"] = lambda some=some: by_heart.replies([Asked(one) for one in some], TOKENS)
+        contenders = {"kochat": lambda some=some: engine.replies([GenerationRequest(one) for one in some], TOKENS)}
+        contenders["kochat, by heart"] = lambda some=some: by_heart.replies(
+            [GenerationRequest(one) for one in some], TOKENS
+        )
         contenders |= {
             name: lambda decode=decode, some=some: decode(some, TOKENS)
             for name, decode in engines.items()
@@ -87,7 +89,7 @@ def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
                 continue
 
             def ours(engine, groups=groups):
-                return [engine.replies([Asked(one) for one in group], LONGEST) for group in groups]
+                return [engine.replies([GenerationRequest(one) for one in group], LONGEST) for group in groups]
 
             def theirs(decode, groups=groups):
                 return [decode(group, LONGEST) for group in groups]

@@ -8,7 +8,7 @@ import argparse
 
 from kochat import checkpoint
 from kochat.decoder import Decoder
-from kochat.generation import Asked, Engine
+from kochat.generation import Engine, GenerationRequest
 from kochat.prompt import Prompt
 from kochat.tokenizer import load_tokenizer
 from kochat.weights import weights_of
@@ -36,9 +36,9 @@ def main() -> None:
         labelled = [prompt.encode_prompt(question, "2") for question in questions]
         without = [prompt.encode_prompt(question, None) for question in questions]
         asked = {
-            "two prompts a reply": [Asked(one) for one in (*labelled, *without)],
-            "strength 4": [Asked(*both, 4.0) for both in zip(labelled, without, strict=True)],
-            "one prompt, no strength": [Asked(one) for one in labelled],
+            "two prompts a reply": [GenerationRequest(one) for one in (*labelled, *without)],
+            "strength 4": [GenerationRequest(*both, 4.0) for both in zip(labelled, without, strict=True)],
+            "one prompt, no strength": [GenerationRequest(one) for one in labelled],
         }
         contenders = {name: lambda some=some: engine.replies(some, TOKENS) for name, some in asked.items()}
         times = interleaved(contenders, chosen.rounds)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import checkpoint, familiarity
+from . import checkpoint, familiarity, sampling
 from .decoder import Decoder, suits_int8
 from .drafts import Drafts
 from .errors import ReplyError
-from .generation import MAX_REPLY_TOKENS, Asked, Engine, text_of, text_pieces, token_texts
+from .generation import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, text_pieces, token_texts
 from .labels import AUTO
 from .prompt import IGNORE, Part, Prompt
 
@@ -33,7 +33,7 @@ LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with
 class ExplainedStep:
     """One token of a reply: its text, its probability, the likeliest other tokens with theirs.
 
-    The ids are those of the token and of its runners-up.
+    The ids are those of the token and of its runners-up. `drawn`: it was drawn though another one was likelier.
     """
 
     token: str
@@ -41,6 +41,7 @@ class ExplainedStep:
     runners_up: list[tuple[str, float]]
     token_id: int
     runner_up_ids: list[int]
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class Chatbot:
     """Talks. It remembers no earlier turn: every question stands alone.
 
     `label` is one of `labels`, or "auto" for the label that the model itself reads in the question.
-    `strength` is how much the label is strengthened (0: plain greedy; None: the checkpoint's own).
+    `strength` is how much the label is strengthened (0: not at all; None: the checkpoint's own).
+    Replies are greedy. With a `temperature` above 0 they are drawn, out of the likeliest tokens that together have
+    the probability `top_p`: the same `seed` draws the same reply, None another one each time (sampling.py).
     Safe to use from several threads.
     """
 
@@ -102,25 +105,40 @@ class Chatbot:
         quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
 
-    def reply(self, question: str, label: str = AUTO, strength: float | None = None) -> str:
-        """The greedy reply. Raises ReplyError for an empty question, an unknown label or a strength below 0."""
-        return "".join(self.stream(question, label, strength))
+    def reply(
+        self, question: str, label: str = AUTO, strength: float | None = None, *,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
+    ) -> str:  # fmt: skip
+        """The reply. Raises ReplyError for an empty question, an unknown label, or a number out of its range."""
+        drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        return "".join(self.stream(question, label, strength, **drawn))
 
-    def stream(self, question: str, label: str = AUTO, strength: float | None = None) -> Iterator[str]:
+    def stream(
+        self, question: str, label: str = AUTO, strength: float | None = None, *,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
+    ) -> Iterator[str]:  # fmt: skip
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
-        question = self._checked(question)
-        asked = self._asked(question, self._resolved(question, label), strength)
-        return text_pieces(self.tokenizer, self._engine.stream(asked))
+        question, drawn = self._checked(question), sampling.checked(temperature, top_p, seed)
+        request = self._request(question, self._resolved(question, label), strength, drawn)
+        return text_pieces(self.tokenizer, self._engine.stream(request))
 
-    def replies(self, asked: Sequence[tuple[str, str]], strength: float | None = None) -> list[str]:
-        """Replies to several (question, label), decoded together."""
+    def replies(
+        self, asked: Sequence[tuple[str, str]], strength: float | None = None, *,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
+    ) -> list[str]:  # fmt: skip
+        """Replies to several (question, label), decoded together.
+
+        Where they are drawn, the i-th (from 0) is the reply with the seed `seed + i`: equal ones may get different
+        replies, and each can be had again alone.
+        """
+        drawn = sampling.checked(temperature, top_p, seed)
         asked = [(self._checked(question), label) for question, label in asked]
         unsure = list(dict.fromkeys(question for question, label in asked if label == AUTO))
         read = dict(zip(unsure, self.predict_labels(unsure), strict=True))
         known = [
             (q, max(read[q], key=read[q].get) if label == AUTO else self._resolved(q, label)) for q, label in asked
         ]
-        replies = self._engine.replies([self._asked(*one, strength) for one in known])
+        replies = self._engine.replies([self._request(*one, strength, drawn.nth(i)) for i, one in enumerate(known)])
         return [text_of(self.tokenizer, tokens) for tokens in replies]
 
     def predict_label(self, question: str) -> dict[str, float]:
@@ -190,44 +208,48 @@ class Chatbot:
         strength: float | None = None,
         runners_up: int = 5,
         start: Sequence[int] = (),
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
     ) -> list[ExplainedStep]:
-        """The steps of the greedy reply, its </s> included; a reply that is cut at its longest has no </s>.
+        """The steps of the reply, its </s> included; a reply that is cut at its longest has no </s>.
 
         `start` are the ids of the tokens that the reply has to begin with. Probabilities are of what decoding
         chooses from: the model's own without a strength; with one, shares among the tokens that are plausible
-        under the label, of the strengthened scores. Raises ReplyError.
+        under the label, of the strengthened scores; with a temperature, after it and within `top_p`. Raises ReplyError.
         """
-        question, eos = self._checked(question), self.tokenizer.eos_token_id
-        asked = self._asked(question, self._resolved(question, label), strength)
-        reply = self._continued(asked, list(start))
-        rows = self._engine.distributions(asked, [*reply, eos])
-        if eos not in reply and rows[-1].argmax() == eos:
-            reply.append(eos)
+        question, drawn = self._checked(question), sampling.checked(temperature, top_p, seed)
+        request = self._request(question, self._resolved(question, label), strength, drawn)
+        reply = self._continued(request, list(start))
+        rows = self._engine.distributions(request, reply)
         explained = []
-        for token, text, row in zip(reply, token_texts(self.tokenizer, reply), rows, strict=False):
+        for token, text, row in zip(reply, token_texts(self.tokenizer, reply), rows, strict=True):
             best = row.topk(min(runners_up + 1, len(row)))
             both = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             others = [(i, p) for i, p in both if i != token and p > 0][:runners_up]
             named = [(token_texts(self.tokenizer, [i])[0], p) for i, p in others]
-            explained.append(ExplainedStep(text, row[token].item(), named, token, [i for i, _ in others]))
+            odd = temperature > 0 and row[token].item() < best.values[0].item()
+            explained.append(ExplainedStep(text, row[token].item(), named, token, [i for i, _ in others], odd))
         return explained
 
     def text_of(self, tokens: Sequence[int]) -> str:
         """The text that the tokens of a reply make."""
         return text_of(self.tokenizer, tokens)
 
-    def _continued(self, asked: Asked, start: list[int]) -> list[int]:
-        """The tokens of the greedy reply that begins with `start`. Raises ReplyError."""
+    def _continued(self, request: GenerationRequest, start: list[int]) -> list[int]:
+        """The tokens of the reply that begins with `start`, and its </s> unless it is cut. Raises ReplyError."""
         eos, room = self.tokenizer.eos_token_id, MAX_REPLY_TOKENS - len(start)
         known = all(type(token) is int and 0 <= token < len(self.tokenizer) for token in start)
-        left = self._exact.positions - max(map(len, asked.rows())) - len(start)
-        if not known or eos in start[:-1] or min(room, left) < 0:
+        room = min(room, self._exact.positions - max(map(len, request.rows())) - len(start))
+        if not known or eos in start[:-1] or room < 0:
             raise ReplyError("bad_start")
         if eos in start or not room:
             return start
-        unlabelled = asked.unlabelled and [*asked.unlabelled, *start]
-        [said] = self._engine.replies([Asked([*asked.prompt, *start], unlabelled, asked.strength)], room)
-        return start + said
+        unlabelled = request.unlabelled and [*request.unlabelled, *start]
+        going_on = replace(request, prompt=[*request.prompt, *start], unlabelled=unlabelled)
+        [said] = self._engine.replies([going_on], room)
+        return [*start, *said, *([eos] if len(said) < room else [])]
 
     def _checked(self, question: str) -> str:
         question = question.strip()[-LONGEST_QUESTION:]
@@ -243,12 +265,14 @@ class Chatbot:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
         return label
 
-    def _asked(self, question: str, label: str, strength: float | None) -> Asked:
+    def _request(
+        self, question: str, label: str, strength: float | None, drawn: sampling.Sampling
+    ) -> GenerationRequest:
         strength = self.card.strength if strength is None else strength
         if not 0 <= strength <= MOST_STRENGTH:
             raise ReplyError("bad_strength", value=strength, most=MOST_STRENGTH)
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
-        return Asked(self.prompt.encode_prompt(question, label), unlabelled, strength)
+        return GenerationRequest(self.prompt.encode_prompt(question, label), unlabelled, strength, *drawn)
 
     def _drafts(self, pairs: Sequence[Pair]) -> Drafts:
         counts, end = Counter(answer for _, answer, _ in pairs), self.tokenizer.eos_token_id

@@ -38,6 +38,9 @@ app.command()(cli_familiarity.familiarity)
 app.command("compare")(cli_compare.compare_command)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
+TemperatureOption = Annotated[float, typer.Option(help="Draw the tokens, the more freely the higher; 0 is greedy.")]
+TopPOption = Annotated[float, typer.Option(help="Draw among the likeliest tokens of this probability in all.")]
+SeedOption = Annotated[int | None, typer.Option(help="Draws the same reply again. Default: another one each time.")]
 
 
 def language() -> str:
@@ -71,9 +74,13 @@ def reply(
     label: LabelOption = AUTO,
     checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
     strength: StrengthOption = None,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    seed: SeedOption = None,
 ) -> None:
     """Print one reply."""
-    typer.echo(_load(checkpoint).reply(question, label, strength))
+    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    typer.echo(_load(checkpoint).reply(question, label, strength, **drawn))
 
 
 @app.command()
@@ -81,6 +88,9 @@ def chat(
     label: LabelOption = AUTO,
     checkpoint: CheckpointOption = str(DEFAULT_CHECKPOINT),
     strength: StrengthOption = None,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    seed: SeedOption = None,
 ) -> None:
     """Talk until you write 'quit' (the notebook's loop)."""
     bot = _load(checkpoint)
@@ -95,7 +105,7 @@ def chat(
         if not question:
             continue
         typer.echo("Chatbot > ", nl=False)
-        for piece in bot.stream(question, label, strength):
+        for piece in bot.stream(question, label, strength, temperature=temperature, top_p=top_p, seed=seed):
             typer.echo(piece, nl=False)
         typer.echo()
 

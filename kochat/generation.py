@@ -1,11 +1,10 @@
-"""Greedy decoding, the replies of all callers together, one pass at a time; and texts out of ids.
+"""Decoding, the replies of all callers together, one pass at a time; and texts out of ids.
 
 Knows a decoder, token ids and a tokenizer; not what a question or a label is.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 from collections import deque
@@ -17,10 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from .decoder import Decoder
 from .drafts import LONGEST, Drafts
+from .sampling import distribution, draw, strengthened, strengthened_scores
 
 MAX_REPLY_TOKENS = 128
-# With a strength above 0 only tokens at least so likely, relative to the likeliest one, may be chosen.
-PLAUSIBLE = 0.1
 # More rows in one pass make everybody wait; who comes then waits for a place.
 MOST_ROWS = 64
 # Drafts are for the time in which the processor waits for memory; so many tokens keep it busy.
@@ -28,16 +26,20 @@ TOKENS_OF_A_PASS = 128
 
 
 @dataclass
-class Asked:
+class GenerationRequest:
     """What is to be continued: a prompt, and the same without its label where that is strengthened.
 
     log p(token | label) + strength * (log p(token | label) - log p(token | no label)) then decides, among
-    the tokens that are plausible under the label.
+    the tokens that are plausible under the label. At temperature 0 the likeliest token is chosen (greedy decoding),
+    above it is drawn, as sampling.Sampling says.
     """
 
     prompt: Sequence[int]
     unlabelled: Sequence[int] | None = None
     strength: float = 0.0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
 
     def rows(self) -> list[list[int]]:
         """The one or two sequences that the model reads for it."""
@@ -49,7 +51,7 @@ class Asked:
 class _Reply:
     """A reply on its way."""
 
-    strength: float
+    request: GenerationRequest
     limit: int  # tokens
     new: list[list[int]]  # what each of its rows reads next, before the draft
     draft: list[int] = field(default_factory=list)
@@ -89,7 +91,7 @@ class Engine:
         self._joining: deque[_Reply] = deque()
         self._rows: list[tuple[_Reply, int]] = []  # of each row of the decoder: whose, and which of that one's
 
-    def stream(self, asked: Asked, max_tokens: int = MAX_REPLY_TOKENS) -> Iterator[int]:
+    def stream(self, asked: GenerationRequest, max_tokens: int = MAX_REPLY_TOKENS) -> Iterator[int]:
         """The tokens of one reply as they come.
 
         It ends with `eos_id` (which is not yielded), after `max_tokens`, or where the model has no
@@ -111,7 +113,7 @@ class Engine:
         finally:
             reply.over = True
 
-    def replies(self, asked: Sequence[Asked], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
+    def replies(self, asked: Sequence[GenerationRequest], max_tokens: int = MAX_REPLY_TOKENS) -> list[list[int]]:
         """All tokens of several replies, decoded together."""
         streams = [self._join(one, max_tokens) for one in asked]
         try:
@@ -128,20 +130,22 @@ class Engine:
         return [reply.said for reply in streams]
 
     @torch.inference_mode()
-    def distributions(self, asked: Asked, reply: Sequence[int]) -> torch.Tensor:
+    def distributions(self, asked: GenerationRequest, reply: Sequence[int]) -> torch.Tensor:
         """What each token of `reply` is chosen from: (len(reply), vocabulary), each row's sum 1.
 
         Without a strength the model's own probabilities. With one, the softmax of the strengthened scores of
-        the plausible tokens, and 0 for all others: greedy decoding takes the largest of these.
+        the plausible tokens, and 0 for all others: greedy decoding takes the largest of these. With a temperature
+        that of the scores divided by it, within the nucleus.
         """
         if not reply:
             return torch.empty(0, 0)
         logits = self.decoder.logits(asked.rows(), list(reply))
-        return (logits[0] if len(logits) == 1 else _strengthened_scores(*logits, asked.strength)).softmax(-1)
+        scores = logits[0] if len(logits) == 1 else strengthened_scores(*logits, asked.strength)
+        return distribution(scores, asked.temperature, asked.top_p) if asked.temperature else scores.softmax(-1)
 
-    def _join(self, asked: Asked, max_tokens: int) -> _Reply:
+    def _join(self, asked: GenerationRequest, max_tokens: int) -> _Reply:
         rows = asked.rows()
-        reply = _Reply(asked.strength, min(max_tokens, self.decoder.positions - max(map(len, rows))), rows)
+        reply = _Reply(asked, min(max_tokens, self.decoder.positions - max(map(len, rows))), rows)
         if reply.limit < 1:
             reply.over = True
         else:
@@ -182,11 +186,13 @@ class Engine:
         logits = self.decoder.extend(new, wanted)
         best = logits.argmax(-1)
         places = dict(zip(self._rows, torch.arange(len(logits), device=logits.device).split(wanted), strict=True))
-        strong = [reply for reply, which in self._rows if which == 1]
+        strong = [reply for reply, which in self._rows if which == 1 and not reply.request.temperature]
         if strong:
             labelled, unlabelled = (torch.cat([places[reply, which] for reply in strong]) for which in (0, 1))
-            strength = torch.cat([torch.full((len(places[reply, 0]),), reply.strength) for reply in strong])
-            best[labelled] = _strengthened(logits, best, labelled, unlabelled, strength)
+            strength = torch.cat([torch.full((len(places[reply, 0]),), reply.request.strength) for reply in strong])
+            best[labelled] = strengthened(logits, best, labelled, unlabelled, strength)
+        if drawing := [reply for reply, which in self._rows if which == 0 and reply.request.temperature]:
+            best[torch.cat([places[reply, 0] for reply in drawing])] = _drawn(drawing, logits, places)
         chosen = dict(zip(self._rows, best.split(wanted), strict=True))
         right = {reply: reply.take(chosen[reply, 0].tolist(), self.eos_id) for reply, which in self._rows if which == 0}
         for row, (reply, _) in enumerate(self._rows):
@@ -196,30 +202,20 @@ class Engine:
             reply.draft = self.drafts.after(reply.said, min(LONGEST, most, reply.limit - len(reply.said) - 1))
 
 
-def _strengthened_scores(labelled: torch.Tensor, unlabelled: torch.Tensor, strength: float) -> torch.Tensor:
-    """The scores that `_strengthened` chooses by, of every token; -inf for those that are not plausible."""
-    likely = labelled >= labelled.max(-1, keepdim=True).values + math.log(PLAUSIBLE)
-    return (labelled + strength * (labelled - unlabelled)).masked_fill(~likely, -math.inf)
-
-
-def _strengthened(
-    logits: torch.Tensor, best: torch.Tensor, labelled: torch.Tensor, unlabelled: torch.Tensor, strength: torch.Tensor
+def _drawn(
+    replies: Sequence[_Reply], logits: torch.Tensor, places: dict[tuple[_Reply, int], torch.Tensor]
 ) -> torch.Tensor:
-    """What is chosen at each row of `logits` in `labelled`: the best of its plausible tokens.
+    """The tokens drawn for replies, at the last token of each and after each one of its draft, one after the other.
 
-    Logits do for log-probabilities: what they lack is the same for all tokens of a row. Plausible ones are few, so
-    hardly more is computed than without a strength.
+    The rows of `logits` at `places` are those of a reply, with its label and without.
     """
-    rows = logits[labelled]
-    least = rows.gather(1, best[labelled, None]) + math.log(PLAUSIBLE)
-    row, token = (rows >= least).nonzero(as_tuple=True)
-    if len(row) == len(rows):  # one each, so there is nothing to choose
-        return token
-    likely = rows[row, token]
-    scores = likely + strength.to(likely)[row] * (likely - logits[unlabelled[row], token])
-    highest = scores.new_full((len(rows),), -math.inf).scatter_reduce(0, row, scores, "amax")
-    wins = scores == highest[row]
-    return token.new_full((len(rows),), rows.shape[1]).scatter_reduce(0, row[wins], token[wins], "amin")
+    scores, drawn_by = [], []
+    for reply in replies:
+        request, at = reply.request, [logits[places[reply, which]] for which in range(len(reply.new))]
+        scores.append(at[0] if len(at) == 1 else strengthened_scores(*at, request.strength))
+        first = len(request.prompt) + len(reply.said)
+        drawn_by += [(request.temperature, request.top_p, request.seed, first + i) for i in range(len(reply.draft) + 1)]
+    return draw(torch.cat(scores), drawn_by)
 
 
 def text_pieces(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> Iterator[str]:

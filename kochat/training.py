@@ -23,7 +23,7 @@ from .decoder import Decoder
 from .errors import SettingsError
 from .events import Epoch, Event, Finished, Saved, Started, Step, Stopped
 from .examples import Examples, newest, read_split, still_known, to_keep
-from .generation import Asked, Engine, text_of
+from .generation import Engine, GenerationRequest, text_of
 from .model import scale_logits
 from .prompt import Example, Prompt
 from .state import Position
@@ -256,7 +256,7 @@ class _Training:
         tokenizer = self.prompt.tokenizer
         self.model.eval()
         engine = Engine(Decoder(weights_of(self.model)), tokenizer.eos_token_id)
-        replies = engine.replies([Asked(self.prompt.encode_prompt(*one)) for one in asked])
+        replies = engine.replies([GenerationRequest(self.prompt.encode_prompt(*one)) for one in asked])
         return [
             {"question": q, "label": label, "reply": text_of(tokenizer, tokens)}
             for (q, label), tokens in zip(asked, replies, strict=True)

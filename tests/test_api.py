@@ -34,6 +34,10 @@ def test_reply_is_the_reply_of_the_package(client):
     assert client.predict("헤어졌어", api_name="/reply") == bot.reply("헤어졌어")
     strong = client.predict("안녕", "2", strength=4, api_name="/reply")
     assert strong == bot.reply("안녕", "2", 4) != bot.reply("안녕", "2", 0)
+    drawing = {"temperature": 1.2, "top_p": 0.95, "seed": 7}
+    drawn = client.predict("안녕", "2", **drawing, api_name="/reply")
+    assert drawn == client.predict("안녕", "2", **drawing, api_name="/reply") == bot.reply("안녕", "2", **drawing)
+    assert len({client.predict("안녕", "2", temperature=1.2, api_name="/reply") for _ in range(8)}) > 1
 
 
 def test_checkpoints_are_listed_with_their_labels(client):
@@ -48,6 +52,10 @@ def test_checkpoints_are_listed_with_their_labels(client):
         (("안녕", "0", "../secret"), "no checkpoint ../secret"),
         (("안녕", "0", "/etc"), "no checkpoint /etc"),
         (("안녕", "0", "kochat-mini", -1), "The strength is -1, but must be"),
+        (("안녕", "0", "kochat-mini", 0, 3), "The temperature is 3, but must be"),
+        (("안녕", "0", "kochat-mini", 0, 1, 0), "top_p is 0, but must be"),
+        (("안녕", "0", "kochat-mini", 0, 1, 1, -1), "The seed is -1, but must be"),
+        (("안녕", "0", "kochat-mini", 0, 1, 1, 1.5), "The seed is 1.5, but must be"),
     ],
 )
 def test_a_request_that_cannot_be_answered_gets_its_sentence(client, arguments, sentence):

@@ -1,5 +1,6 @@
 """The page in headless Chromium, as its visitors use it."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -15,15 +16,54 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
     expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 2 · kochat-mini"))
-    # The same question again, under each label chosen now.
+    [read] = re.findall(r"→ (\S+) ", page.locator(f"{REPLY} .note").last.inner_text())
+    # The same question again, under each label chosen now; under the one that it was answered under it is drawn.
     replies = []
     for label in ("일상다반사", "이별·부정", "사랑·긍정"):
         choose(page, "#label", label)
         page.locator("#retry").click()
-        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 2 · kochat-mini")
+        drawn = " · 다양하게 0.8" if label == read and not replies else ""
+        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 2{drawn} · kochat-mini")
         replies.append(last_reply(page))
     expect(page.locator(REPLY)).to_have_count(1)
     assert len(set(replies)) > 1
+
+
+def test_again_gives_another_reply_that_is_explained_and_kept(visit):
+    page = visit()
+    note = page.locator(f"{REPLY} .note")
+    first = ask(page, "심심해")
+    assert ask(page, "심심해") == first  # greedy
+    expect(note.last).not_to_contain_text("다양하게")
+    page.locator("#undo").click()
+    expect(note).to_have_count(1)
+    said = [first]
+    for _ in range(3):
+        before = page.locator(REPLY).text_content()
+        page.locator("#retry").click()
+        expect(page.locator(REPLY)).not_to_have_text(before)
+        expect(note).to_contain_text("다양하게 0.8")
+        said.append(last_reply(page))
+    assert all(one != other for one, other in itertools.pairwise(said))
+    # The panel explains this very reply, after a reload too.
+    expect(page.locator("#retry")).to_be_enabled()
+    page.wait_for_function(
+        "said => ['다양하게 0.8', JSON.stringify(said)].every(one => localStorage.kochat_conversation.includes(one))",
+        arg=said[-1],
+    )
+    page.reload()
+    expect(note).to_contain_text("다양하게 0.8")
+    page.locator("#why button.label-wrap").click()
+    steps = page.locator("#explanation .steps").first
+    expect(page.locator("#explanation")).to_contain_text("‘다양하게’ 0.8에서 뽑은 답이에요")
+    expect(page.locator("#explanation")).not_to_contain_text("다시 계산한 답이라")
+    tokens = steps.locator(".step > span").all_inner_texts()
+    assert "".join(tokens).removesuffix("</s>").replace("▁", " ").strip() == said[-1]
+    expect(page.locator("#explanation .chosen td").last).to_have_text(said[-1])
+    # Further up first replies are drawn, too.
+    page.locator("#variety input[type=range]").fill("1.2")
+    ask(page, "심심해")
+    expect(note.last).to_contain_text("다양하게 1.2")
 
 
 def test_undo_brings_the_question_back_and_clear_empties_the_conversation(visit):

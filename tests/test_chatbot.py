@@ -70,6 +70,78 @@ def test_replies_together_are_those_one_by_one(talker, strength):
     assert talker.replies([], strength) == []
 
 
+def test_a_drawn_reply_is_the_same_for_the_same_seed_alone_together_and_piece_by_piece(talker):
+    for strength in (0, 0.5):
+        settings = {"strength": strength, "temperature": 1.0, "top_p": 0.95}
+        drawn = [talker.reply("안녕", "0", **settings, seed=seed) for seed in (0, 1, 2, 2**32 - 1)]
+        assert len(set(drawn)) == 4
+        assert ["".join(talker.stream("안녕", "0", **settings, seed=seed)) for seed in (0, 1)] == drawn[:2]
+        # Of several the i-th has the seed that is larger by i.
+        assert talker.replies([("안녕", "0")] * 3, **settings, seed=0) == drawn[:3]
+        assert talker.replies([("🦜", "1"), ("안녕", "0")], **settings, seed=2**32 - 1)[1] == drawn[0]
+        # Without a seed it is another one each time.
+        assert len({talker.reply("안녕", "0", **settings) for _ in range(3)}) == 3
+        assert len(set(talker.replies([("안녕", "0")] * 5, **settings))) == 5
+
+
+def test_at_temperature_0_replies_are_greedy(talker):
+    asked = [(question, "1") for question in QUESTIONS]
+    greedy = talker.replies(asked)
+    assert talker.replies(asked, temperature=0.0, top_p=0.5, seed=7) == greedy
+    assert [talker.reply(*one, temperature=0, seed=7) for one in asked] == greedy
+    assert talker.explain("안녕", "0", temperature=0, top_p=0.5, seed=7) == talker.explain("안녕", "0")
+
+
+@pytest.mark.parametrize("strength", [0, 2.5])
+def test_an_explanation_tells_what_was_likely_and_what_was_drawn(talker, strength):
+    settings = {"temperature": 1.5, "top_p": 0.9, "seed": 5}
+    steps = talker.explain("안녕", "2", strength, runners_up=600, **settings)
+    assert talker.text_of([step.token_id for step in steps]) == talker.reply("안녕", "2", strength, **settings)
+    for i, step in enumerate(steps[:12]):
+        row = strengthened(talker, "안녕", "2", [one.token_id for one in steps[:i]], strength, cut=bool(strength))
+        shares, ids = (row.log() / 1.5).softmax(-1).sort(descending=True)
+        n = int((shares.cumsum(-1) < 0.9).sum()) + 1
+        nucleus = dict(zip(ids[:n].tolist(), (shares[:n] / shares[:n].sum()).tolist(), strict=True))
+        told = {step.token_id: step.probability}
+        told |= {token: p for token, (_, p) in zip(step.runner_up_ids, step.runners_up, strict=True)}
+        assert told == pytest.approx(nucleus, rel=1e-3)
+        assert step.drawn == (step.token_id != ids[0])
+    assert {step.drawn for step in steps} == {False, True}
+    assert not any(step.drawn for step in talker.explain("안녕", "2", strength))
+    # What if: beginning as it does by itself changes nothing, and after another token it is drawn on.
+    begun = [step.token_id for step in steps[:5]]
+    assert talker.explain("안녕", "2", strength, runners_up=600, start=begun, **settings) == steps
+    place = next(i for i, step in enumerate(steps) if step.runner_up_ids)
+    start = [*(step.token_id for step in steps[:place]), steps[place].runner_up_ids[0]]
+    other = talker.explain("안녕", "2", strength, start=start, **settings)
+    assert [step.token_id for step in other[: place + 1]] == start
+    assert other[place].probability == pytest.approx(steps[place].runners_up[0][1], rel=1e-3)
+
+
+def test_a_drawn_reply_is_explained_with_its_end_where_it_has_one(learned):
+    settings = {"temperature": 2.0, "top_p": 1.0}
+    ends = set()
+    for seed in range(30):
+        steps = learned.explain("안녕", "0", **settings, seed=seed)
+        assert learned.text_of([step.token_id for step in steps]) == learned.reply("안녕", "0", **settings, seed=seed)
+        assert "</s>" not in [step.token for step in steps[:-1]]
+        ends.add((steps[-1].token == "</s>", len(steps) < 80))
+    assert (True, True) in ends
+    assert (False, True) not in ends  # what has no end was cut at the last of the model's 96 positions
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [({"temperature": 2.5}, "bad_temperature"), ({"temperature": 1, "top_p": 0}, "bad_top_p"),
+     ({"temperature": 1, "seed": -1}, "bad_seed"), ({"seed": 2**32}, "bad_seed"), ({"top_p": 2}, "bad_top_p")],
+)  # fmt: skip
+def test_a_sampling_that_is_none_is_refused(bot, wrong, key):
+    for ask in (bot.reply, bot.stream, bot.explain, lambda q, label, **wrong: bot.replies([(q, label)], **wrong)):
+        with pytest.raises(ReplyError) as refused:
+            ask("안녕", "0", **wrong)
+        assert refused.value.key == key
+
+
 def test_auto_is_the_likeliest_label_and_no_strength_is_the_cards(talker):
     for question in QUESTIONS[:2]:
         read = talker.predict_label(question)
@@ -150,14 +222,18 @@ def test_every_explained_token_is_the_likeliest_and_a_cut_reply_has_no_end(talke
 
 
 @torch.inference_mode()
-def strengthened(bot, question, label, said, strength):
-    """The shares that a strength leaves for the token after `said`, from two plain forwards."""
+def strengthened(bot, question, label, said, strength, cut=True):
+    """The shares that a strength leaves for the token after `said`, from two plain forwards.
+
+    Among the plausible tokens; without `cut` among all.
+    """
     rows = [
         plain_model(bot)(torch.tensor([bot.prompt.encode_prompt(question, one) + said])).logits[0, -1].log_softmax(-1)
         for one in (label, None)
     ]
     scores = rows[0] + strength * (rows[0] - rows[1])
-    scores[rows[0] < rows[0].max() + math.log(0.1)] = -math.inf
+    if cut:
+        scores[rows[0] < rows[0].max() + math.log(0.1)] = -math.inf
     return scores.softmax(-1)
 
 

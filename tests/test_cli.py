@@ -41,6 +41,16 @@ def test_chat_answers_until_quit(tiny_checkpoint, bot):
     assert invoke("chat", "--checkpoint", tiny_checkpoint, stdin="").exit_code == 0
 
 
+def test_reply_and_chat_draw_where_asked_for(tiny_checkpoint, bot):
+    options = ["--checkpoint", tiny_checkpoint, "--label", "0", "--temperature", 1.5, "--top-p", 0.9, "--seed", 7]
+    said = bot.reply("안녕", "0", temperature=1.5, top_p=0.9, seed=7)
+    assert said != bot.reply("안녕", "0")
+    assert invoke("reply", "안녕", *options).stdout == said + "\n"
+    assert f"Chatbot > {said}\n" in invoke("chat", *options, stdin="안녕\nquit\n").stdout
+    refused = invoke("reply", "안녕", "--checkpoint", tiny_checkpoint, "--temperature", 3)
+    assert refused.exception.key == "bad_temperature"
+
+
 def test_compare_asks_every_checkpoint_under_every_label_and_strength(tiny_checkpoint, bot, tmp_path):
     (tmp_path / "some.csv").write_text("Q\n고마워\n", "utf-8")
     words = ["compare", "안녕", "--checkpoint", tiny_checkpoint, "--label", "1", "--label", "9"]

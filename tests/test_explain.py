@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kochat import chatbot, checkpoint
+from kochat.sampling import Sampling
 from kochat.ui import explain, messages
 
 ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
@@ -45,6 +46,11 @@ def test_the_reply_that_is_meant_is_found():
     # What a page kept before strengths were recorded.
     told[3]["metadata"]["id"] = '["1", "b"]'
     assert explain.source_at(told, 3) == explain.Source("둘", "2", "1", "b", None)
+    # And before samplings were, which is: all were greedy.
+    told[3]["metadata"]["id"] = '["1", "b", 3.0]'
+    assert explain.source_at(told, 3) == second
+    drawn = history(("하나", "1", "0", "a", 0.5, Sampling(0.8, 0.9, 2**32 - 1)))
+    assert explain.source_at(drawn, 1) == explain.Source("하나", "1", "0", "a", 0.5, Sampling(0.8, 0.9, 2**32 - 1))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +153,38 @@ def test_a_strength_bytes_and_another_reply_are_told(talker):
     talker.card.familiarity = {"questions": 20, "threshold": 0.01}
     assert "surprise is" in explain.explanation_html("en", talker, source)
     assert "counts as unfamiliar" in explain.explanation_html("en", talker, source)
+
+
+def test_a_drawn_reply_is_explained_as_it_was_drawn(talker):
+    sampling = Sampling(1.2, 0.9, 7)
+    said = talker.reply("안녕", "1", 0.0, **sampling._asdict())
+    steps = talker.explain("안녕", "1", 0.0, **sampling._asdict())
+    drawn = [i for i, step in enumerate(steps) if step.drawn]
+    assert 0 < len(drawn) < len(steps)
+    source = explain.Source("안녕", said, "1", "tiny", 0.0, sampling)
+    shown = explain.explanation_html("en", talker, source)
+    assert "drawn with a variety of 1.2" in shown
+    assert "reach 90% together" in shown
+    assert f"a dotted line, {len(drawn)} here," in shown
+    assert "was computed just now" not in shown  # it is the very reply
+    assert [int(i) for i in re.findall(r'class="step p\d drawn" data-step="(\d+)"', shown)] == drawn
+    assert shown.count(", drawn though another one was likelier") == 2 * len(drawn)  # in title and aria-label
+    starts = [[int(i) for i in one.split()] for one in re.findall(r'data-start="([\d ]+)"', shown)]
+    ids = [step.token_id for step in steps]
+    assert starts == [[*ids[:i], other] for i, step in enumerate(steps) for other in step.runner_up_ids]
+    # The label in question has the reply in question.
+    rows = re.findall(r"<tr( class=chosen)?>(.*?)</tr>", shown)
+    assert [html.escape(said) in row for chosen, row in rows if chosen] == [True]
+    # What if: drawn on in the same way, the token that was chosen marked as such; it missed nothing by being greedy.
+    start = [*ids[: drawn[0]], steps[drawn[0]].runner_up_ids[0]]
+    shown = explain.explanation_html("en", talker, source, start)
+    other = talker.explain("안녕", "1", 0.0, start=start, **sampling._asdict())
+    assert shown.count("data-step=") == len(steps) + len(other)
+    [marked] = re.findall(r'class="step p\d forced" data-step="(\d+)"', shown)
+    assert int(marked) == drawn[0]
+    assert "takes the likeliest token each time" not in shown
+    greedy = explain.explanation_html("en", talker, replace(source, said="", sampling=Sampling()))
+    assert "drawn" not in greedy
 
 
 def test_what_people_typed_is_shown_as_text(talker):

@@ -1,21 +1,25 @@
-"""Greedy decoding against the loop that computes everything again, and texts out of ids."""
+"""Decoding against the loop that computes everything again, greedy and by draws, and texts out of ids."""
 
+import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
+from scipy.stats import chisquare
 from transformers import PreTrainedTokenizerFast
 
 from kochat.decoder import Decoder
 from kochat.drafts import Drafts
-from kochat.generation import Asked, Engine, text_of, text_pieces, token_texts
+from kochat.generation import Engine, GenerationRequest, text_of, text_pieces, token_texts
 from kochat.model import make_model
 from kochat.prompt import Prompt
+from kochat.sampling import waits
 from kochat.tokenizer import load_tokenizer
 from kochat.weights import weights_of
 
@@ -47,7 +51,9 @@ def the_notebooks_loop(model, prompt, tokens):
 
 def decoded(model, prompts, eos_id=NEVER, unlabelled=None, strength=0.0, **options):
     """The tokens of the reply to each prompt, decoded together."""
-    asked = [Asked(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)]
+    asked = [
+        GenerationRequest(p, u, strength) for p, u in zip(prompts, unlabelled or [None] * len(prompts), strict=True)
+    ]
     return Engine(Decoder(weights_of(model)), eos_id).replies(asked, **options)
 
 
@@ -129,15 +135,98 @@ def test_strength_0_is_plain_greedy_decoding(tokenizer):
 def test_a_pass_with_strength_reads_two_rows_a_reply_and_no_more(tokenizer):
     with_label, without = [2, 310, 3, 267, 55, 4], [2, 310, 3, 4]
     decoder = Counting(lively(tokenizer, 3))
-    Engine(decoder, NEVER).replies([Asked(with_label, without, 2.0)], 9)
+    Engine(decoder, NEVER).replies([GenerationRequest(with_label, without, 2.0)], 9)
     assert decoder.passes == [[6, 4], *[[1, 1]] * 8]
     # Two plain prompts at once cost the same passes; a strength of 0 costs one row.
     plain = Counting(lively(tokenizer, 3))
-    Engine(plain, NEVER).replies([Asked(with_label), Asked(without)], 9)
+    Engine(plain, NEVER).replies([GenerationRequest(with_label), GenerationRequest(without)], 9)
     assert plain.passes == decoder.passes
     alone = Counting(lively(tokenizer, 3))
-    Engine(alone, NEVER).replies([Asked(with_label, without, 0)], 9)
+    Engine(alone, NEVER).replies([GenerationRequest(with_label, without, 0)], 9)
     assert alone.passes == [[6], *[[1]] * 8]
+
+
+def drawn_by_hand(model, request, tokens):
+    """Every token from a whole new computation: guidance, temperature, nucleus, Gumbel-max."""
+    said = []
+    while len(said) < tokens:
+        scores = next_logits(model, [*request.prompt, *said]).double()
+        if request.strength:
+            plausible = scores >= scores.max() + math.log(0.1)
+            scores += request.strength * (scores - next_logits(model, [*request.unlabelled, *said]))
+            scores[~plausible] = -math.inf
+        shares, ids = (scores / request.temperature).softmax(-1).sort(descending=True, stable=True)
+        nucleus = int((shares.cumsum(-1) < request.top_p).sum()) + 1
+        gumbel = -np.log(waits(request.seed, len(request.prompt) + len(said), len(scores)))
+        said.append(max(ids[:nucleus].tolist(), key=lambda i: scores[i].item() / request.temperature + gumbel[i]))
+    return said
+
+
+WARM = {"temperature": 1.0, "top_p": 0.95}
+WITHOUT = [2, 310, 3, 4]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_drawn_reply_is_that_of_the_loop_alone_among_others_and_with_drafts(tokenizer, strength):
+    model = lively(tokenizer, 3, scale=5)
+    requests = [
+        GenerationRequest(PROMPTS[i % 4], WITHOUT, strength, seed=i, temperature=0.7 + i % 3 / 2, top_p=0.95)
+        for i in range(31)
+    ]
+    expected = [drawn_by_hand(model, request, 12) for request in requests]
+    assert len({tuple(reply) for reply in expected}) == 31
+    weights = weights_of(model)
+    alone = [Engine(Decoder(weights), NEVER).replies([request], 12)[0] for request in requests]
+    assert alone == expected
+    # Greedy ones in the same passes, too, and whoever leaves or is drafted for.
+    greedy = [GenerationRequest(prompt, WITHOUT, strength) for prompt in PROMPTS]
+    plain = Engine(Decoder(weights), NEVER).replies(greedy, 12)
+    assert Engine(Decoder(weights), NEVER).replies([*requests, *greedy], 12) == [*expected, *plain]
+    endings = [[*reply, 1] for reply in expected]
+    wrong = [[*reply[:5], 17, 18] for reply in expected for _ in range(2)]
+    for answers in (endings, wrong, [*endings, *wrong]):
+        assert Engine(Decoder(weights), NEVER, drafts_of(answers)).replies([*requests, *greedy], 12) == [
+            *expected, *plain,
+        ]  # fmt: skip
+    decoder = Counting(model)
+    assert Engine(decoder, NEVER, drafts_of(endings[:1])).replies(requests[:1], 12) == expected[:1]
+    assert len(decoder.passes) == 2  # a draft is checked against the draws as it is against the likeliest tokens
+
+
+def test_at_temperature_0_a_reply_is_greedy_whatever_the_seed(tokenizer, monkeypatch):
+    model = lively(tokenizer, 2)
+    plain = decoded(model, PROMPTS, max_tokens=12)
+    monkeypatch.setattr("kochat.generation.draw", None)  # nor is anything computed for a draw
+    cold = [GenerationRequest(prompt, seed=7, top_p=0.1) for prompt in PROMPTS]
+    assert Engine(Decoder(weights_of(model)), NEVER).replies(cold, 12) == plain
+
+
+def test_the_first_tokens_drawn_follow_the_models_probabilities(tokenizer):
+    model = lively(tokenizer, 5, scale=4)
+    for strength, top_p in ((0.0, 1.0), (0.0, 0.8), (1.0, 1.0)):
+        requests = [
+            GenerationRequest(PROMPTS[0], WITHOUT, strength, temperature=1.0, top_p=top_p, seed=i) for i in range(3000)
+        ]
+        engine = Engine(Decoder(weights_of(model)), NEVER)
+        found = Counter(tokens[0] for tokens in engine.replies(requests, 1))
+        [shares] = engine.distributions(requests[0], [0])
+        if strength == 0 and top_p == 1:
+            assert shares.tolist() == pytest.approx(next_logits(model, PROMPTS[0]).softmax(-1).tolist(), abs=1e-6)
+        assert all(shares[token] > 0 for token in found)
+        common = [token for token, p in enumerate(shares.tolist()) if p * 3000 >= 5]
+        assert len(common) > 2
+        expected = [3000 * shares[token].item() for token in common]
+        counted = [found[token] for token in common]
+        if 3000 - sum(expected) > 1:  # all the rarer ones as one
+            expected.append(3000 - sum(expected))
+            counted.append(3000 - sum(counted))
+        assert chisquare(counted, torch.tensor(expected) / sum(expected) * 3000).pvalue > 0.001
+
+
+def test_a_pass_reads_no_more_for_a_draw(tokenizer):
+    decoder = Counting(lively(tokenizer, 3))
+    Engine(decoder, NEVER).replies([GenerationRequest(PROMPTS[0], WITHOUT, 2.0, **WARM)], 9)
+    assert decoder.passes == [[8, 4], *[[1, 1]] * 8]
 
 
 @pytest.mark.parametrize("text", ["안녕하세요", "뷁 쀍 좋아요", "🦜🦜 👩‍👩‍👧", "좋은 龜 아침", "오늘은  비가 와요!"])
@@ -216,7 +305,7 @@ class Counting(Decoder):
 @pytest.mark.parametrize("strength", [0.0, 2.0])
 def test_drafts_change_the_passes_and_never_the_reply(tokenizer, strength):
     model = lively(tokenizer, 3)
-    asked = [Asked(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
+    asked = [GenerationRequest(prompt, [2, 310, 3, 4], strength) for prompt in PROMPTS]
     plain = Engine(Decoder(weights_of(model)), NEVER).replies(asked, 12)
     endings = [[*row, 1] for row in plain]
     wrong = [[*row[:5], 17, 18] for row in plain for _ in range(2)]  # right so far, then not
@@ -238,7 +327,7 @@ def test_a_draft_may_hold_the_end(tokenizer):
     end = endless[6]
     reply = endless[: endless.index(end)]
     decoder = Counting(model)
-    assert Engine(decoder, end, drafts_of([[*reply, end]])).replies([Asked(PROMPTS[0])]) == [reply]
+    assert Engine(decoder, end, drafts_of([[*reply, end]])).replies([GenerationRequest(PROMPTS[0])]) == [reply]
     assert len(decoder.passes) == 2
 
 
@@ -247,7 +336,7 @@ def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
     expected = [the_notebooks_loop(model, prompt, 16) for prompt in PROMPTS]
     decoder = Counting(model)
     engine = Engine(decoder, NEVER)
-    first, second, third = (engine.stream(Asked(prompt), 16) for prompt in PROMPTS[:3])
+    first, second, third = (engine.stream(GenerationRequest(prompt), 16) for prompt in PROMPTS[:3])
     told = [next(first) for _ in range(3)]
     others = [next(second)]
     assert decoder.passes[3] == [1, len(PROMPTS[1])]  # the second's prompt beside the first's fourth token
@@ -259,7 +348,7 @@ def test_a_new_reply_joins_and_one_that_has_left_makes_way(tokenizer):
     assert told == expected[0][:3]
     assert [*others, *second] == expected[1]
     assert last == expected[2]
-    assert engine.replies([Asked(PROMPTS[3])], 16) == [expected[3]]
+    assert engine.replies([GenerationRequest(PROMPTS[3])], 16) == [expected[3]]
     assert decoder.passes[-1] == [1]
 
 
@@ -275,7 +364,7 @@ def test_who_leaves_in_the_middle_of_a_pass_is_out_at_the_next(tokenizer, streng
 
     decoder = Leaving(model)
     engine = Engine(decoder, NEVER)
-    staying, leaving = (engine.stream(Asked(prompt, [2, 310], strength), 16) for prompt in PROMPTS[:2])
+    staying, leaving = (engine.stream(GenerationRequest(prompt, [2, 310], strength), 16) for prompt in PROMPTS[:2])
     next(leaving)
     reply = list(staying)
     assert reply == decoded(model, PROMPTS[:1], max_tokens=16, unlabelled=[[2, 310]], strength=strength)[0]
@@ -289,7 +378,7 @@ def test_many_threads_get_their_own_replies(tokenizer):
     alone = [decoded(model, [prompt], max_tokens=9)[0] for prompt in prompts]
     engine = Engine(Decoder(weights_of(model)), NEVER)
     with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda prompt: list(engine.stream(Asked(prompt), 9)), prompts))
+        replies = list(pool.map(lambda prompt: list(engine.stream(GenerationRequest(prompt), 9)), prompts))
     assert replies == alone
     assert len({tuple(reply) for reply in alone}) > 50
 
@@ -297,12 +386,12 @@ def test_many_threads_get_their_own_replies(tokenizer):
 def test_a_failed_pass_ends_all_its_replies_and_the_next_ones_work(tokenizer):
     model = lively(tokenizer, 0)
     engine = Engine(Decoder(weights_of(model)), NEVER)
-    first, second = (engine.stream(Asked(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
+    first, second = (engine.stream(GenerationRequest(prompt), 8) for prompt in ([2, 300], [2, 10**6]))  # no such token
     next(first)
     for stream in (second, first):
         with pytest.raises(IndexError):
             list(stream)
-    assert engine.replies([Asked(PROMPTS[0])], 8) == [the_notebooks_loop(model, PROMPTS[0], 8)]
+    assert engine.replies([GenerationRequest(PROMPTS[0])], 8) == [the_notebooks_loop(model, PROMPTS[0], 8)]
 
 
 def test_the_joined_pieces_of_any_text_are_the_text(tokenizer):

@@ -12,7 +12,18 @@ README = (PROJECT / "README.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", README, flags=re.MULTILINE)
 ORDER = [path for path, _ in ROWS]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("kochat/**/*.py"))
-TORCH = {"batches", "weights", "model", "decoder", "generation", "trainer", "state", "chatbot", "evaluation"}
+TORCH = {
+    "batches",
+    "weights",
+    "model",
+    "decoder",
+    "sampling",
+    "generation",
+    "trainer",
+    "state",
+    "chatbot",
+    "evaluation",
+}
 SKLEARN = {"recognition"}
 
 

@@ -13,8 +13,9 @@ from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError
+from kochat.sampling import Sampling
 from kochat.splits import MAX_WITHHELD_NAMED
-from kochat.ui import bots, chat, form, history, messages, progress, text, training
+from kochat.ui import bots, chat, form, history, messages, progress, text, training, variety
 
 STARTED = {
     "type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0,
@@ -177,6 +178,80 @@ def test_a_reply_takes_the_strength_of_the_slider_where_the_checkpoint_can(bot, 
     *_, history = chat.reply_to([messages.message("user", "안녕")], "1", 4.0, "tiny", "ko")
     assert messages.text_of(history[-1]) == bot.reply("안녕", "1", used)
     assert ("세기 4" in history[-1]["content"][0]["text"]) == bool(used)
+
+
+def test_the_note_tells_the_temperature_where_there_is_one():
+    known = Card(["0", "1", "2"])
+    assert chat.note_for("ko", "2", None, "2", known, "mini", 0.5, 0.8) == "사랑·긍정 · 세기 0.5 · 다양하게 0.8 · mini"
+    assert chat.note_for("en", "2", None, "2", known, "mini", 0, 1.0) == "Love, positive · variety 1 · mini"
+
+
+class Says:
+    """A chatbot that has a reply to each of its seeds, and notes how it was asked."""
+
+    def __init__(self, *texts, greedy="좋은 아침"):
+        self.texts, self.greedy, self.asked = list(texts), greedy, []
+
+    def stream(self, question, label, strength, *, temperature, top_p, seed):
+        self.asked.append((temperature, top_p))
+        yield from re.findall(r" ?\S+", self.texts.pop(0) if temperature else self.greedy)
+
+
+def grown(bot, *args, before):
+    return list(variety.grown(bot, "안녕", "0", 0.5, variety.samplings(*args), before))
+
+
+def test_another_reply_is_drawn_until_it_differs_and_nothing_shows_what_may_be_the_old_one():
+    bot = Says("좋은 아침", "좋은 아침", "좋은 저녁 되세요", "안녕")
+    shown = grown(bot, 0, True, True, before="좋은 아침")
+    assert [said for said, _ in shown] == ["좋은 저녁", "좋은 저녁 되세요", "좋은 저녁 되세요"]
+    assert bot.asked == [(0.8, 0.9)] * 3  # the slider stands at 0
+    assert len({sampling.seed for sampling in variety.samplings(0, True, True)}) == 5
+    # A beginning of the old one is another reply; where there is nothing else to say it is said again.
+    assert [said for said, _ in grown(Says("좋은"), 0, True, True, before="좋은 아침")] == ["좋은"]
+    bot = Says(*["좋은 아침"] * 9)
+    assert [said for said, _ in grown(bot, 1.2, True, True, before="좋은 아침")] == ["좋은 아침"]
+    assert bot.asked == [(1.2, 0.9)] * 5
+
+
+def test_a_first_reply_is_greedy_unless_the_slider_says_otherwise():
+    assert grown(Says(), 0, False, False, before="")[-1] == ("좋은 아침", Sampling())
+    bot = Says("안녕 하세요")
+    assert [said for said, _ in grown(bot, 0.3, False, False, before="")] == ["안녕", "안녕 하세요", "안녕 하세요"]
+    assert bot.asked == [(0.3, 0.9)]
+    # So is the reply under another label, which is drawn only where that changes nothing.
+    assert grown(Says(), 0, True, False, before="좋아요")[-1] == ("좋은 아침", Sampling())
+    assert grown(Says("어서 와요"), 0, True, False, before="좋은 아침")[-1][0] == "어서 와요"
+
+
+def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again(bot, monkeypatch):
+    monkeypatch.setattr(chat, "bot", lambda name: bot)
+    history = [messages.message("user", "안녕")]
+    *_, first = chat.reply_to(history, "1", 0.0, "tiny", "ko")
+    assert messages.text_of(first[-1]) == bot.reply("안녕", "1")
+    assert messages.sampling_of(first[-1]) == Sampling()
+    seeds, last = set(), first
+    for _ in range(3):
+        *_, (_, _, new) = chat.again(last, "1", 0.0, "tiny", False, 0, None)
+        assert len(new) == 2
+        assert messages.text_of(new[-1]) != messages.text_of(last[-1])
+        sampling = messages.sampling_of(new[-1])
+        assert sampling[:2] == (0.8, 0.9)
+        assert messages.text_of(new[-1]) == bot.reply("안녕", "1", 0.0, **sampling._asdict())
+        assert "variety 0.8" in new[-1]["content"][0]["text"]
+        seeds.add(sampling.seed)
+        last = new
+    assert len(seeds) == 3
+    # Under another label it is that label's own reply, and what was declined or stopped gets its first one.
+    for before in (
+        last,
+        [*history, messages.message("assistant", "안")],
+        history,
+        [*history, messages.message("assistant", text.TEXTS["en"]["k_unsure_reply"], "", "2", "tiny", 0.0)],
+    ):
+        *_, (_, _, new) = chat.again(before, "2", 0.0, "tiny", False, 0, None)
+        assert messages.text_of(new[-1]) == bot.reply("안녕", "2")
+        assert messages.sampling_of(new[-1]) == Sampling()
 
 
 def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_checkpoint):

@@ -22,10 +22,17 @@ def reply(
     label: str = AUTO,
     checkpoint: str = DEFAULT_CHECKPOINT.name,
     strength: float | None = None,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
     request: gr.Request = None,
 ) -> str:
-    """The reply of a checkpoint to a question, under a label or "auto"; without a strength, the checkpoint's own."""
-    return bot(checkpoint).reply(question, label, strength)
+    """The reply of a checkpoint to a question, under a label or "auto"; without a strength, the checkpoint's own.
+
+    With a temperature above 0 it is drawn; the same seed draws the same reply, without one it is another each time.
+    """
+    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    return bot(checkpoint).reply(question, label, strength, **drawn)
 
 
 @shows_errors

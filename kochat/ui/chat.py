@@ -12,8 +12,9 @@ from .. import checkpoint
 from ..cards import Card
 from ..labels import AUTO, AUTO_NAMES, CHATBOT_DATA_LABELS, has_names, label_name
 from .bots import bot, card
-from .messages import message, text_of, until_last_question
+from .messages import message, source_of, strength_of, text_of, until_last_question
 from .text import language_of, say, shows_errors, t
+from .variety import grown, samplings, variety_slider
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 LONGEST_MESSAGE = 10_000  # characters
@@ -87,66 +88,86 @@ def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
 
 
 def note_for(
-    language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str, strength: float = 0
-) -> str:
-    """What stands small under a reply: its label, how sure 자동 was, its strength where it has one, its checkpoint."""
+    language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str,
+    strength: float = 0, temperature: float = 0,
+) -> str:  # fmt: skip
+    """What stands small under a reply: its label, how sure 자동 was, a strength, a temperature, its checkpoint."""
     shown = label_name(label, language, known.labels, known.label_names)
     if chosen == AUTO:
         shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
     strong = say(language, "k_strength_note", strength=f"{strength:g}") if strength else ""
-    return " · ".join(filter(None, (shown, strong, name)))
+    drawn = say(language, "k_variety_note", temperature=f"{temperature:g}") if temperature else ""
+    return " · ".join(filter(None, (shown, strong, drawn, name)))
 
 
 def reply_to(
-    history: list[dict], label: str, strength: float, name: str, language: str, unsure: bool = False
-) -> Iterator[list[dict]]:
+    history: list[dict], label: str, strength: float, name: str, language: str, unsure: bool = False,
+    temperature: float = 0, replaced: dict | None = None,
+) -> Iterator[list[dict]]:  # fmt: skip
     """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`.
 
-    With `unsure` an unfamiliar question is not answered: the bot says that it is not sure.
+    With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
+    `replaced` is another one, where the bot has anything else to say.
     """
-    question, chatbot, said, shown_at = text_of(history[-1]), bot(name), "", 0.0
+    question, chatbot, shown_at = text_of(history[-1]), bot(name), 0.0
     reading = chatbot.read(question, label) if label == AUTO or chatbot.card.familiarity else None
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
     is_strange = bool(reading and reading.unfamiliar)
     if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
         strength = chatbot.card.strength
-    note = note_for(language, label, read, used, chatbot.card, name, strength)
-    note += " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
+    about = language, label, read, used, chatbot.card, name, strength
+    more = " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
     if is_strange and unsure:
-        yield [*history, message("assistant", say(language, "k_unsure_reply"), note, used, name, strength)]
+        declined = say(language, "k_unsure_reply")
+        yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength)]
         return
-    for piece in chatbot.stream(question, used, strength):
-        said += piece
+    before, silent = text_of(replaced) if replaced else "", say(language, "k_silent")
+    is_same = bool(replaced) and _is_from(replaced, used, name, strength) and before != say(language, "k_unsure_reply")
+    tried = samplings(temperature, bool(replaced), is_same)
+    for so_far in grown(chatbot, question, used, strength, tried, "" if before == silent else before):
         if time.monotonic() - shown_at > BETWEEN_PIECES:
-            yield [*history, message("assistant", said)]
+            yield [*history, message("assistant", so_far[0])]
             shown_at = time.monotonic()
-    note += " · " + say(language, "k_unfamiliar") if is_strange else ""
-    yield [*history, message("assistant", said or say(language, "k_silent"), note, used, name, strength)]
+    said, sampling = so_far
+    more += " · " + say(language, "k_unfamiliar") if is_strange else ""
+    note = note_for(*about, sampling.temperature) + more
+    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling)]
+
+
+def _is_from(reply: dict, label: str, name: str, strength: float) -> bool:
+    """Whether a reply comes from a checkpoint under a label and a strength."""
+    return (*source_of(reply), strength_of(reply)) == (label, name, strength)
 
 
 @shows_errors
-def asked(text: str, history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request):
+def asked(
+    text: str, history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float,
+    request: gr.Request,
+):  # fmt: skip
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
     if not text.strip():
         yield gr.skip(), gr.skip(), gr.skip()
         return
     history = [*history, message("user", text[-LONGEST_MESSAGE:])]
     yield *busy(value=""), history
-    for grown in reply_to(history, label, strength, name, language_of(request), unsure):
-        yield gr.skip(), gr.skip(), grown
+    for grows in reply_to(history, label, strength, name, language_of(request), unsure, temperature):
+        yield gr.skip(), gr.skip(), grows
 
 
 @shows_errors
-def again(history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request):
-    """Take the last reply back and ask its question again."""
+def again(
+    history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float, request: gr.Request
+):
+    """Take the last reply back and put another one in its place."""
     kept = until_last_question(history)
     if not kept:
         yield gr.skip(), gr.skip(), gr.skip()
         return
     yield *busy(), kept
-    for grown in reply_to(kept, label, strength, name, language_of(request), unsure):
-        yield gr.skip(), gr.skip(), grown
+    replaced = history[-1] if len(history) > len(kept) else None
+    for grows in reply_to(kept, label, strength, name, language_of(request), unsure, temperature, replaced):
+        yield gr.skip(), gr.skip(), grows
 
 
 def busy(**box) -> tuple:
@@ -176,8 +197,8 @@ def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
     return unsure
 
 
-def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Dropdown]:
-    """The label, its strength and the checkpoint, side by side."""
+def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Dropdown]:
+    """The label, its strength, the variety and the checkpoint, side by side."""
     names = list(checkpoint.list_checkpoints())
     first = names[0] if names else None
     with gr.Row(equal_height=True):
@@ -189,16 +210,17 @@ def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Dropdown]:
             0, MOST_STRENGTH, step=STRENGTH_STEP, label=t("k_strength"), min_width=150, buttons=[],
             elem_id="strength", **strength_slider(card(first)),
         )  # fmt: skip
+        variety = variety_slider()
         chosen = gr.Dropdown(
             names, value=first, label=t("k_checkpoint"), info=t("k_checkpoint_info"),
             interactive=True, filterable=False, min_width=150, elem_id="checkpoint",
         )  # fmt: skip
-    return label, strength, chosen
+    return label, strength, variety, chosen
 
 
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
-    label, strength, chosen = build_choices()
+    label, strength, variety, chosen = build_choices()
     conversation = gr.Chatbot(
         elem_id="chat", show_label=False, height="50dvh", layout="bubble", placeholder=t("k_hello"),
         examples=[{"text": text} for text in EXAMPLES], render_markdown=False, sanitize_html=True, latex_delimiters=[],
@@ -220,13 +242,13 @@ def build(page: gr.Blocks) -> ChatTab:
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, retry, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
-    under = [conversation, label, strength, chosen, unsure]
+    under = [conversation, label, strength, chosen, unsure, variety]
 
     def example(
-        history: list[dict], label: str, strength: float, name: str, unsure: bool, request: gr.Request,
-        event: gr.SelectData,
+        history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float,
+        request: gr.Request, event: gr.SelectData,
     ):  # fmt: skip
-        yield from asked(event.value["text"], history, label, strength, name, unsure, request)
+        yield from asked(event.value["text"], history, label, strength, name, unsure, temperature, request)
 
     replies = [
         box.submit(asked, [box, *under], **asking),

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ..labels import label_name
+from ..sampling import GREEDY, Sampling
 from .bots import bot
 from .chat import PRIVATE, ChatTab
-from .messages import reply_at, strength_of
+from .messages import reply_at, sampling_of, strength_of
 from .text import language_of, say, shows_errors, t
+from .variety import drawn_told
 
 if TYPE_CHECKING:
     from ..chatbot import Chatbot, ExplainedStep
@@ -51,6 +53,7 @@ class Source:
     label: str
     checkpoint: str
     strength: float | None = None
+    sampling: Sampling = GREEDY
 
 
 def source_at(history: list[dict], picked: int | None) -> Source | None:
@@ -59,7 +62,7 @@ def source_at(history: list[dict], picked: int | None) -> Source | None:
     wanted = [] if picked is None else [i for i in (picked, picked + 1) if i in places][:1]
     for place in wanted + places[::-1]:
         if reply := reply_at(history, place):
-            return Source(*reply, strength_of(history[place]))
+            return Source(*reply, strength_of(history[place]), sampling_of(history[place]))
     return None
 
 
@@ -72,12 +75,14 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
     """All that the panel shows of a reply; with `start` beside it how it goes on from there. Raises ReplyError."""
     card, question = chatbot.card, source.question
     strength = card.strength if source.strength is None else source.strength
-    steps = chatbot.explain(question, source.label, strength)
+    sampling = source.sampling._asdict()
+    steps = chatbot.explain(question, source.label, strength, **sampling)
     named = label_name(source.label, language, card.labels, card.label_names)
     about = [f"“{question[:200]}{'…' if len(question) > 200 else ''}”", named, chatbot.name]
     told = [say(language, "k_why_intro")]
     if strength > 0:
         told.append(say(language, "k_why_strength", strength=f"{strength:g}"))
+    told += drawn_told(language, source.sampling, sum(step.drawn for step in steps))
     if any(re.search(r" \d/\d$", step.token) for step in steps):
         told.append(say(language, "k_why_bytes"))
     if (reply_of(chatbot, steps) or say(language, "k_silent")) != source.said:
@@ -86,8 +91,9 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
     is_own = bool(start) and ids[: len(start) - 1] == start[:-1]  # chosen among the runners-up of this very reply
     blocks = [_steps_html(language, say(language, "k_why_reply"), steps, start if is_own else [])]
     if start:
-        other = chatbot.explain(question, source.label, strength, start=start)
-        greedy = _nats(other) < _nats(steps) and say(language, "k_why_greedy")
+        other = chatbot.explain(question, source.label, strength, start=start, **sampling)
+        missed = not source.sampling.temperature and _nats(other) < _nats(steps)
+        greedy = missed and say(language, "k_why_greedy")
         title = say(language, "k_what_if")
         blocks.append(_steps_html(language, title, other, [] if is_own else start, len(start) - 1, greedy or ""))
     return (
@@ -152,7 +158,9 @@ def _steps_html(
 def _chip(language: str, i: int, step: ExplainedStep, so_far: float, is_open: bool, is_forced: bool) -> str:
     level = sum(step.probability >= edge for edge in LEVELS)
     told = say(language, "k_why_token", token=step.token.strip(), p=percent(step.probability), whole=percent(so_far))
-    kind = f"step p{level} forced" if is_forced else f"step p{level}"
+    is_drawn = step.drawn and not is_forced
+    told += ", " + say(language, "k_why_drawn_token") if is_drawn else ""
+    kind = f"step p{level}" + " forced" * is_forced + " drawn" * is_drawn
     return (
         f'<button type="button" class="{kind}" data-step="{i}" aria-expanded="{str(is_open).lower()}" '
         f'title="{html.escape(told)}" aria-label="{html.escape(told)}">'
@@ -192,13 +200,16 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
     card, reading = chatbot.card, chatbot.read(source.question)
     likeliest = set(sorted(reading.labels, key=reading.labels.get, reverse=True)[:MOST_LABELS]) | {source.label}
     labels = [label for label in chatbot.labels if label in likeliest]
-    replies = chatbot.replies([(source.question, label) for label in labels], strength)
+    # The first of several is drawn with the seed itself: that is the reply in question.
+    asked = sorted(labels, key=lambda label: label != source.label)
+    said = chatbot.replies([(source.question, label) for label in asked], strength, **source.sampling._asdict())
+    replies = dict(zip(asked, said, strict=True))
     rows = "".join(
         f"<tr{' class=chosen' if label == source.label else ''}>"
         f"<th>{html.escape(label_name(label, language, card.labels, card.label_names))}</th>"
         f'<td><div class="share"><div style="width:{reading.labels[label]:.1%}"></div></div>'
-        f"{percent(reading.labels[label])}</td><td>{html.escape(reply) or '…'}</td></tr>"
-        for label, reply in zip(labels, replies, strict=True)
+        f"{percent(reading.labels[label])}</td><td>{html.escape(replies[label]) or '…'}</td></tr>"
+        for label in labels
     )
     heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in ("k_label", "k_why_read", "k_why_says"))
     key = {None: "", True: "k_why_unfamiliar", False: "k_why_familiar"}[reading.unfamiliar]

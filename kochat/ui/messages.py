@@ -8,19 +8,23 @@ from __future__ import annotations
 import html
 import json
 
+from ..sampling import GREEDY, Sampling
+
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
 def message(
-    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None
-) -> dict:
+    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None,
+    sampling: Sampling = GREEDY,
+) -> dict:  # fmt: skip
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
-    a reply the label, the checkpoint and the strength that it comes from.
+    a reply the label, the checkpoint, the strength and the sampling that it comes from.
     """
     shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
-    metadata = {"log": text, **({"id": json.dumps([label, name, strength], ensure_ascii=False)} if label else {})}
+    source = json.dumps([label, name, strength, *sampling], ensure_ascii=False)
+    metadata = {"log": text, **({"id": source} if label else {})}
     return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
 
 
@@ -30,16 +34,25 @@ def text_of(one: dict) -> str:
     return raw or html.unescape("".join(part["text"] for part in one["content"] if part["type"] == "text"))
 
 
+def _source(reply: dict) -> list:
+    return json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+
+
 def source_of(reply: dict) -> tuple[str, str]:
     """The label and the checkpoint of a reply; empty where it was stopped before it was whole."""
-    label, name, *_ = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
+    label, name, *_ = _source(reply)
     return label, name
 
 
 def strength_of(reply: dict) -> float | None:
     """The strength of a reply; None, the checkpoint's own, where it is not known."""
-    _, _, *strength = json.loads((reply.get("metadata") or {}).get("id") or '["", ""]')
-    return strength[0] if strength else None
+    _, _, *more = _source(reply)
+    return more[0] if more else None
+
+
+def sampling_of(reply: dict) -> Sampling:
+    """How a reply was drawn; greedy where that is not known, as all were before it was kept."""
+    return Sampling(*_source(reply)[3:6])
 
 
 def until_last_question(history: list[dict]) -> list[dict]:

@@ -1,0 +1,69 @@
+"""How freely the page's replies are drawn, and another reply in the place of one that is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ..sampling import GREEDY, Sampling, checked
+from .text import say, t
+
+if TYPE_CHECKING:
+    from ..chatbot import Chatbot
+
+MAX_VARIETY, VARIETY_STEP = 1.5, 0.1  # temperatures
+TOP_P = 0.9
+AGAIN = 0.8  # the temperature of another reply where the slider stands at 0
+MAX_TRIES = 5
+
+
+def variety_slider() -> gr.Slider:
+    """The slider for the temperature; at 0, where it stands at first, replies are greedy."""
+    return gr.Slider(
+        0, MAX_VARIETY, value=0, step=VARIETY_STEP, label=t("k_variety"), info=t("k_variety_info"), min_width=150,
+        buttons=[], elem_id="variety",
+    )  # fmt: skip
+
+
+def sampling_at(temperature: float) -> Sampling:
+    """The sampling of a reply at a temperature, with a seed of its own. Raises ReplyError."""
+    return checked(temperature, TOP_P, None) if temperature else GREEDY
+
+
+def samplings(temperature: float, is_again: bool, is_same: bool) -> list[Sampling]:
+    """The samplings to try for a reply, one after the other until its text is another one than before.
+
+    A first reply has one, and so has at first one that is asked for again under another label, strength or
+    checkpoint (not `is_same`): what these change is to be seen without chance.
+    """
+    first = [] if is_again and is_same else [sampling_at(temperature)]
+    return first + [sampling_at(temperature or AGAIN) for _ in range(MAX_TRIES if is_again else 0)]
+
+
+def grown(
+    chatbot: Chatbot, question: str, label: str, strength: float, tried: list[Sampling], before: str = ""
+) -> Iterator[tuple[str, Sampling]]:
+    """The text of a reply so far, piece by piece, and its sampling; the last one is the whole reply.
+
+    What may still become the text `before` is held back, and drawn anew where it does. Raises as `Chatbot.stream`.
+    """
+    for sampling in tried:
+        said = ""
+        for piece in chatbot.stream(question, label, strength, **sampling._asdict()):
+            said += piece
+            if not before.startswith(said):
+                yield said, sampling
+        if said != before:
+            break
+    yield said, sampling
+
+
+def drawn_told(language: str, sampling: Sampling, num_drawn: int) -> list[str]:
+    """What is said of a reply that was drawn, `num_drawn` of its tokens though others were likelier."""
+    if not sampling.temperature:
+        return []
+    values = {"temperature": f"{sampling.temperature:g}", "share": f"{sampling.top_p:.0%}"}
+    told = [say(language, "k_why_drawn", **values)]
+    return [*told, say(language, "k_why_drawn_tokens", n=num_drawn)] if num_drawn else told
