@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checkpoint as checkpoints
-from . import heldout, pairs, worker
+from . import heldout, kept_pairs, pairs, worker
 from .cards import FIGURE_NAMES, STRENGTH_NAMES
 from .config import DEFAULT_CHECKPOINT
 from .errors import CheckpointError, KochatError
@@ -34,7 +34,12 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(help="Use only the first rows.")] = None,
     strength: StrengthOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    record: Annotated[bool, typer.Option(help="Write the figures into the checkpoint's card too.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="Write the figures into the checkpoint's card too; with --held-out keep its validation pairs."
+        ),
+    ] = False,
     spread: Annotated[int | None, typer.Option(hidden=True, help="Use so many rows, evenly spread.")] = None,
     events: EventsOption = False,
 ) -> None:
@@ -63,6 +68,8 @@ def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events
     table, training = _two_sides(loaded, data, held_out)
     if training is None and not events:
         typer.echo("This checkpoint keeps no pairs: no baselines, and no classifier of its answers.", err=True)
+    if record and held_out:
+        _keep_validation(loaded, table)
     table = table[:rows] if spread is None else heldout.spread(table, spread)
     [found] = _shown(measure(bot, table, training, strength), "evaluating", events)
     figures = {**found.to_dict(), "held_out": held_out}
@@ -71,6 +78,13 @@ def _evaluate(data, checkpoint, held_out, rows, strength, record, spread, events
     if events:
         _print_event(figures=figures)
     return figures
+
+
+def _keep_validation(loaded: checkpoints.Checkpoint, table: pd.DataFrame) -> None:
+    """Write a checkpoint's validation pairs beside it, where an earlier version did not."""
+    if not (loaded.folder / kept_pairs.VALIDATION_FILE).is_file():
+        rows = list(table[pairs.COLUMNS].itertuples(index=False, name=None))
+        kept_pairs.write_pairs(loaded.folder, rows[: kept_pairs.MOST_VALIDATION_PAIRS], kept_pairs.VALIDATION_FILE)
 
 
 def _two_sides(loaded: checkpoints.Checkpoint, data: str, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -1,0 +1,116 @@
+"""Whether a training worked, told from the record of its run; and which settings would do better.
+
+Two questions: does it say its own answers, and does it still know what its base knew? Knows figures; no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .journal import Record
+
+# Of the own answers word for word: one in twenty may be missed, as where two answers hardly differ.
+LEARNED = 0.95
+# Fewer than one in ten more than the base said already: what was learned is hardly to be seen in the replies.
+HARDLY = 0.1
+# How much the likelihood of the base's validation answers may fall. A training that goes over earlier pairs again, and
+# whose replies to other questions stay as they were, stays below; one that does not loses tens of per cent.
+FORGOTTEN = 1.03
+REHEARSAL, MOST_REHEARSAL = 3, 15  # earlier pairs beside each pair: to begin with; what teaching takes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a training ended. A figure that was not measured is None; shares are of 1.
+
+    `kind` is "learned" (all of it, and nothing forgotten), "partly", "not_learned", "forgot" (it learned, but
+    knows less of what its base knew) or "worse" (it learned next to nothing, and forgot).
+    """
+
+    kind: str
+    own_before: int | None  # own answers that the base said word for word
+    own_right: int | None  # and that the checkpoint says
+    own_asked: int | None  # of so many
+    base_before: float | None  # of the base's validation answers, nats a character
+    base_after: float | None
+    changes: dict[str, Any] = field(default_factory=dict)  # settings that would do better; none where it went well
+
+    @property
+    def is_good(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.kind == "learned"
+
+    @property
+    def forgot(self) -> bool:
+        """Whether it knows less of what its base knew."""
+        return bool(self.base_before) and self.base_after is not None and self.base_after > FORGOTTEN * self.base_before
+
+
+def verdict(record: Record) -> Verdict | None:
+    """How the training of a run ended; None where it made no checkpoint, or nothing was measured."""
+    started, final = record.started or {}, record.final
+    if record.state != "finished" or final.get("own_asked") is None:
+        return None
+    found = Verdict(
+        "learned",
+        # Asked fewer questions then; the share is what counts.
+        own_before=_scaled(started.get("own_right"), started.get("own_asked"), final["own_asked"]),
+        own_right=final["own_right"],
+        own_asked=final["own_asked"],
+        base_before=started.get("base_nll"),
+        base_after=final.get("base_nll"),
+    )
+    learned = _learned(found)
+    kind = {"all": "forgot", "partly": "forgot", "none": "worse"}[learned] if found.forgot else learned
+    kind = {"all": "learned", "none": "not_learned"}.get(kind, kind)
+    return Verdict(**{**vars(found), "kind": kind, "changes": _changes(kind, learned, record)})
+
+
+def _scaled(right: int | None, asked: int | None, of: int) -> int | None:
+    return None if right is None or not asked else round(right / asked * of)
+
+
+def _learned(found: Verdict) -> str:
+    """How much of its own answers it says: all, partly or none."""
+    share, before = found.own_right / found.own_asked, (found.own_before or 0) / found.own_asked
+    if share >= LEARNED:
+        return "all"
+    return "none" if share - before < HARDLY else "partly"
+
+
+def _changes(kind: str, learned: str, record: Record) -> dict[str, Any]:
+    """The settings of another try."""
+    started, epochs = record.started, sorted(record.epochs)
+    longer = {"epochs": 2 * started["epochs"]} if _is_cut_short(record) else {}
+    if kind == "learned" or "learning_rate" not in started:  # a run of an earlier version does not tell
+        return {}
+    if kind == "worse":
+        return {"learning_rate": _rounded(started["learning_rate"] / 3), **_rehearsal(started)}
+    if kind == "forgot":
+        rehearsal = _rehearsal(started) or {"learning_rate": _rounded(started["learning_rate"] / 2)}
+        return {**rehearsal, **(longer if learned == "partly" else {})}
+    if kind == "not_learned" and longer:
+        return {"epochs": 3 * started["epochs"]}
+    # It said them after a later epoch than the one that the validation loss chose.
+    last = record.epochs[epochs[-1]] if epochs else {}
+    if not longer and last.get("own_asked") and last["own_right"] / last["own_asked"] >= LEARNED:
+        return {"keep": "last"}
+    return longer
+
+
+def _is_cut_short(record: Record) -> bool:
+    """Whether its last epoch is the one that was kept: more epochs would have gone on from there."""
+    return record.final.get("epoch") in (None, max(record.epochs, default=0))
+
+
+def _rehearsal(started: dict[str, Any]) -> dict[str, int]:
+    """More of the base's earlier pairs beside each pair; nothing where there are enough, or the base keeps none."""
+    now = started["rehearsal"]
+    if now >= MOST_REHEARSAL or (now and not started["rehearsed"]):
+        return {}
+    return {"rehearsal": min(MOST_REHEARSAL, max(REHEARSAL, 2 * now))}
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")
