@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def start(config: TrainingConfig) -> Run:
     run = create(config)
     dispatch()
     return run
+
+
+def again(run: Run, **changes: Any) -> Run:
+    """A new run with the settings of another, some of them changed, under the next free name. Raises as `create`."""
+    taken = {run.checkpoint_name} | checkpoint.names_taken() | set(runs.reserved())
+    name = next(name for name in _names(run.checkpoint_name) if name not in taken)
+    return start(replace(run.config, output=str(checkpoint.folder_of(name)), **changes))
 
 
 def resume(run: Run, finish: bool = False) -> None:

@@ -29,6 +29,7 @@ class Verdict:
     """
 
     kind: str
+    learned: str  # its own answers: "all", "partly" or "none"
     own_before: int | None  # own answers that the base said word for word
     own_right: int | None  # and that the checkpoint says
     own_asked: int | None  # of so many
@@ -37,14 +38,9 @@ class Verdict:
     changes: dict[str, Any] = field(default_factory=dict)  # settings that would do better; none where it went well
 
     @property
-    def is_good(self) -> bool:
-        """Whether there is nothing to mend."""
-        return self.kind == "learned"
-
-    @property
     def forgot(self) -> bool:
         """Whether it knows less of what its base knew."""
-        return bool(self.base_before) and self.base_after is not None and self.base_after > FORGOTTEN * self.base_before
+        return self.kind in ("forgot", "worse")
 
 
 def verdict(record: Record) -> Verdict | None:
@@ -52,28 +48,25 @@ def verdict(record: Record) -> Verdict | None:
     started, final = record.started or {}, record.final
     if record.state != "finished" or final.get("own_asked") is None:
         return None
-    found = Verdict(
-        "learned",
-        # Asked fewer questions then; the share is what counts.
-        own_before=_scaled(started.get("own_right"), started.get("own_asked"), final["own_asked"]),
-        own_right=final["own_right"],
-        own_asked=final["own_asked"],
-        base_before=started.get("base_nll"),
-        base_after=final.get("base_nll"),
-    )
-    learned = _learned(found)
-    kind = {"all": "forgot", "partly": "forgot", "none": "worse"}[learned] if found.forgot else learned
-    kind = {"all": "learned", "none": "not_learned"}.get(kind, kind)
-    return Verdict(**{**vars(found), "kind": kind, "changes": _changes(kind, learned, record)})
+    # Asked fewer questions then; the share is what counts.
+    before = _scaled(started.get("own_right"), started.get("own_asked"), final["own_asked"])
+    learned = _learned(final["own_right"] / final["own_asked"], (before or 0) / final["own_asked"])
+    base_before, base_after = started.get("base_nll"), final.get("base_nll")
+    forgot = None not in (base_before, base_after) and base_after > FORGOTTEN * base_before
+    if forgot:
+        kind = "worse" if learned == "none" else "forgot"
+    else:
+        kind = {"all": "learned", "partly": "partly", "none": "not_learned"}[learned]
+    changes = _changes(kind, learned, record)
+    return Verdict(kind, learned, before, final["own_right"], final["own_asked"], base_before, base_after, changes)
 
 
 def _scaled(right: int | None, asked: int | None, of: int) -> int | None:
     return None if right is None or not asked else round(right / asked * of)
 
 
-def _learned(found: Verdict) -> str:
+def _learned(share: float, before: float) -> str:
     """How much of its own answers it says: all, partly or none."""
-    share, before = found.own_right / found.own_asked, (found.own_before or 0) / found.own_asked
     if share >= LEARNED:
         return "all"
     return "none" if share - before < HARDLY else "partly"

@@ -38,7 +38,7 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
     assert runs.running() == [run]
     followed = list(launcher.follow(run))
     one = ["epoch", "saved"]
-    assert kinds(followed) == ["queued", "launched", "started", *one, *one, "finished"]
+    assert kinds(followed) == ["queued", "launched", *["preparing"] * 4, "started", *one, *one, "finished"]
     assert followed == run.events()
     assert (run.state(), run.progress(), run.failure()) == ("finished", "100%", None)
     assert list(checkpoint.list_checkpoints())[-1] == "mine"

@@ -36,7 +36,8 @@ def record(right=39, base=1.10, asked=39, epoch=10, **started):
 def test_what_was_learned_and_what_was_forgotten_make_the_verdict(right, base, kind, changes):
     found = verdict(record(right, base))
     assert (found.kind, found.changes) == (kind, changes)
-    assert found.is_good == (kind == "learned")
+    assert found.forgot == (base == 1.36)
+    assert found.learned == ("all" if right >= 38 else "none" if right == 4 else "partly")
     assert (found.own_before, found.own_right, found.own_asked) == (1, right, 39)
     assert (found.base_before, found.base_after) == (1.10, base)
 

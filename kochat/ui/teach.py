@@ -14,7 +14,7 @@ import gradio as gr
 from .. import checkpoint, launcher, pairs, taught, teaching
 from ..cards import Card
 from ..checks import clean
-from ..config import TrainingConfig, home
+from ..config import SAMPLE_QUESTIONS, TrainingConfig, home
 from ..datasets import Dataset
 from ..errors import DataError
 from ..labels import label_name
@@ -188,7 +188,7 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
     output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
     config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
     # Everybody sees the samples of a run, so no visitor's words are among them.
-    asked = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
+    asked = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *SAMPLE_QUESTIONS])
     return replace(config, sample_questions=tuple(asked)[:4])
 
 
