@@ -27,6 +27,7 @@ from .config import PROJECT, TrainingConfig, home
 from .errors import CheckpointError, RunError, SettingsError
 from .files import write_whole
 from .runs import Run
+from .spare import FROM_INPUT, Spare
 
 # For glibc: keep freed memory instead of giving it back at every step, to be cleared again for the next one.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -148,21 +149,36 @@ def dispatch() -> None:
                 room -= 1
 
 
+_spare = Spare()
+
+
+def warm_up() -> None:
+    """Have a process ready for the next run that this process starts: it need not import torch then."""
+    _spare.warm_up(str(home()), lambda: _process(FROM_INPUT, subprocess.DEVNULL, subprocess.PIPE))
+
+
 def _launch(run: Run) -> None:
-    command = [sys.executable, "-m", "kochat", "train", "--run", run.name]
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    # The home may be given as seen from the folder of this process.
-    environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
-    with (run.path / "log.txt").open("ab") as output:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, creationflags=OF_ITS_OWN,
-        )  # fmt: skip
+    process = _spare.take(str(home()), run.name)
+    if not process:
+        with (run.path / "log.txt").open("ab") as output:
+            process = _process(run.name, output, subprocess.DEVNULL)
     try:
         mark_launched(run, process.pid)
     except OSError:
         process.kill()  # a run that nobody knows of would be started again and again
         raise
+
+
+def _process(name: str, output: Any, given: Any) -> subprocess.Popen:
+    """The process of the run `name`."""
+    command = [sys.executable, "-m", "kochat", "train", "--run", name]
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    # The home may be given as seen from the folder of this process.
+    environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdin=given, stdout=output, stderr=output,
+        start_new_session=True, creationflags=OF_ITS_OWN,
+    )  # fmt: skip
 
 
 def _has_process(run: Run) -> bool:

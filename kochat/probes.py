@@ -30,7 +30,7 @@ SAMPLE_LABELS = 6  # of more labels only the first are answered under
 OWN_WHILE_TRAINING, OWN_IN_THE_END = 100, 400
 BASE_PAIRS = 200
 # At most about so often in a run: an epoch of few pairs takes less time than asking after it.
-SAMPLE_TIMES, OWN_TIMES, BASE_TIMES = 50, 20, 10
+SAMPLE_TIMES, OWN_TIMES, BASE_TIMES = 20, 20, 5
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 from filelock import Timeout
 
-from . import launcher
+from . import launcher, runs
 from .errors import CheckpointError, KochatError
 from .events import Preparing, to_dict
 from .files import is_disk_full
@@ -47,6 +48,23 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
             _train(run, on_event, lambda: bool(signals) or run.record().stopping)
     finally:
         launcher.dispatch()
+
+
+def wait_for_run() -> str | None:
+    """Import what a training needs, then read the name of a run from the input; None where it is closed.
+
+    What is printed from then on goes to the run's log.
+    """
+    from . import training  # noqa: F401
+
+    name = sys.stdin.readline().strip()
+    if not name:
+        return None
+    with (runs.find(name).path / "log.txt").open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(output.fileno(), stream.fileno())
+    return name
 
 
 def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> None:

@@ -162,9 +162,10 @@ def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_kno
     assert (started.own_right, started.own_asked) == (0, 3)
     assert (finished.own_right, finished.own_asked) == (3, 3)
     assert [s["reply"] == s["answer"] for s in epochs[-1].samples if s["answer"]] == [True] * 3
-    # Asked about 20 times, and about 10 times of what the base could answer.
+    # Asked 20 times, and 5 times of what the base could answer.
     assert [e.epoch for e in epochs if e.own_asked] == list(range(10, 201, 10))
-    assert [e.epoch for e in epochs if e.base_nll] == list(range(20, 201, 20))
+    assert [e.epoch for e in epochs if e.samples] == list(range(10, 201, 10))
+    assert [e.epoch for e in epochs if e.base_nll] == list(range(40, 201, 40))
 
     unseen = [pair for pair in base.validation if pair[0] != again]
     bot, before = load(made.output), load(first.output)

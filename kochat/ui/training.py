@@ -20,7 +20,7 @@ from ..verdict import Verdict, verdict
 from . import form, progress
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .text import language_of, say, shows_errors, t
-from .visitors import owner_only
+from .visitors import is_owner, owner_only
 
 COLORS = ("#2563eb", "#f97316", "#16a34a", "#93b4f5")
 
@@ -214,5 +214,10 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
         has_ended = bool(seen) and seen[0] == "running" and now[0] != "running"
         return refresh(language_of(request), chosen, base, waiting, has_ended)
 
+    def get_ready(request: gr.Request):
+        if is_owner(request):
+            launcher.warm_up()
+
+    opened.select(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
     gr.Timer(1.0).tick(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="once", **PRIVATE)
