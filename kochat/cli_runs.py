@@ -59,7 +59,7 @@ def print_event(event: dict) -> None:
         case "queued":
             typer.echo("queued")
         case "preparing":
-            typer.echo(event["what"].replace("_", " "))
+            typer.echo(event["what"].replace("_", " "), err=True)
         case "started":
             typer.echo(
                 f"{event['pairs']} pairs, {event['validation_pairs']} for validation, {event['cut']} cut"

@@ -62,6 +62,9 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert lines[0].startswith("57 pairs, 3 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
+    assert lines[4] == "hardly learned: 0 of 57 own answers word for word (0 before)"
+    assert lines[5:] == ["try: --epochs 6"]
+    assert result.stderr.splitlines() == ["starting", "reading data", "loading model", "asking base"]
     assert [run.state() for run in runs.list_runs()] == ["finished"]
     assert "trained" in invoke("runs", "list").stdout
 
@@ -78,6 +81,9 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     )
     for _ in fine_tune(made):
         pass
+    validation = checkpoint.load(output).validation
+    assert len(validation) == 18
+    (output / "validation.csv.xz").unlink()
     words = ["eval", "--data", "emotions", "--checkpoint", output, "--held-out"]
     lines = invoke(*words).stdout.splitlines()
     assert lines[0].split() == ["figure", "value", "95", "%", "interval", "questions"]
@@ -88,6 +94,7 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     assert 0 <= figures["recognised"] <= 1
     assert set(figures["intervals"]) == {name for name in FIGURE_NAMES if name != "questions"}
     assert checkpoint.read_card(output).metrics["evaluation"] == figures
+    assert checkpoint.load(output).validation == validation
     events = [json.loads(line) for line in invoke(*words, "--events", "--spread", 3).stdout.splitlines()]
     assert events[-1]["figures"]["questions"] == 3
     assert [set(event) for event in events[:-1]] == [{"done"}] * (len(events) - 1)

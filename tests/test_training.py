@@ -14,6 +14,8 @@ from kochat.config import SAMPLE_QUESTIONS, TrainingConfig
 from kochat.errors import CheckpointError, DataError, SettingsError
 from kochat.events import Epoch, Finished, Started, Step, Stopped, to_dict
 from kochat.model import loss
+from kochat.probes import Probes
+from kochat.prompt import Prompt
 from kochat.trainer import choose_precision
 from kochat.training import fine_tune
 
@@ -180,6 +182,15 @@ def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_kno
     assert card.metrics["history"][-1]["own_right"] == 3
     assert checkpoint.load(made.output).validation == unseen
 
+    # Where a question has several answers under its label, each is right.
+    rows = [("안녕", "아니요", "0"), ("안녕", "좋아요", "0"), ("안녕", "좋아요", "1")]
+    probes = Probes(checkpoint.load(made.output).model, Prompt(bot.tokenizer, 64), made, card, rows, [])
+    assert probes.in_the_end().figures() == {"own_right": 1, "own_asked": 2, "base_nll": None}
+    # Punctuation that the checkpoint never says is not asked of it.
+    stripping = Prompt(bot.tokenizer, 64, strip_punctuation=True)
+    probes = Probes(checkpoint.load(made.output).model, stripping, made, card, [("안녕!", "좋아요!", "0")], [])
+    assert probes.in_the_end().own_right == 1
+
     # Under labels that are gone nothing of the base is asked, or kept.
     other = config(first.output, tmp_path / "other", data="jobs", epochs=1)
     events = list(fine_tune(other))
@@ -267,7 +278,6 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
     made = config(tiny_base, tmp_path, epochs=1, learning_rate=1e-12, label_dropout=0, validation_share=0.1)
     epoch = next(e for e in fine_tune(made) if isinstance(e, Epoch))
     from kochat.batches import pad
-    from kochat.prompt import Prompt
 
     base = checkpoint.load(tiny_base, as_base=True)
     prompt = Prompt(base.tokenizer, 64)

@@ -317,7 +317,7 @@ def test_the_curve_of_one_long_epoch_is_the_running_loss_of_its_steps(run):
     write(run, STARTED, *({**step(n, n), "loss": 3.0 if n < 3 else 1.0} for n in range(1, 6)))
     assert progress.last_epoch(run.record()) == 2
     frame = progress.curve("ko", run.record())
-    assert set(frame["kind"]) == {"스텝 손실 (이동 평균)"}
+    assert set(frame["kind"]) == {"스텝 손실"}
     # 20 steps are two epochs.
     assert frame["epoch"].tolist() == [0.1, 0.2, 0.3, 0.4, 0.5]
     losses = frame["loss"].tolist()

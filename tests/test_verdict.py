@@ -15,7 +15,7 @@ STARTED = {
 
 def record(right=39, base=1.10, asked=39, epoch=10, **started):
     final = {"type": "finished", "epoch": epoch, "own_right": right, "own_asked": asked, "base_nll": base}
-    epochs = {number: {"own_right": right, "own_asked": asked} for number in range(1, 11)}
+    epochs = {number: {"loss": 3.0 / number, "own_right": right, "own_asked": asked} for number in range(1, 11)}
     return Record(state="finished", started={**STARTED, **started}, epochs=epochs, final=final)
 
 
@@ -30,7 +30,7 @@ def record(right=39, base=1.10, asked=39, epoch=10, **started):
         (39, 1.36, "forgot", {"rehearsal": 3}),
         (12, 1.36, "forgot", {"rehearsal": 3, "epochs": 20}),
         (4, 1.10, "not_learned", {"epochs": 30}),
-        (4, 1.36, "worse", {"learning_rate": 5e-4, "rehearsal": 3}),
+        (4, 1.36, "worse", {"rehearsal": 3, "epochs": 30}),
     ],
 )
 def test_what_was_learned_and_what_was_forgotten_make_the_verdict(right, base, kind, changes):
@@ -62,11 +62,17 @@ def test_more_is_gone_over_again_up_to_what_teaching_takes_then_it_learns_more_s
     assert changes(rehearsal=3, rehearsed=0) == {"learning_rate": 7.5e-4}  # the base keeps no pairs
 
 
+def test_where_not_even_the_loss_fell_it_is_to_learn_more_slowly():
+    found = record(right=4, base=1.36)
+    risen = {number: {**one, "loss": 2.0 + number / 10} for number, one in found.epochs.items()}
+    assert verdict(replace(found, epochs=risen)).changes == {"learning_rate": 5e-4, "rehearsal": 3}
+
+
 def test_more_epochs_are_offered_only_where_the_last_one_was_kept():
     early = record(right=20, epoch=4)
     assert verdict(early).changes == {}
     # The last epoch said them, the one that the validation loss chose does not.
-    late = replace(early, epochs={**early.epochs, 10: {"own_right": 39, "own_asked": 39}})
+    late = replace(early, epochs={**early.epochs, 10: {"loss": 1.0, "own_right": 39, "own_asked": 39}})
     assert verdict(late).changes == {"keep": "last"}
     assert verdict(record(right=20, epoch=None)).changes == {"epochs": 20}  # ended within an epoch
 

@@ -144,7 +144,7 @@ def as_frame(rows: list[tuple[float, float, str]]) -> pd.DataFrame | None:
     return pd.DataFrame(rows, columns=["epoch", "loss", "kind"]).astype({"epoch": float}) if rows else None
 
 
-SERIES = ("k_training_loss", "k_validation_loss", "k_best_epoch", "k_running_loss")
+SERIES = ("k_line_training", "k_line_validation", "k_best_epoch", "k_running_loss")
 
 
 def series(language: str) -> list[str]:
