@@ -16,6 +16,7 @@ from .. import launcher, pairs, runs
 from ..events import best_epoch
 from ..journal import Record
 from ..runs import RESUMABLE, Run
+from ..verdict import verdict
 from . import progress
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
@@ -126,7 +127,7 @@ def details(language: str, names: list[str]) -> list:
         curve = compared(language, chosen)
     at_rest = bool(one) and state not in ("queued", "running")
     return [
-        progress.progress_html(language, one) if one else "",
+        progress.progress_html(language, one) + progress.verdict_html(language, verdict(one.record())) if one else "",
         loss_plot(language, *curve),
         gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
         progress.samples_html(language, one.record()) if one else "",
