@@ -233,12 +233,11 @@ def _figures(card: Card) -> str:
     if kept:
         held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
         lines.append(f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token).")
-    own, base = card.metrics.get("own_answers"), card.metrics.get("base_nll")
-    if own and own["asked"]:
+    if (own := card.metrics.get("own_answers")) and own["asked"]:
         lines.append(f"Of {own['asked']} answers that it was trained on it gives {own['right']} word for word.")
-    if base:
-        change = f"{base['before']:.3f} before and {base['after']:.3f} after its training"
-        lines.append(f"On {base['pairs']} validation pairs of its base: {change} (nats per character).")
+    if base := card.metrics.get("base_nll"):
+        change = "{before:.3f} before and {after:.3f} after its training (nats per character)".format(**base)
+        lines.append(f"On {base['pairs']} validation pairs of its base: {change}.")
     measured = card.metrics.get("evaluation")
     if measured:
         where = "the questions that its training kept out" if measured["held_out"] else "the pairs given"
