@@ -44,7 +44,7 @@ def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, sav
         sources=list(dict.fromkeys(source for one in loaded for source in one.card.sources)),
         recipe=[*dict.fromkeys(command for one in loaded for command in one.card.recipe), made],
     )
-    return checkpoint.save(output, last.model, last.tokenizer, card, save_dtype, last.pairs)
+    return checkpoint.save(output, last.model, last.tokenizer, card, save_dtype, last.pairs, last.validation)
 
 
 def _form(one: checkpoint.Checkpoint) -> tuple:

@@ -105,10 +105,16 @@ def _about_split(data: dict[str, Any], split: tuple[int, float, float, int]) -> 
 def _about_losses(metrics: dict[str, Any]) -> str:
     history = metrics.get("history") or []
     kept = next((one for one in history if one["epoch"] == metrics.get("epoch")), None)
-    if not kept:
-        return ""
-    held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
-    return f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token)."
+    lines = []
+    if kept:
+        held_out = "" if kept["validation_loss"] is None else f", validation {kept['validation_loss']:.3f}"
+        lines.append(f"Loss after {kept['epoch']} epochs: training {kept['loss']:.3f}{held_out} (nats per token).")
+    if (own := metrics.get("own_answers")) and own["asked"]:
+        lines.append(f"Of {own['asked']} answers that it was trained on it gives {own['right']} word for word.")
+    if base := metrics.get("base_nll"):
+        change = "{before:.3f} before and {after:.3f} after its training (nats per character)".format(**base)
+        lines.append(f"On {base['pairs']} validation pairs of its base: {change}.")
+    return "\n".join(lines)
 
 
 def _where(measured: dict[str, dict[str, Any]]) -> str:

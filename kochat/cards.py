@@ -210,8 +210,9 @@ def _how_to_talk(name: str, card: Card) -> str:
         "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
         "A `pairs.csv.xz` beside the weights holds the pairs that it was trained on: kochat takes drafts of replies "
         "from their answers, which makes replies quicker and changes none, and can go over them again in a further "
-        "training, so that it does not forget. Remove the file if the pairs are nobody's business, and mind that a "
-        "model can say them by heart."
+        "training, so that it does not forget. A `validation.csv.xz` holds pairs that it was not trained on: a further "
+        "training measures on them what it forgets. Remove the files if the pairs are nobody's business, and mind "
+        "that a model can say by heart what it was trained on."
     )
 
 

@@ -7,12 +7,8 @@ Knows the folder and the Hub; loads strictly, writes whole or not at all. The mo
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
-import itertools
 import json
-import lzma
 import os
 import re
 import tempfile
@@ -27,6 +23,9 @@ from .cards import Card, model_card
 from .config import SHIPPED_CHECKPOINTS, home
 from .errors import CheckpointError
 from .files import LONGEST_NAME, safe_name, whole_folder, write_whole
+from .kept_pairs import MOST_PAIRS as MOST_PAIRS
+from .kept_pairs import PAIRS_FILE as PAIRS_FILE
+from .kept_pairs import VALIDATION_FILE, read_pairs, write_pairs
 from .labels import CHATBOT_DATA_LABELS
 
 if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
@@ -36,11 +35,6 @@ if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints need
     from .weights import Weights
 
 CARD_FILE = "kochat.json"
-PAIRS_FILE = "pairs.csv.xz"
-PAIRS_HEADER = ["Q", "A", "label"]
-MOST_PAIRS = 20_000
-LONGEST_PAIR = 800  # characters; a longer one is not kept
-MOST_PAIR_BYTES = 2**26  # of so many; a small file may unpack to more than the memory holds
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
 
 
@@ -57,6 +51,11 @@ class Checkpoint:
     def pairs(self) -> list[Pair]:
         """What it was trained on, (question, answer, label), as far as it is kept. Raises CheckpointError."""
         return read_pairs(self.folder, self.name)
+
+    @cached_property
+    def validation(self) -> list[Pair]:
+        """Pairs that no training of it has seen, as far as they are kept. Raises CheckpointError."""
+        return read_pairs(self.folder, self.name, VALIDATION_FILE)
 
     @cached_property
     def model(self) -> Model:
@@ -111,29 +110,6 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
     elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
         raise CheckpointError("damaged_checkpoint", name=name)
     return loaded
-
-
-def read_pairs(folder: Path, name: str) -> list[Pair]:
-    """The pairs of a folder; none where there is no file of them."""
-    if not (folder / PAIRS_FILE).is_file():
-        return []
-    try:
-        with lzma.open(folder / PAIRS_FILE) as file:
-            content, more = file.read(MOST_PAIR_BYTES), file.read(1)
-        lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
-        rows = list(itertools.islice(csv.reader(lines, strict=True), MOST_PAIRS + 2))
-    except (OSError, EOFError, ValueError, csv.Error, lzma.LZMAError) as error:
-        raise CheckpointError("damaged_checkpoint", name=name) from error
-    pairs = [tuple(row) for row in rows[1:] if len(row) == len(PAIRS_HEADER) and sum(map(len, row)) <= LONGEST_PAIR]
-    if more or rows[:1] != [PAIRS_HEADER] or len(pairs) < len(rows) - 1 or len(pairs) > MOST_PAIRS:
-        raise CheckpointError("damaged_checkpoint", name=name)
-    return pairs
-
-
-def _write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
-    kept = [pair for pair in pairs if sum(map(len, pair)) <= LONGEST_PAIR]
-    with lzma.open(folder / PAIRS_FILE, "wt", encoding="utf-8", errors="replace", newline="") as file:
-        csv.writer(file).writerows([PAIRS_HEADER, *kept])
 
 
 def read_card(folder: Path, needed: bool = True) -> Card | None:
@@ -229,18 +205,21 @@ def save(
     card: Card,
     dtype: str = "float32",
     pairs: Sequence[Pair] = (),
+    validation: Sequence[Pair] = (),
 ) -> Path:
     """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
 
-    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MOST_PAIRS. Raises
-    CheckpointError when the name is taken or the disk is full; nothing half-written stays.
+    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MOST_PAIRS, and
+    `validation` what it was not. Raises CheckpointError when the name is taken or the disk is full; nothing
+    half-written stays.
     """
     output = Path(output)
     check_free(output)
     with whole_folder(output) as part:
         _write(part, output.name, model, tokenizer, card, dtype)
-        if pairs:
-            _write_pairs(part, pairs)
+        for rows, file in ((pairs, PAIRS_FILE), (validation, VALIDATION_FILE)):
+            if rows:
+                write_pairs(part, rows, file)
     return output
 
 

@@ -24,7 +24,7 @@ from .cli_runs import print_event, watch
 from .config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from .errors import KochatError
 from .labels import AUTO
-from .spare import ANY_RUN, wait_for_run
+from .spare import FROM_INPUT
 
 app = typer.Typer(
     help="Talk to a Korean chatbot and fine-tune it.",
@@ -149,6 +149,7 @@ def train(run: Annotated[str, typer.Option(help="Be the process of this run.", h
     elif "RANK" in os.environ:
         _train_with_others(TrainingConfig(**_with_whole_paths(settings)))
     else:
+        launcher.warm_up()  # while the data are read
         run = launcher.start(TrainingConfig(**_with_whole_paths(settings)))
         watch(run, seen=0 if run.state() == "queued" else 1)
 
@@ -165,7 +166,9 @@ def _be_the_process_of(run: str) -> None:
 
     worker.lower_priority()
     quiet()
-    if run == ANY_RUN and not (run := wait_for_run()):
+    if run == FROM_INPUT:
+        run = worker.wait_for_run()
+    if not run:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     worker.execute(runs.find(run), on_event=print_event)

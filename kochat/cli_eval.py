@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checkpoint as checkpoints
-from . import heldout, pairs, worker
+from . import heldout, kept_pairs, pairs, worker
 from .card_figures import FIGURE_NAMES, STRENGTH_NAMES, caveats, evaluations
 from .config import DEFAULT_CHECKPOINT
 from .errors import CheckpointError, KochatError
@@ -36,7 +36,12 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(help="Use only the first rows.")] = None,
     strength: StrengthOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    record: Annotated[bool, typer.Option(help="Write the figures into the checkpoint's card too.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="Write the figures into the checkpoint's card too; with --held-out keep its validation pairs."
+        ),
+    ] = False,
     spread: Annotated[int | None, typer.Option(hidden=True, help="Use so many rows, evenly spread.")] = None,
     events: EventsOption = False,
 ) -> None:
@@ -69,6 +74,8 @@ def _evaluate(
     training, tables = _sides(loaded, data, held_out)
     if training is None and not events:
         typer.echo("This checkpoint keeps no pairs: no baselines, and no classifier of its answers.", err=True)
+    if record and held_out:
+        _keep_validation(loaded, tables["validation"])
     tables = {part: one[:rows] if spread is None else heldout.spread(one, spread) for part, one in tables.items()}
     found = _shown(_measured(bot, tables, training, strength), "evaluating", events)
     figures = {part: {**one.to_dict(), "cross_fitted": True} for part, one in zip(tables, found, strict=True)}
@@ -79,6 +86,13 @@ def _evaluate(
     if events:
         _print_event(figures=figures)
     return loaded, figures
+
+
+def _keep_validation(loaded: checkpoints.Checkpoint, table: pd.DataFrame) -> None:
+    """Write a checkpoint's validation pairs beside it, where an earlier version did not."""
+    if not (loaded.folder / kept_pairs.VALIDATION_FILE).is_file():
+        rows = list(table[pairs.COLUMNS].itertuples(index=False, name=None))
+        kept_pairs.write_pairs(loaded.folder, rows[: kept_pairs.MOST_VALIDATION_PAIRS], kept_pairs.VALIDATION_FILE)
 
 
 def _sides(

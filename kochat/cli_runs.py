@@ -14,6 +14,7 @@ from . import launcher, runs
 from .errors import RunError
 from .events import best_epoch
 from .runs import Run
+from .verdict import Verdict, verdict
 
 app = typer.Typer(help="Look at runs, stop, resume and delete them.", no_args_is_help=True)
 RunArgument = Annotated[str, typer.Argument(help="The run's name.")]
@@ -33,6 +34,23 @@ def watch(run: Run, seen: int = 0) -> None:
             events = itertools.islice(launcher.follow(run), len(run.events()), None)
     if failure := run.failure():
         raise failure
+    if found := verdict(run.record()):
+        for line in verdict_lines(found):
+            typer.echo(line)
+
+
+def verdict_lines(found: Verdict) -> list[str]:
+    """Whether a training worked, and the options to try instead where it did not."""
+    learned = {"all": "learned well", "partly": "learned in part", "none": "hardly learned"}[found.learned]
+    before = "" if found.own_before is None else f" ({found.own_before} before)"
+    lines = [f"{learned}: {found.own_right} of {found.own_asked} own answers word for word{before}"]
+    if found.base_before is not None and found.base_after is not None:
+        known = "forgot some of what it knew" if found.forgot else "still knows what it knew"
+        lines.append(f"{known}: {found.base_before:.3f} -> {found.base_after:.3f} nats a character")
+    if found.changes:
+        options = (f"--{name.replace('_', '-')} {value}" for name, value in found.changes.items())
+        lines.append(f"try: {' '.join(options)}")
+    return lines
 
 
 def print_event(event: dict) -> None:
@@ -40,6 +58,8 @@ def print_event(event: dict) -> None:
     match event["type"]:
         case "queued":
             typer.echo("queued")
+        case "preparing":
+            typer.echo(event["what"].replace("_", " "), err=True)
         case "started":
             typer.echo(
                 f"{event['pairs']} pairs, {event['validation_pairs']} for validation, "
@@ -52,8 +72,12 @@ def print_event(event: dict) -> None:
         case "epoch":
             validation = event["validation_loss"]
             losses = f"loss {event['loss']:.3f}" + ("" if validation is None else f"  validation {validation:.3f}")
+            own = f"  own answers {event['own_right']}/{event['own_asked']}" if event.get("own_asked") else ""
+            base = "" if event.get("base_nll") is None else f"  base {event['base_nll']:.3f}"
             speed = f"{event['tokens_per_second']:.0f} tokens/s"
-            typer.echo(f"epoch {event['epoch']}/{event['epochs']}  {losses}  {speed}  {event['seconds']:.0f} s")
+            typer.echo(
+                f"epoch {event['epoch']}/{event['epochs']}  {losses}{own}{base}  {speed}  {event['seconds']:.0f} s"
+            )
         case "stopped":
             typer.echo(f"stopped at step {event['step']}")
         case "finished":

@@ -37,6 +37,7 @@ KOREAN_NAMES = {
     "label_names": "라벨 이름",
 }
 COLUMN_SETTINGS = {column: f"{column}_column" for column in ("question", "answer", "label")}
+# Asked after each epoch, beside some of the data's own.
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
 
 
@@ -106,7 +107,9 @@ class TrainingConfig:
     seed: int = _setting(0, "Of the split, the order and the dropout.")
     precision: str = _setting("auto", "float32, bfloat16, or auto: what this machine is faster in.")
     save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
-    sample_questions: tuple[str, ...] = _setting(SAMPLE_QUESTIONS, "Answered after every epoch.")
+    sample_questions: tuple[str, ...] = _setting(
+        (), "Answered after every epoch; without any, some of the data's own and a few general ones."
+    )
 
     def __post_init__(self):
         _not_empty(self)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PREPARING = ("starting", "reading_data", "loading_model", "asking_base")
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """It gets ready for the first step, and what it does now takes a moment."""
+
+    what: str  # one of PREPARING
 
 
 @dataclass(frozen=True)
 class Started:
-    """The data are read, the model is loaded, the next step comes next."""
+    """The data are read, the model is loaded and asked, the next step comes next.
+
+    The last four are of the base, before the first step, as an Epoch has them.
+    """
 
     pairs: int  # to train on
     validation_pairs: int
@@ -27,6 +40,12 @@ class Started:
     device: str
     precision: str
     at_step: int  # the step that a saved state goes on from; 0 for a new start
+    learning_rate: float
+    rehearsal: int  # as TrainingConfig has it
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    own_right: int | None = None
+    own_asked: int | None = None
+    base_nll: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,10 @@ class Epoch:
     perplexity: float  # of a token of the validation answers; without validation of the training answers
     tokens_per_second: float  # trained, padding left out
     seconds: float
-    samples: list[dict]  # question, label, reply
+    samples: list[dict[str, Any]]  # question, label, reply, answer: what the data answer, or None
+    own_right: int | None = None  # own answers said word for word; None where it was not asked after this epoch
+    own_asked: int | None = None  # of so many
+    base_nll: float | None = None  # of the base's validation answers, nats a character, </s> counting as one
 
 
 @dataclass(frozen=True)
@@ -75,9 +97,12 @@ class Finished:
     checkpoint: str
     epoch: int | None  # whose weights it has; None: ended within an epoch
     seconds: float
+    own_right: int | None = None  # the last three as an Epoch has them, of the weights that were kept
+    own_asked: int | None = None
+    base_nll: float | None = None
 
 
-Event = Started | Step | Epoch | Saved | Stopped | Finished
+Event = Preparing | Started | Step | Epoch | Saved | Stopped | Finished
 
 
 def to_dict(event: Event) -> dict:

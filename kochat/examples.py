@@ -9,7 +9,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -22,6 +22,8 @@ from .near_duplicates import canonical
 from .pairs import Pair
 from .prompt import Example, Prompt
 from .splits import MAX_WITHHELD_NAMED, SPLIT_VERSION, divide, withheld_shares
+
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -86,14 +88,21 @@ def newest(pairs: Sequence[Pair], card: Card) -> Sequence[Pair]:
     return pairs[: card.data.get("newest_pairs", rows if is_part else 0)]
 
 
-def to_keep(split: Split, earlier: Sequence[Pair], most: int) -> list[Pair]:
-    """At most so many pairs to keep of a training: its own first, then the earlier ones."""
-    own = _spread(_rows(split.training), most)
-    return own + _spread(earlier, most - len(own))
+def still_unseen(validation: Sequence[Pair], split: Split, labels: Collection[str]) -> list[Pair]:
+    """Those of a base's validation pairs that stay so: under one of `labels`, their question not trained on."""
+    asked = set(split.training["Q"])
+    return [pair for pair in validation if pair[2] in labels and pair[0] not in asked]
 
 
-def _spread(rows: Sequence[Pair], most: int) -> list[Pair]:
-    """At most so many of the rows, from the first to the last."""
+def to_keep(own: pd.DataFrame, earlier: Sequence[Pair], most: int) -> list[Pair]:
+    """At most so many pairs to keep of a training: its own first, then the earlier ones that are not among them."""
+    rows = _rows(own)
+    kept, known = spread(rows, most), set(rows)
+    return kept + spread([pair for pair in earlier if pair not in known], most - len(kept))
+
+
+def spread(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many of the rows, evenly from the first to the last."""
     return list(rows) if len(rows) <= most else [rows[i * len(rows) // most] for i in range(most)]
 
 

@@ -31,6 +31,7 @@ WANTED = (
     "added_tokens.json",
     "kochat.json",
     "pairs.csv.xz",
+    "validation.csv.xz",
 )
 TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
 

@@ -18,6 +18,8 @@ from typing import Any
 from filelock import FileLock
 
 log = logging.getLogger(__name__)
+MOST_POINTS = 100  # of the running loss of a whole run
+FEWEST_SMOOTHED = 8  # steps
 FINAL = ("finished", "stopped", "failed", "cancelled")
 
 
@@ -35,13 +37,15 @@ class Record:
     started: dict[str, Any] | None = None
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    running_loss: dict[int, float] = field(default_factory=dict)  # by step, smoothed, see _smooth; at most MOST_POINTS
+    preparing: str = ""  # what is done before the first step, as events.Preparing has it
     launched_at: float = 0.0
     final: dict[str, Any] = field(default_factory=dict)  # the event that it ended with
 
     def with_events(self, events: list[dict[str, Any]]) -> Record:
         """This and what comes after it."""
         now: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        now |= {"steps": dict(self.steps), "epochs": dict(self.epochs)}
+        now |= {name: dict(now[name]) for name in ("steps", "epochs", "running_loss")}
         for event in events:
             _fold(now, event)
         return replace(self, **now)
@@ -63,20 +67,40 @@ def _fold(now: dict[str, Any], event: dict[str, Any]) -> None:
             now |= {"final": {}, "process": None, "stopping": False, "begun_at": now["begun_at"] or event["at"]}
         case "launched":
             process = {"pid": event["pid"], "created": event["created"]}
-            now |= {"state": "running", "process": process, "launched_at": event["at"]}
+            now |= {"state": "running", "process": process, "launched_at": event["at"], "preparing": ""}
         case "stopping":
             now["stopping"] = True
+        case "preparing":
+            now["preparing"] = event["what"]
         case "started":
             at, an_epoch = event.get("at_step", 0), event["steps"] / event["epochs"]
-            now["started"] = event
+            now |= {"started": event, "preparing": ""}
             now["steps"] = {step: one for step, one in now["steps"].items() if step <= at}
             now["epochs"] = {epoch: one for epoch, one in now["epochs"].items() if epoch * an_epoch <= at}
+            now["running_loss"] = {step: loss for step, loss in now["running_loss"].items() if step <= at}
         case "step":
             now["steps"][event["step"]] = event
+            _smooth(now["steps"], now["running_loss"], event)
         case "epoch":
             now["epochs"][event["epoch"]] = event
         case kind if kind in FINAL:
             now |= {"state": kind, "final": event}
+
+
+def _smooth(steps: dict[int, dict[str, Any]], running_loss: dict[int, float], event: dict[str, Any]) -> None:
+    """Add a point to the running loss, where it is time for one: of a long run not every step has one.
+
+    The exponential moving average of the steps' losses, bias-corrected (Kingma and Ba 2015, "Adam", section 3), over
+    about as many steps as lie between two points, and at least FEWEST_SMOOTHED.
+    """
+    step, apart = event["step"], -(-event["steps"] // MOST_POINTS)
+    if step % apart:
+        return
+    keep = 1 - 1 / max(FEWEST_SMOOTHED, apart)
+    # What is further back counts for less than a hundredth.
+    recent = [steps[n]["loss"] for n in range(step, max(0, step - 5 * max(FEWEST_SMOOTHED, apart)), -1) if n in steps]
+    shares = [keep**i for i in range(len(recent))]
+    running_loss[step] = sum(share * loss for share, loss in zip(shares, recent, strict=True)) / sum(shares)
 
 
 def append(journal: Path, event: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from .config import PROJECT, TrainingConfig, home
 from .errors import CheckpointError, RunError, SettingsError
 from .files import write_whole
 from .runs import Run
-from .spare import ANY_RUN, Spares
+from .spare import FROM_INPUT, Spare
 
 # For glibc: keep freed memory instead of giving it back at every step, to be cleared again for the next one.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -88,6 +89,13 @@ def start(config: TrainingConfig) -> Run:
     return run
 
 
+def again(run: Run, **changes: Any) -> Run:
+    """A new run with the settings of another, some of them changed, under the next free name. Raises as `create`."""
+    taken = {run.checkpoint_name} | checkpoint.names_taken() | set(runs.reserved())
+    name = next(name for name in _names(run.checkpoint_name) if name not in taken)
+    return start(replace(run.config, output=str(checkpoint.folder_of(name)), **changes))
+
+
 def resume(run: Run, finish: bool = False) -> None:
     """Queue a run again, to go on from its saved state.
 
@@ -129,7 +137,6 @@ def delete(run: Run) -> None:
 
 def dispatch() -> None:
     """Start the runs whose turn it is; let a process go that has waited long for one."""
-    _spares.expire()
     with lock():
         room = runs_at_once() - len(runs.running())
         for run in runs.queued():
@@ -142,23 +149,19 @@ def dispatch() -> None:
                 room -= 1
 
 
+_spare = Spare()
+
+
 def warm_up() -> None:
-    """Have a process ready, so that the next run begins at once; it waits some minutes."""
-    _spares.warm_up(_environment())
-
-
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    # The home may be given as seen from the folder of this process.
-    return {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+    """Have a process ready for the next run that this process starts: it need not import torch then."""
+    _spare.warm_up(str(home()), lambda: _process(FROM_INPUT, subprocess.DEVNULL, subprocess.PIPE))
 
 
 def _launch(run: Run) -> None:
-    environment, log = _environment(), run.path / "log.txt"
-    process = _spares.take(environment, run.name, log)
+    process = _spare.take(str(home()), run.name)
     if not process:
-        with log.open("ab") as output:
-            process = _spawn(environment, run.name, subprocess.DEVNULL, output)
+        with (run.path / "log.txt").open("ab") as output:
+            process = _process(run.name, output, subprocess.DEVNULL)
     try:
         mark_launched(run, process.pid)
     except OSError:
@@ -166,19 +169,16 @@ def _launch(run: Run) -> None:
         raise
 
 
-def _spawn(environment: dict[str, str], run: str, stdin: int, output: Any) -> subprocess.Popen:
-    command = [sys.executable, "-m", "kochat", "train", "--run", run]
+def _process(name: str, output: Any, given: Any) -> subprocess.Popen:
+    """The process of the run `name`."""
+    command = [sys.executable, "-m", "kochat", "train", "--run", name]
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    # The home may be given as seen from the folder of this process.
+    environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdin=stdin, stdout=output, stderr=output,
+        command, cwd=PROJECT, env=environment, stdin=given, stdout=output, stderr=output,
         start_new_session=True, creationflags=OF_ITS_OWN,
     )  # fmt: skip
-
-
-def _spawn_spare(environment: dict[str, str]) -> subprocess.Popen:
-    return _spawn(environment, ANY_RUN, subprocess.PIPE, subprocess.DEVNULL)
-
-
-_spares = Spares(_spawn_spare)
 
 
 def _has_process(run: Run) -> bool:

@@ -13,7 +13,7 @@ from .config import TrainingConfig
 from .errors import SettingsError
 
 log = logging.getLogger(__name__)
-REPORTED = ("loss", "validation_loss", "perplexity", "tokens_per_second")
+REPORTED = ("loss", "validation_loss", "perplexity", "tokens_per_second", "own_right", "base_nll")
 
 
 def reporter(name: str, config: TrainingConfig) -> Callable[[dict[str, Any]], None]:
@@ -32,7 +32,7 @@ def reporter(name: str, config: TrainingConfig) -> Callable[[dict[str, Any]], No
     def report(event: dict[str, Any]) -> None:
         try:
             if event["type"] == "epoch":
-                trackio.log({key: event[key] for key in REPORTED if event[key] is not None}, step=event["epoch"])
+                trackio.log({key: event[key] for key in REPORTED if event.get(key) is not None}, step=event["epoch"])
             elif event["type"] in ("finished", "stopped"):
                 trackio.finish()
         except Exception:  # no training is worth losing for its report

@@ -23,7 +23,17 @@ from .journal import Record
 
 log = logging.getLogger(__name__)
 RESUMABLE = ("stopped", "interrupted", "failed", "cancelled")
-CURVE_COLUMNS = ("epoch", "loss", "validation_loss", "perplexity", "tokens_per_second", "seconds")
+CURVE_COLUMNS = (
+    "epoch",
+    "loss",
+    "validation_loss",
+    "perplexity",
+    "tokens_per_second",
+    "seconds",
+    "own_right",
+    "own_asked",
+    "base_nll",
+)
 # What of the settings says where a run is, not how it trains.
 PLACES = ("output", "sample_questions", "save_minutes")
 

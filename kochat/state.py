@@ -36,7 +36,8 @@ class Position:
     tokens: int = 0
     epoch_seconds: float = 0.0  # spent in their steps
     seconds: float = 0.0  # of the whole training
-    history: list[dict] = field(default_factory=list)  # epoch, loss, validation_loss
+    history: list[dict] = field(default_factory=list)  # epoch, loss, validation_loss, what was asked (see events.Epoch)
+    before: dict = field(default_factory=dict)  # what the base was asked before the first step
     split: int = 1  # version of the split, see splits.py; states of before say none
 
     def next_epoch(self) -> None:

@@ -20,7 +20,7 @@ from transformers import GPT2LMHeadModel, get_scheduler
 from .batches import Batch
 from .config import TrainingConfig
 from .errors import SettingsError
-from .model import Loss, LossModule, set_dropout
+from .model import Loss, LossModule, scale_logits, set_dropout
 
 Weights = dict[str, torch.Tensor]
 
@@ -76,6 +76,19 @@ class Trainer:
             with torch.inference_mode():
                 results.append(self.module(self._on_device(batch)))
         return mean_loss(results)
+
+    def calibrate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Fit the temperature: a model that has learned small data by heart is surer than it should be.
+
+        Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
+        """
+        losses, before = {}, 1.0
+        for factor in [f / 100 for f in range(100, 45, -5)]:
+            scale_logits(self.model, factor / before)
+            losses[factor], before = self.evaluate(batches), factor
+        best = min(losses, key=losses.get)
+        scale_logits(self.model, best / before)
+        return {"factor": best, "validation_loss": losses[best]}
 
     def weights(self) -> Weights:
         """A copy of the model's weights as they are now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from accelerate.utils import set_seed
@@ -21,10 +21,10 @@ from .cards import card_of_training
 from .config import TrainingConfig
 from .decoder import Decoder
 from .errors import SettingsError
-from .events import Epoch, Event, Finished, Saved, Started, Step, Stopped
-from .examples import Examples, newest, read_split, still_known, to_keep
-from .generation import Engine, GenerationRequest, text_of
-from .model import scale_logits
+from .events import Epoch, Event, Finished, Preparing, Saved, Started, Step, Stopped
+from .examples import Examples, newest, read_split, still_known, still_unseen, to_keep
+from .kept_pairs import MOST_PAIRS, MOST_VALIDATION_PAIRS
+from .probes import Probes
 from .prompt import Example, Prompt
 from .state import Position
 from .trainer import Trainer, Weights, choose_precision, mean_loss
@@ -32,23 +32,27 @@ from .weights import weights_of
 
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
-SAMPLE_LABELS = 6  # of more labels only the first are answered under after each epoch
+Tell = Callable[[Preparing], None]
 
 
 def fine_tune(
-    config: TrainingConfig, should_stop: Callable[[], bool] = lambda: False, state: Path | None = None
+    config: TrainingConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+    state: Path | None = None,
+    tell: Tell = lambda event: None,
 ) -> Iterator[Event]:
     """Train `config.base` on `config.data` and write the checkpoint `config.output`.
 
     Yields Started, a Step for each step, an Epoch for each epoch, and in the end Finished, or Stopped when
-    `should_stop` says so before a step. With a folder `state` everything that the next step depends on is
-    saved there at each epoch, every `config.save_minutes` and when stopped (Saved), and a training whose
-    state is there goes on from it: its losses are those of one that was never interrupted.
+    `should_stop` says so before a step. `tell` is called with what is done before Started (Preparing). With a
+    folder `state` everything that the next step depends on is saved there at each epoch, every
+    `config.save_minutes` and when stopped (Saved), and a training whose state is there goes on from it: its
+    losses are those of one that was never interrupted.
 
     Raises DataError, SettingsError, CheckpointError, RunError or HubError where something cannot work,
     nearly always before the first step, and leaves no half-written checkpoint behind.
     """
-    yield from _Training(config, state).events(should_stop)
+    yield from _Training(config, state, tell).events(should_stop)
 
 
 def finish_early(config: TrainingConfig, state: Path) -> Finished:
@@ -62,14 +66,15 @@ def finish_early(config: TrainingConfig, state: Path) -> Finished:
 class _Training:
     """One fine-tuning between its data and its checkpoint."""
 
-    def __init__(self, config: TrainingConfig, state: Path | None):
-        self.start = time.monotonic()
-        self.state = state
+    def __init__(self, config: TrainingConfig, state: Path | None, tell: Tell = lambda event: None):
+        self.start, self.state, self.tell = time.monotonic(), state, tell
         self.saved = state_files.newest(state) if state else None
         if not self.saved:
             checkpoint.check_free(config.output)
+        tell(Preparing("reading_data"))
         split = read_split(config, state_files.split_version(self.saved))
         config = replace(config, validation_share=split.validation_share, test_share=split.test_share)
+        tell(Preparing("loading_model"))
         base = checkpoint.load(config.base, as_base=True)
         self.position = Position(split.sha256, base.card.weights_sha256, split=split.version)
         if self.saved:
@@ -87,8 +92,11 @@ class _Training:
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id, earlier, num_newest)
         self.unseen = list(split.validation["Q"])
         self.card.familiarity = self._familiarity_of(base)
-        self.pairs = to_keep(split, earlier, checkpoint.MOST_PAIRS)
+        unseen = still_unseen(base.validation, split, self.card.labels)
+        self.probes = Probes(self.model, self.prompt, config, self.card, self.examples.rows, unseen)
+        self.pairs = to_keep(split.training, earlier, MOST_PAIRS)
         self.card.data["newest_pairs"] = len(split.training) + num_newest if earlier else 0
+        self.validation = to_keep(split.validation, unseen, MOST_VALIDATION_PAIRS)
         self.best: Weights | None = None
 
     def _familiarity_of(self, base: checkpoint.Checkpoint) -> dict:
@@ -105,6 +113,9 @@ class _Training:
         """See `fine_tune`."""
         trainer, position = self.trainer(), self.position
         self.restore(trainer)
+        if not self.saved:
+            self.tell(Preparing("asking_base"))
+            position.before = asdict(self.probes.at_the_beginning())
         yield self._started(trainer)
         while position.epoch <= self.config.epochs and not self._is_out_of_patience():
             for event in self._epoch(trainer, should_stop):
@@ -159,7 +170,9 @@ class _Training:
     def _end_of_epoch(self, trainer: Trainer, validation_loss: float | None) -> Epoch:
         position = self.position
         loss = position.answer_loss / max(1, position.answer_tokens)
-        position.history.append({"epoch": position.epoch, "loss": loss, "validation_loss": validation_loss})
+        asked = self.probes.after_epoch(position.epoch)
+        losses = {"loss": loss, "validation_loss": validation_loss}
+        position.history.append({"epoch": position.epoch, **losses, **asked.figures()})
         if self.config.keep == "best" and position.best_epoch() == position.epoch:
             self.best = trainer.weights()
         return Epoch(
@@ -170,7 +183,7 @@ class _Training:
             perplexity=math.exp(min(loss if validation_loss is None else validation_loss, 700)),
             tokens_per_second=position.tokens / max(position.epoch_seconds, 1e-9),
             seconds=self._seconds(),
-            samples=self._samples(),
+            **asdict(asked),
         )
 
     def _is_out_of_patience(self) -> bool:
@@ -202,14 +215,17 @@ class _Training:
             "seconds": round(self._seconds(), 1),
         }
         if config.calibrate and self.examples.validation:
-            self.card.metrics["calibration"] = self._calibrate(trainer)
-        self.model.eval()
+            self.card.metrics["calibration"] = trainer.calibrate(self.examples.validation_batches())
+        asked = self.probes.in_the_end()
+        self.card.metrics |= self.probes.for_card(self.position.before, asked)
         measured = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
         self.card.familiarity = measured or self.card.familiarity
         if trainer.accelerator.is_main_process and not self._is_written():
             tokenizer = self.prompt.tokenizer
-            checkpoint.save(config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs)
-        return Finished(config.output, kept, self._seconds())
+            checkpoint.save(
+                config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs, self.validation
+            )
+        return Finished(config.output, kept, self._seconds(), **asked.figures())
 
     def _is_written(self) -> bool:
         """Whether this very training wrote its checkpoint and ended before it could say so."""
@@ -236,31 +252,10 @@ class _Training:
             device=str(trainer.accelerator.device),
             precision=self.config.precision,
             at_step=self._steps_done(),
+            learning_rate=self.config.learning_rate,
+            rehearsal=self.config.rehearsal,
+            **self.position.before,
         )
-
-    def _calibrate(self, trainer: Trainer) -> dict[str, float]:
-        """Fit the temperature: a model that has learned small data by heart is surer than it should be.
-
-        Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
-        """
-        batches, losses, before = self.examples.validation_batches(), {}, 1.0
-        for factor in [f / 100 for f in range(100, 45, -5)]:
-            scale_logits(self.model, factor / before)
-            losses[factor], before = trainer.evaluate(batches), factor
-        best = min(losses, key=losses.get)
-        scale_logits(self.model, best / before)
-        return {"factor": best, "validation_loss": losses[best]}
-
-    def _samples(self) -> list[dict]:
-        asked = [(q, label) for q in self.config.sample_questions for label in self.card.labels[:SAMPLE_LABELS]]
-        tokenizer = self.prompt.tokenizer
-        self.model.eval()
-        engine = Engine(Decoder(weights_of(self.model)), tokenizer.eos_token_id)
-        replies = engine.replies([GenerationRequest(self.prompt.encode_prompt(*one)) for one in asked])
-        return [
-            {"question": q, "label": label, "reply": text_of(tokenizer, tokens)}
-            for (q, label), tokens in zip(asked, replies, strict=True)
-        ]
 
     def _steps_done(self) -> int:
         return (self.position.epoch - 1) * self.steps_an_epoch + self.position.batches

@@ -10,14 +10,16 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 from filelock import Timeout
 
-from . import launcher
+from . import launcher, runs
 from .errors import CheckpointError, KochatError
+from .events import Preparing, to_dict
 from .files import is_disk_full
 from .reporting import reporter
 from .runs import Run
@@ -48,15 +50,36 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
         launcher.dispatch()
 
 
+def wait_for_run() -> str | None:
+    """Import what a training needs, then read the name of a run from the input; None where it is closed.
+
+    What is printed from then on goes to the run's log.
+    """
+    from . import training  # noqa: F401
+
+    name = sys.stdin.readline().strip()
+    if not name:
+        return None
+    with (runs.find(name).path / "log.txt").open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(output.fileno(), stream.fileno())
+    return name
+
+
 def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> None:
     reserve = run.path / "reserve"
     try:
         reserve.write_bytes(bytes(RESERVE))
         report = reporter(run.name, run.config)
-        for event in _events(run, should_stop):
+
+        def tell(event: dict[str, Any]) -> None:
             report(event)
             run.write(**_as_arguments(event))
             on_event(event)
+
+        for event in _events(run, should_stop, tell):
+            tell(event)
         if run.record().state == "finished":
             shutil.rmtree(run.state_folder, ignore_errors=True)  # a finished run goes nowhere
     except Exception as error:
@@ -77,8 +100,12 @@ def _as_arguments(event: dict[str, Any]) -> dict[str, Any]:
     return {"kind": event["type"], **{name: value for name, value in event.items() if name != "type"}}
 
 
-def _events(run: Run, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    from .events import to_dict
+def _events(
+    run: Run, should_stop: Callable[[], bool], tell: Callable[[dict[str, Any]], None]
+) -> Iterator[dict[str, Any]]:
+    """What a training yields, after what it tells while it gets ready."""
+    if not run.record().finishing:
+        tell(to_dict(Preparing("starting")))
     from .training import fine_tune, finish_early  # bring torch, which takes seconds
 
     if run.record().finishing:
@@ -86,7 +113,8 @@ def _events(run: Run, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any
         return
     # The state of several processes would be one for each; their run starts anew.
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    for event in fine_tune(run.config, should_stop, run.state_folder if alone else None):
+    state = run.state_folder if alone else None
+    for event in fine_tune(run.config, should_stop, state, lambda event: tell(to_dict(event))):
         yield to_dict(event)
 
 

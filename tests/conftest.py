@@ -171,7 +171,7 @@ def app(tmp_path_factory):
         running.close()
 
 
-SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_spare", "test_shipped", "test_teaching", "test_api")
+SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_teaching", "test_api")
 
 
 def pytest_collection_modifyitems(items):

@@ -120,11 +120,14 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
 
     expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
     expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "26")
-    # Two epochs: two points of training loss, two of validation loss, one that marks the better of them.
-    expect(page.locator("#plot g.hover_marks > path")).to_have_count(5)
+    # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and 26 steps.
+    expect(page.locator("#plot g.hover_marks > path")).to_have_count(5 + 26)
+    expect(page.locator("#plot .role-axis-label text")).to_contain_text(["0", "1", "2"])
+    expect(page.locator("#verdict")).to_contain_text("학습한 질문 100개 가운데")
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
     expect(page.locator("#epochs tbody tr").first).to_contain_text("2")
-    expect(page.locator("#samples table")).to_have_count(4)
+    expect(page.locator("#samples table")).to_have_count(4 + 4)
+    expect(page.locator("#samples table").first).to_contain_text("학습 전")
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("내-첫-챗봇")
     assert ask(page, "안녕")
@@ -133,7 +136,7 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     # A page opened afterwards shows the same run at once.
     late = visit()
     open_training(late)
-    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5)
+    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5 + 28)
 
 
 def is_training(page: Page, name: str) -> None:
@@ -207,7 +210,7 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page.locator("#chosen-runs input").click()
     page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
     expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
-    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5)
+    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + 28)
     expect(page.locator("#settings")).to_contain_text("학습률 (learning_rate)")
     with page.expect_download() as download:
         page.locator("#run-csv").click()

@@ -167,6 +167,17 @@ def test_kept_labels_of_chatbot_data_keep_their_names_beside_a_number_of_ones_ow
     assert names(["0", "1", "2", "3"], keep=False) == {}
 
 
+def test_what_a_training_learned_and_forgot_is_in_the_card():
+    metrics = {"own_answers": {"right": 37, "asked": 39}, "base_nll": {"before": 1.1, "after": 1.25, "pairs": 200}}
+    text = model_card("mine", Card(labels=["0"], metrics=metrics))
+    assert "Of 39 answers that it was trained on it gives 37 word for word." in text
+    assert (
+        "On 200 validation pairs of its base: 1.100 before and 1.250 after its training (nats per character)." in text
+    )
+    nothing = Card(labels=["0"], metrics={"own_answers": {"right": None, "asked": None}})
+    assert "word for word" not in model_card("mine", nothing)
+
+
 def test_figures_without_validation_and_on_given_pairs_are_called_so():
     history = [{"epoch": 1, "loss": 3.0, "validation_loss": None}]
     card = Card(labels=["0"], metrics={"history": history, "epoch": 1, "evaluation": {**EVALUATION, "held_out": False}})

@@ -146,6 +146,16 @@ def test_pairs_are_kept_as_they_are_and_read_when_they_are_asked_for(tmp_path, m
     assert kept.pairs == []
 
 
+def test_validation_pairs_are_kept_beside_them_and_an_older_folder_has_none(tmp_path, model, tokenizer):
+    path = save(tmp_path / "mine", model, tokenizer, Card(labels=["0"]), pairs=PAIRS[:1], validation=PAIRS)
+    assert (load(path).pairs, load(path).validation) == (PAIRS[:1], PAIRS)
+    (path / "validation.csv.xz").write_bytes(b"garbage")
+    error = refusal(lambda: load(path).validation)
+    assert (error.key, error.values) == ("damaged_checkpoint", {"name": "mine"})
+    (path / "validation.csv.xz").unlink()
+    assert load(path).validation == []
+
+
 def packed_pairs(text="", rows=0):
     return lzma.compress(("Q,A,label\n" + text + "안녕,반가워요,0\n" * rows).encode())
 

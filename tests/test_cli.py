@@ -18,6 +18,7 @@ from kochat import checkpoint, cli, runs
 from kochat.cards import FIGURE_NAMES, STRENGTH_NAMES
 from kochat.config import PretrainingConfig, TrainingConfig, command
 from kochat.errors import DataError, KochatError
+from kochat.events import Started
 from kochat.training import fine_tune
 
 
@@ -72,6 +73,9 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert lines[0].startswith("60 pairs, 0 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
+    assert lines[4] == "hardly learned: 0 of 57 own answers word for word (0 before)"
+    assert lines[5:] == ["try: --epochs 6"]
+    assert result.stderr.splitlines() == ["starting", "reading data", "loading model", "asking base"]
     assert [run.state() for run in runs.list_runs()] == ["finished"]
     assert "trained" in invoke("runs", "list").stdout
 
@@ -85,9 +89,12 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     output = tmp_path / "trained"
     made = TrainingConfig(
         data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2,
-        test_share=0.1, sample_questions=(),
+        test_share=0.1,
     )  # fmt: skip
-    started, *_ = fine_tune(made)
+    [started] = [event for event in fine_tune(made) if isinstance(event, Started)]
+    validation = checkpoint.load(output).validation
+    assert len(validation) == started.validation_pairs
+    (output / "validation.csv.xz").unlink()
     words = ["eval", "--data", "emotions", "--checkpoint", output, "--held-out"]
     lines = invoke(*words).stdout.splitlines()
     names = [name for name in FIGURE_NAMES if name != "questions"]
@@ -105,6 +112,7 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
         assert set(figures[part]["intervals"]) == set(names)
     assert checkpoint.read_card(output).metrics["evaluation"] == figures
     assert "| figure | validation | 95 % interval | test | 95 % interval |" in (output / "README.md").read_text("utf-8")
+    assert checkpoint.load(output).validation == validation
     events = [json.loads(line) for line in invoke(*words, "--events", "--spread", 3).stdout.splitlines()]
     assert [events[-1]["figures"][part]["questions"] for part in asked] == [3, 3]
     assert [set(event) for event in events[:-1]] == [{"done"}] * (len(events) - 1)

@@ -41,10 +41,10 @@ def rows(examples, epoch):
 def test_a_question_answered_anew_replaces_its_earlier_answer_under_that_label(split):
     known = still_known(EARLIER, split, LABELS)
     assert known == [EARLIER[1], EARLIER[2], EARLIER[3], EARLIER[4], *EARLIER[6:]]
-    assert to_keep(split, known, 100) == [*TRAINING, *known]
-    assert to_keep(split, known, 5) == [*TRAINING, known[0], known[3], known[6]]  # from the first to the last
-    assert to_keep(split, known, 1) == TRAINING[:1]
-    assert to_keep(split, [], 100) == TRAINING
+    assert to_keep(split.training, known, 100) == [*TRAINING, *known]
+    assert to_keep(split.training, known, 5) == [*TRAINING, known[0], known[3], known[6]]  # from the first to the last
+    assert to_keep(split.training, known, 1) == TRAINING[:1]
+    assert to_keep(split.training, [], 100) == TRAINING
 
 
 def test_so_many_earlier_pairs_are_rehearsed_beside_each_pair_and_never_a_question_of_the_data(split, tokenizer):

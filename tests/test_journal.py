@@ -81,6 +81,38 @@ def test_steps_done_again_after_a_kill_count_once_as_done_last(path):
     assert journal.read(path)[1].epochs[1]["loss"] == 0.75
 
 
+def test_the_running_loss_is_the_moving_average_of_the_steps_bias_corrected(path):
+    losses = [4.0, 2.0, 3.0, 1.0, 1.5, 0.5, 1.0, 0.25]
+    write(path, started(), *(step(n, loss) for n, loss in enumerate(losses, 1)))
+    average, expected = 0.0, {}
+    for n, loss in enumerate(losses, 1):
+        average = 7 / 8 * average + 1 / 8 * loss
+        expected[n] = average / (1 - (7 / 8) ** n)
+    assert journal.read(path)[1].running_loss == pytest.approx(expected)
+    assert expected[1] == 4.0
+    # Steps that are done again take the place of what was there.
+    write(path, started(at_step=3), step(4, loss=9.0))
+    again = journal.read(path)[1].running_loss
+    assert list(again) == [1, 2, 3, 4]
+    assert again[3] == pytest.approx(expected[3])
+    assert again[4] > expected[4]
+
+
+def test_the_running_loss_of_a_long_run_has_a_hundred_points(path):
+    lines = [json.dumps({**step(n), "steps": 1050}) for n in range(1, 1051)]
+    path.write_text(json.dumps(started()) + "\n" + "\n".join(lines) + "\n")
+    assert list(journal.read(path)[1].running_loss) == list(range(11, 1051, 11))
+
+
+def test_what_is_done_before_the_first_step_is_known_until_it_starts(path):
+    write(path, {"type": "preparing", "what": "reading_data"})
+    assert journal.read(path)[1].preparing == "reading_data"
+    write(path, {"type": "preparing", "what": "asking_base"})
+    assert journal.read(path)[1].preparing == "asking_base"
+    write(path, started())
+    assert journal.read(path)[1].preparing == ""
+
+
 def test_a_run_that_is_queued_again_began_when_it_was_queued_first(path):
     for at in (10.0, 20.0):
         write(path, {"type": "queued", "at": at, "pairs": 3, "finish": False})

@@ -38,11 +38,33 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
     assert runs.running() == [run]
     followed = list(launcher.follow(run))
     one = ["epoch", "saved"]
-    assert kinds(followed) == ["queued", "launched", "started", *one, *one, "finished"]
+    assert kinds(followed) == ["queued", "launched", *["preparing"] * 4, "started", *one, *one, "finished"]
     assert followed == run.events()
     assert (run.state(), run.progress(), run.failure()) == ("finished", "100%", None)
     assert list(checkpoint.list_checkpoints())[-1] == "mine"
     assert "epoch 2/2" in run.log()
+
+
+def test_a_process_that_waits_takes_the_next_run_and_one_that_died_meanwhile_is_replaced(tiny_base, home):
+    launcher.warm_up()
+    waiting = launcher._spare._process
+    launcher.warm_up()
+    assert launcher._spare._process is waiting
+    run = launcher.start(config(tiny_base, home))
+    list(launcher.follow(run))
+    assert (run.state(), run.record().process["pid"]) == ("finished", waiting.pid)
+    assert "epoch 2/2" in run.log()
+    launcher.warm_up()
+    died = launcher._spare._process
+    died.kill()
+    died.wait()
+    second = launcher.start(config(tiny_base, home, "two", epochs=10_000))
+    assert second.record().process["pid"] not in (waiting.pid, died.pid)
+    launcher.stop(second)
+    launcher.warm_up()
+    unused = launcher._spare._process
+    launcher._spare.dismiss()
+    assert unused.wait(60) == 0
 
 
 def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):

@@ -63,7 +63,8 @@ def test_the_curve_as_csv(home):
     epoch(run, 1, 3.5, None)
     epoch(run, 2, 2.5, 3.25)
     assert run.curve_csv() == (
-        "epoch,loss,validation_loss,perplexity,tokens_per_second,seconds\n1,3.5,,9.5,800.0,4.0\n2,2.5,3.25,9.5,800.0,8.0\n"
+        "epoch,loss,validation_loss,perplexity,tokens_per_second,seconds,own_right,own_asked,base_nll\n"
+        "1,3.5,,9.5,800.0,4.0,,,\n2,2.5,3.25,9.5,800.0,8.0,,,\n"
     )
 
 

@@ -87,7 +87,7 @@ def test_a_stopped_training_becomes_a_checkpoint_of_what_it_learned(tiny_base, t
     events = list(fine_tune(made, after(2), tmp_path / "state"))
     assert isinstance(events[-1], Stopped)
     finished = finish_early(made, tmp_path / "state")
-    assert finished == Finished(str(tmp_path / "trained"), None, finished.seconds)
+    assert finished == Finished(str(tmp_path / "trained"), None, finished.seconds, own_right=0, own_asked=45)
     assert checkpoint.load(tmp_path / "trained").card.metrics["steps"] == 2
     assert not same(weights(tmp_path / "trained"), checkpoint.load(tiny_base, as_base=True).model.state_dict())
 

@@ -1,5 +1,6 @@
 """Training: a tiny run from rows to a checkpoint, its events, what is refused before the first step."""
 
+import itertools
 import math
 
 import pandas as pd
@@ -9,10 +10,12 @@ from transformers import GPT2LMHeadModel
 
 from kochat import checkpoint, heldout, pairs
 from kochat.chatbot import load
-from kochat.config import TrainingConfig
+from kochat.config import SAMPLE_QUESTIONS, TrainingConfig
 from kochat.errors import CheckpointError, DataError, SettingsError
 from kochat.events import Epoch, Finished, Started, Step, Stopped, to_dict
 from kochat.model import loss
+from kochat.probes import Probes
+from kochat.prompt import Prompt
 from kochat.trainer import choose_precision
 from kochat.training import fine_tune
 
@@ -20,6 +23,12 @@ from kochat.training import fine_tune
 def config(base, tmp_path, **settings):
     settings = {"data": "emotions", "rows": 60, "precision": "float32", "epochs": 2, **settings}
     return TrainingConfig(base=str(base), output=str(tmp_path / "trained"), **settings)
+
+
+def after(most):
+    """A should_stop that says so when it is asked once more than `most` times."""
+    asked = itertools.count()
+    return lambda: next(asked) >= most
 
 
 def test_a_run_yields_its_events_in_order_and_leaves_a_checkpoint(tiny_base, tmp_path):
@@ -35,7 +44,7 @@ def test_a_run_yields_its_events_in_order_and_leaves_a_checkpoint(tiny_base, tmp
     assert epochs[1].loss < epochs[0].loss < math.log(600) + 0.5
     assert epochs[1].validation_loss < epochs[0].validation_loss
     assert {(s["question"], s["label"]) for s in epochs[0].samples} >= {("안녕", "0"), ("안녕", "2")}
-    assert events[-1] == Finished(str(tmp_path / "trained"), 2, events[-1].seconds)
+    assert events[-1] == Finished(str(tmp_path / "trained"), 2, events[-1].seconds, own_right=0, own_asked=51)
 
     loaded = checkpoint.load(tmp_path / "trained")
     assert loaded.card.labels == ["0", "1", "2"]
@@ -146,6 +155,86 @@ def test_bfloat16_learns_as_float32_does(tiny_base, tmp_path):
     assert choose_precision("auto") in ("float32", "bfloat16")
 
 
+def test_what_it_does_before_the_first_step_is_told(tiny_base, tmp_path):
+    told = []
+    run = fine_tune(config(tiny_base, tmp_path), tell=told.append)
+    assert isinstance(next(run), Started)
+    assert [event.what for event in told] == ["reading_data", "loading_model", "asking_base"]
+
+
+def test_the_base_is_asked_before_the_first_step_and_its_replies_are_told_once(tiny_base, tmp_path):
+    made, folder = config(tiny_base, tmp_path), tmp_path / "state"
+    stopped = list(fine_tune(made, after(3), folder))
+    told = []
+    resumed = list(fine_tune(made, state=folder, tell=told.append))
+    assert [event.what for event in told] == ["reading_data", "loading_model"]
+    assert (stopped[0].at_step, resumed[0].at_step) == (0, 3)
+    assert resumed[0].samples == stopped[0].samples
+    assert (resumed[0].own_right, resumed[0].own_asked) == (0, 57)
+    own = [(s["question"], s["label"]) for s in stopped[0].samples if s["answer"] is not None]
+    assert own[:4] == [(row.Q, row.label) for row in rows_of(made, (0, 12, 27, 42))]
+    assert {s["question"] for s in stopped[0].samples} > set(SAMPLE_QUESTIONS)
+
+
+def rows_of(made, numbers):
+    training, _ = pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.05, 0)
+    return [training.iloc[number] for number in numbers]
+
+
+def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_knows(tiny_base, tmp_path, sample):
+    first = config(tiny_base, tmp_path / "first", epochs=1, validation_share=0.2, sample_questions=["안녕"])
+    list(fine_tune(first))
+    base = checkpoint.load(first.output)
+    _, validation = pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.2, 0)
+    assert base.validation == list(validation.itertuples(index=False, name=None))
+    assert len(base.validation) == 15
+
+    table = tmp_path / "two.csv"
+    again = base.validation[0][0]  # from now on trained on, so it tells nothing of what was known before
+    table.write_text(f"Q,A,label\n안녕,좋아요,0\n안녕,싫어요,1\n{again},네,0\n", "utf-8")
+    settings = {"rows": None, "validation_share": 0, "learning_rate": 3e-2, "label_dropout": 0}
+    made = config(first.output, tmp_path / "second", data=str(table), epochs=200, keep_labels=True, **settings)
+    events = list(fine_tune(made))
+    started, finished = events[0], events[-1]
+    epochs = [e for e in events if isinstance(e, Epoch)]
+    assert (started.own_right, started.own_asked) == (0, 3)
+    assert (finished.own_right, finished.own_asked) == (3, 3)
+    assert [s["reply"] == s["answer"] for s in epochs[-1].samples if s["answer"]] == [True] * 3
+    # Asked 20 times, and 5 times of what the base could answer.
+    assert [e.epoch for e in epochs if e.own_asked] == list(range(10, 201, 10))
+    assert [e.epoch for e in epochs if e.samples] == list(range(10, 201, 10))
+    assert [e.epoch for e in epochs if e.base_nll] == list(range(40, 201, 40))
+
+    unseen = [pair for pair in base.validation if pair[0] != again]
+    bot, before = load(made.output), load(first.output)
+    characters = sum(len(answer) + 1 for _, answer, _ in unseen)
+    assert started.base_nll == pytest.approx(-sum(before.scores(unseen)) / characters, rel=1e-5)
+    assert finished.base_nll == pytest.approx(-sum(bot.scores(unseen)) / characters, rel=1e-5)
+    assert finished.base_nll > started.base_nll
+    card = checkpoint.load(made.output).card
+    figures = {"before": started.base_nll, "after": finished.base_nll, "pairs": len(unseen)}
+    assert card.metrics["base_nll"] == figures
+    assert card.metrics["own_answers"] == {"right": 3, "asked": 3}
+    assert card.metrics["history"][-1]["own_right"] == 3
+    assert checkpoint.load(made.output).validation == unseen
+
+    # Where a question has several answers under its label, each is right.
+    rows = [("안녕", "아니요", "0"), ("안녕", "좋아요", "0"), ("안녕", "좋아요", "1")]
+    probes = Probes(checkpoint.load(made.output).model, Prompt(bot.tokenizer, 64), made, card, rows, [])
+    assert probes.in_the_end().figures() == {"own_right": 1, "own_asked": 2, "base_nll": None}
+    # Punctuation that the checkpoint never says is not asked of it.
+    stripping = Prompt(bot.tokenizer, 64, strip_punctuation=True)
+    probes = Probes(checkpoint.load(made.output).model, stripping, made, card, [("안녕!", "좋아요!", "0")], [])
+    assert probes.in_the_end().own_right == 1
+
+    # Under labels that are gone nothing of the base is asked, or kept.
+    other = config(first.output, tmp_path / "other", data="jobs", epochs=1)
+    events = list(fine_tune(other))
+    assert (events[0].base_nll, events[-1].base_nll) == (None, None)
+    assert "base_nll" not in checkpoint.load(other.output).card.metrics
+    assert {label for _, _, label in checkpoint.load(other.output).validation} == {"건설현장", "우산장수"}
+
+
 def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
     # The same question under two labels: only the label tells the answers apart.
     table = tmp_path / "two.csv"
@@ -225,7 +314,6 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
     made = config(tiny_base, tmp_path, epochs=1, learning_rate=1e-12, label_dropout=0, validation_share=0.1)
     epoch = next(e for e in fine_tune(made) if isinstance(e, Epoch))
     from kochat.batches import pad
-    from kochat.prompt import Prompt
 
     base = checkpoint.load(tiny_base, as_base=True)
     prompt = Prompt(base.tokenizer, 64)

@@ -13,6 +13,7 @@ from kochat import checkpoint, checks, launcher, runs
 from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError
+from kochat.events import PREPARING
 from kochat.sampling import Sampling
 from kochat.splits import MAX_WITHHELD_NAMED
 from kochat.ui import bots, chat, form, history, messages, progress, text, training, variety
@@ -86,6 +87,11 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back")}
     made |= {f"k_figure_{name}" for name in FIGURE_NAMES} | {"k_part_validation", "k_part_test"}
+    made |= {f"k_preparing_{name}" for name in PREPARING}
+    made |= {f"k_verdict_{name}" for name in ("all", "partly", "none")}
+    made |= {
+        f"k_{kind}_{name}" for kind in ("advice", "try") for name in ("rehearsal", "epochs", "learning_rate", "keep")
+    }
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
@@ -366,11 +372,11 @@ def test_the_curve_has_a_point_an_epoch_and_series_and_marks_the_best_epoch(run)
     write(run, epoch(1, 2.0, 2.5), epoch(2, 1.0, 2.75))
     training, validation, best = "학습 손실", "검증 손실", "가장 좋은 에폭"
     points = [
-        ("1", 2.0, training),
-        ("1", 2.5, validation),
-        ("1", 2.5, best),
-        ("2", 1.0, training),
-        ("2", 2.75, validation),
+        (1, 2.0, training),
+        (1, 2.5, validation),
+        (1, 2.5, best),
+        (2, 1.0, training),
+        (2, 2.75, validation),
     ]
     assert [tuple(row) for row in progress.curve("ko", run.record()).values] == points
     write(run, *(epoch(number, 1.0, None) for number in range(1, 32)))
@@ -380,14 +386,95 @@ def test_the_curve_has_a_point_an_epoch_and_series_and_marks_the_best_epoch(run)
 def test_table_and_samples_show_the_newest_epoch_first_and_escape_what_people_wrote(run):
     write(run, epoch(1, 2.0, 2.5), epoch(2, 1.0, None))
     assert progress.epochs_table("en", run.record())["data"] == [
-        ["2", "1.000", "–", "12.2", "801", "1 min"],
-        ["1 ★", "2.000", "2.500", "12.2", "801", "1 min"],
+        ["2", "1.000", "–", "–", "–", "12.2", "801", "1 min"],
+        ["1 ★", "2.000", "2.500", "–", "–", "12.2", "801", "1 min"],
     ]
     shown = progress.samples_html("ko", run.record())
     assert shown.index("답 2") < shown.index("답 1")
     assert "안녕 &lt;b&gt;" in shown
     assert "<i>" not in shown
     assert "건설현장" in shown
+
+
+def test_while_it_gets_ready_it_says_what_it_does(run):
+    assert "준비하고 있어요… 프로그램을 켜고 있어요." in progress.progress_html("ko", run)
+    write(run, {"type": "preparing", "what": "reading_data"})
+    assert "데이터를 읽고 있어요." in progress.progress_html("ko", run)
+    write(run, {"type": "preparing", "what": "asking_base"})
+    assert "Asking it before it learns." in progress.progress_html("en", run)
+    write(run, STARTED)
+    assert "학습 중이에요" in progress.progress_html("ko", run)
+    # A run that is resumed gets ready too.
+    write(run, {"type": "preparing", "what": "loading_model"})
+    assert "모델을 불러오고 있어요." in progress.progress_html("ko", run)
+
+
+def test_the_curve_of_one_long_epoch_is_the_running_loss_of_its_steps(run):
+    write(run, STARTED, *({**step(n, n), "loss": 3.0 if n < 3 else 1.0} for n in range(1, 6)))
+    assert progress.last_epoch(run.record()) == 2
+    frame = progress.curve("ko", run.record())
+    assert set(frame["kind"]) == {"스텝 손실"}
+    # 20 steps are two epochs.
+    assert frame["epoch"].tolist() == [0.1, 0.2, 0.3, 0.4, 0.5]
+    losses = frame["loss"].tolist()
+    assert losses[:2] == [3.0, 3.0]
+    assert 1.0 < losses[4] < losses[3] < losses[2] < 3.0
+    plot = training.loss_plot("ko", frame, progress.series("ko"), 2)
+    assert (plot.x_lim, training.empty_plot().x_axis_format) == ([0, 2], "d")
+
+
+BASE = {"own_right": 1, "own_asked": 39, "base_nll": 1.1, "learning_rate": 1.5e-3, "rehearsal": 0, "rehearsed": 0}
+OWN = {"question": "안녕 <b>", "label": "0", "answer": "반가워요 <i>"}
+
+
+def test_what_it_answered_before_stands_first_and_answers_as_taught_are_marked(run):
+    before, after = ({**OWN, "reply": reply} for reply in ("네?", "반가워요 <i>"))
+    write(run, {**STARTED, **BASE, "labels": ["0", "1", "2"], "samples": [before]})
+    write(run, {**epoch(1, 2.0, None), "samples": []}, {**epoch(2, 1.0, None), "samples": [after]})
+    shown = progress.samples_html("ko", run.record())
+    assert re.findall("<tr><th>([^<]*)</th>", shown) == ["에폭", "학습 전", "2"]
+    assert re.findall("<td[^>]*>([^<]*)</td>", shown) == ["네?", "✔ 반가워요 &lt;i&gt;"]
+    assert "<th>일상다반사" in shown
+    assert "정답: 반가워요 &lt;i&gt;" in shown
+
+
+def test_own_answers_and_what_the_base_knew_stand_beside_the_loss(run):
+    write(run, {**STARTED, **BASE}, step(1, 1.0))
+    write(run, {**epoch(1, 2.0, None), "own_right": 12, "own_asked": 39, "base_nll": 1.25}, epoch(2, 1.0, None))
+    rows = progress.epochs_table("ko", run.record())["data"]
+    assert [[row[0], *row[3:5]] for row in rows] == [
+        ["2", "–", "–"],
+        ["1", "12 / 39", "1.250"],
+        ["학습 전", "1 / 39", "1.100"],
+    ]
+    assert "배운 답 그대로 12 / 39" in progress.progress_html("ko", run)
+
+
+def ended(run, right, base):
+    write(run, {**STARTED, **BASE}, epoch(1, 2.0, None), epoch(2, 1.0, None))
+    end = {"own_right": right, "own_asked": 39, "base_nll": base}
+    write(run, {"type": "finished", "epoch": 2, "seconds": 9.0, "checkpoint": "x", **end})
+    *_, told, repeat = training.view("ko", None)
+    return told, repeat
+
+
+def test_a_training_that_worked_says_so(run):
+    told, repeat = ended(run, 39, 1.1)
+    assert "잘 배웠어요. 학습한 질문 39개 가운데 39개에 배운 답을 그대로 말해요 (학습 전 1개)." in told
+    assert "원래 알던 것도 잊지 않았어요 (글자당 손실 1.10 → 1.10)." in told
+    assert not repeat.visible
+
+
+def test_one_that_made_things_worse_says_so_and_is_started_again_with_better_settings(run, monkeypatch):
+    told, repeat = ended(run, 12, 1.36)
+    assert "일부만 배웠어요. 학습한 질문 39개 가운데 12개" in told
+    assert "원래 알던 것은 일부 잊었어요 (글자당 손실 1.10 → 1.36)." in told
+    assert (repeat.visible, repeat.value) == (True, "이 설정으로 다시 학습 (복습 3배 · 4에폭)")
+    monkeypatch.setattr(launcher, "dispatch", lambda: None)
+    training.train_again(run)
+    [waiting] = runs.queued()
+    assert waiting.config == replace(run.config, output=waiting.config.output, rehearsal=3, epochs=4)
+    assert waiting.checkpoint_name == "mine-2"
 
 
 def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():

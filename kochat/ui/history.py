@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import html
-import itertools
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, launcher, pairs, runs
+from .. import launcher, pairs, runs
 from ..events import best_epoch
 from ..journal import Record
 from ..runs import RESUMABLE, Run
+from ..verdict import verdict
 from . import progress
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
@@ -89,7 +89,7 @@ def compared(language: str, chosen: list[Run]) -> tuple:
             validation = epoch["validation_loss"]
             rows.append((epoch["epoch"], epoch["loss"] if validation is None else validation, run.name))
     last = progress.last_epoch(*(run.record() for run in chosen))
-    return progress.as_frame(rows, last), [run.name for run in chosen], last
+    return progress.as_frame(rows), [run.name for run in chosen], last
 
 
 def settings_table(language: str, chosen: list[Run]) -> dict:
@@ -127,7 +127,7 @@ def details(language: str, names: list[str]) -> list:
         curve = compared(language, chosen)
     at_rest = bool(one) and state not in ("queued", "running")
     return [
-        progress.progress_html(language, one) if one else "",
+        progress.progress_html(language, one) + progress.verdict_html(language, verdict(one.record())) if one else "",
         loss_plot(language, *curve),
         gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
         progress.samples_html(language, one.record()) if one else "",
@@ -151,14 +151,6 @@ def _csv(run: Run) -> str:
     path = downloads() / f"{run.name}.csv"
     path.write_text(run.curve_csv(), "utf-8")
     return str(path)
-
-
-def again(run: Run) -> Run:
-    """A new run with the same settings, under the next free name. Raises KochatError."""
-    taken = checkpoint.names_taken() | set(runs.reserved())
-    stem = run.checkpoint_name
-    name = next(name for i in itertools.count(2) if (name := f"{stem}-{i}") not in taken)
-    return launcher.start(replace(run.config, output=str(checkpoint.folder_of(name))))
 
 
 def version(names: list[str]) -> tuple:
@@ -231,7 +223,12 @@ def build(page: gr.Blocks) -> None:
     hide = {"fn": lambda: gr.LinePlot(visible=False), "inputs": None, "outputs": plot, **quick}
     chosen.input(**hide).then(show, chosen, below, **quick)
     listed.select(pick, None, chosen, **quick).then(**hide).then(show, chosen, below, **quick)
-    for button, do in ((resume, launcher.resume), (stop, launcher.stop), (repeat, again), (yes, launcher.delete)):
+    for button, do in (
+        (resume, launcher.resume),
+        (stop, launcher.stop),
+        (repeat, launcher.again),
+        (yes, launcher.delete),
+    ):
         button.click(act(do), chosen, None, **PRIVATE).then(refresh, chosen, everything, **quick)
     for event in (yes.click, chosen.input, listed.select):  # the question was about another run
         event(lambda: gr.Column(visible=False), None, sure, **quick)

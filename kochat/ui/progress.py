@@ -15,9 +15,8 @@ from ..journal import Record
 from ..labels import label_name
 from ..runs import Run
 from ..splits import MAX_WITHHELD_NAMED
+from ..verdict import Verdict
 from .text import say
-
-MOST_CATEGORIES = 15  # up to so many epochs the axis shows each; a phone has no room for more
 
 
 def epochs_of(record: Record) -> list[dict]:
@@ -30,8 +29,9 @@ def progress_html(language: str, run: Run) -> str:
     record, state, name = run.record(), run.state(), run.checkpoint_name
     if state == "queued" and not record.finishing:
         return _banner(say(language, "k_state_queued", name=name), "busy")
-    if state == "running" and not record.started and not record.finishing:
-        return _banner(say(language, "k_preparing", name=name), "busy")
+    if state == "running" and not record.finishing and (record.preparing or not record.started):
+        doing = say(language, f"k_preparing_{record.preparing or 'starting'}")
+        return _banner(say(language, "k_preparing", name=name) + " " + doing, "busy")
     failure = run.failure()
     banner = _banner(failure.text(language), "bad") if failure else _banner(_headline(language, run), state)
     return banner + (_facts(language, run) if record.started else "")
@@ -61,6 +61,9 @@ def _facts(language: str, run: Run) -> str:
     done, total = (step["step"], step["steps"]) if step else (0, started["steps"])
     facts = [say(language, "k_steps", done=done, total=total)]
     facts.append(say(language, "k_epochs_done", done=len(record.epochs), total=started["epochs"]))
+    asked = [event for event in epochs_of(record) if event.get("own_asked")]
+    if asked and state != "finished":  # then the verdict tells
+        facts.append(say(language, "k_own_now", right=asked[-1]["own_right"], asked=asked[-1]["own_asked"]))
     left = run.seconds_left()
     if state == "running" and left and done < total:
         facts.append(say(language, "k_time_left", time=duration(language, left)))
@@ -130,8 +133,11 @@ def _bar(done: int, total: int, facts: str, about: str) -> str:
 
 
 def curve(language: str, record: Record) -> pd.DataFrame | None:
-    """The points of the loss curve; None before the first (an empty table breaks the plot for good)."""
-    training, validation, best = series(language)
+    """The points of the loss curve; None before the first (an empty table breaks the plot for good).
+
+    An epoch's own points stand at its end; in between there is the running loss of its steps.
+    """
+    training, validation, best, running = series(language)
     rows, chosen = [], best_epoch(epochs_of(record))
     for event in epochs_of(record):
         rows.append((event["epoch"], event["loss"], training))
@@ -139,30 +145,36 @@ def curve(language: str, record: Record) -> pd.DataFrame | None:
             rows.append((event["epoch"], event["validation_loss"], validation))
         if event["epoch"] == chosen:
             rows.append((event["epoch"], event["validation_loss"], best))
-    return as_frame(rows, last_epoch(record))
+    if record.started:
+        an_epoch = record.started["steps"] / record.started["epochs"]
+        rows += [(round(step / an_epoch, 3), loss, running) for step, loss in sorted(record.running_loss.items())]
+    return as_frame(rows)
 
 
 def last_epoch(*records: Record) -> int:
     """The number of the last epoch that any of these runs is to have, also of those that are not there yet."""
-    return max((max(one["epoch"], one["epochs"]) for record in records for one in epochs_of(record)), default=0)
+    planned = [record.started["epochs"] for record in records if record.started]
+    done = [max(one["epoch"], one["epochs"]) for record in records for one in epochs_of(record)]
+    return max([*planned, *done], default=0)
 
 
-def as_frame(rows: list[tuple[int, float, str]], last: int) -> pd.DataFrame | None:
-    """Rows of epoch, loss and series for the plot, `last` the end of its axis; None where there are none."""
-    if not rows:
-        return None
-    frame = pd.DataFrame(rows, columns=["epoch", "loss", "kind"])
-    # As texts the epochs are whole numbers on the axis, as numbers they are 1.0, 1.2, … Which of both it is stays
-    # while a run goes on: a plot that is there keeps the axis that it began with, and loses the points of another.
-    return frame.astype({"epoch": str}) if last <= MOST_CATEGORIES else frame
+def as_frame(rows: list[tuple[float, float, str]]) -> pd.DataFrame | None:
+    """Rows of epoch, loss and series for the plot; None where there are none."""
+    return pd.DataFrame(rows, columns=["epoch", "loss", "kind"]).astype({"epoch": float}) if rows else None
+
+
+SERIES = ("k_line_training", "k_line_validation", "k_best_epoch", "k_running_loss")
 
 
 def series(language: str) -> list[str]:
-    """What the curve's lines are called: training loss, validation loss, the best epoch."""
-    return [say(language, key) for key in ("k_training_loss", "k_validation_loss", "k_best_epoch")]
+    """What the curve's lines are called: training loss, validation loss, the best epoch, the running loss."""
+    return [say(language, key) for key in SERIES]
 
 
-TABLE_COLUMNS = ("k_epoch", "k_training_loss", "k_validation_loss", "k_perplexity", "k_speed", "k_since_start")
+TABLE_COLUMNS = (
+    "k_epoch", "k_training_loss", "k_validation_loss", "k_own_answers", "k_base_nll", "k_perplexity", "k_speed",
+    "k_since_start",
+)  # fmt: skip
 
 
 def epochs_table(language: str, record: Record) -> dict[str, Any]:
@@ -175,32 +187,80 @@ def epochs_table(language: str, record: Record) -> dict[str, Any]:
         shown = " ".join([str(event["epoch"]), *signs])
         losses = [f"{event['loss']:.3f}", "–" if validation is None else f"{validation:.3f}"]
         facts = [f"{event['perplexity']:.1f}", f"{event['tokens_per_second']:.0f}"]
-        rows.append([shown, *losses, *facts, duration(language, event["seconds"])])
+        rows.append([shown, *losses, *_asked(event), *facts, duration(language, event["seconds"])])
+    if (record.started or {}).get("own_asked"):
+        rows.append([say(language, "k_before"), "–", "–", *_asked(record.started), "–", "–", "–"])
     return {"headers": [say(language, key) for key in TABLE_COLUMNS], "data": rows}
 
 
-def samples_html(language: str, record: Record) -> str:
-    """What the model answered after each epoch: a table a question, a column a label, newest first."""
-    epochs = epochs_of(record)
-    if not epochs or not epochs[0]["samples"]:
+def _asked(event: dict) -> list[str]:
+    """How many own answers were right, and how likely the base's validation answers still are."""
+    right = f"{event['own_right']} / {event['own_asked']}" if event.get("own_asked") else "–"
+    return [right, "–" if event.get("base_nll") is None else f"{event['base_nll']:.3f}"]
+
+
+def verdict_html(language: str, found: Verdict | None) -> str:
+    """Whether a training worked, in a sentence or three."""
+    if not found:
         return ""
-    questions = list(dict.fromkeys(sample["question"] for sample in epochs[0]["samples"]))
-    names = (record.started or {}).get("label_names", {})
-    tables = "".join(_question_table(language, question, epochs, names) for question in questions)
+    own = {"right": found.own_right, "asked": found.own_asked, "before": found.own_before or 0}
+    sentences = [say(language, f"k_verdict_{found.learned}", **own)]
+    if found.base_before is not None and found.base_after is not None:
+        base = {"before": f"{found.base_before:.2f}", "after": f"{found.base_after:.2f}"}
+        sentences.append(say(language, "k_verdict_forgot" if found.forgot else "k_verdict_kept", **base))
+    sentences += [say(language, f"k_advice_{name}") for name in found.changes]
+    kind = "good" if found.kind == "learned" else "bad" if found.forgot else ""
+    return f'<p class="verdict {kind}">{html.escape(" ".join(sentences))}</p>'
+
+
+def changes_text(language: str, found: Verdict) -> str:
+    """The settings of another try, short."""
+    return " · ".join(
+        say(language, f"k_try_{name}", value=f"{value:g}" if isinstance(value, float) else value)
+        for name, value in found.changes.items()
+    )
+
+
+def samples_html(language: str, record: Record) -> str:
+    """What the model answered: a table a question, a column a label; before the training, then the newest epoch first.
+
+    Answers that are the data's own are marked.
+    """
+    started = record.started or {}
+    asked = [(say(language, "k_before"), started.get("samples"))]
+    asked += [(str(event["epoch"]), event["samples"]) for event in reversed(epochs_of(record))]
+    asked = [(when, samples) for when, samples in asked if samples]
+    if not asked:
+        return ""
+    questions = list(dict.fromkeys(sample["question"] for sample in asked[-1][1]))
+    labels = started.get("labels") or list(dict.fromkeys(sample["label"] for sample in asked[-1][1]))
+    names = {label: label_name(label, language, labels, started.get("label_names", {})) for label in labels}
+    tables = "".join(_question_table(language, question, asked, names) for question in questions)
     return f'<h3>{html.escape(say(language, "k_samples"))}</h3><div class="samples">{tables}</div>'
 
 
-def _question_table(language: str, question: str, epochs: list[dict], names: dict[str, str]) -> str:
-    labels = [sample["label"] for sample in epochs[0]["samples"] if sample["question"] == question]
-    shown = [label_name(label, language, labels, names) for label in labels]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in shown)
+def _question_table(language: str, question: str, asked: list[tuple[str, list[dict]]], names: dict[str, str]) -> str:
+    own = [sample for sample in asked[-1][1] if sample["question"] == question]
+    head = "".join(f"<th>{html.escape(names[one['label']])}{_answer(language, one)}</th>" for one in own)
     rows = ""
-    for event in reversed(epochs):
-        replies = [sample["reply"] for sample in event["samples"] if sample["question"] == question]
-        cells = "".join(f"<td>{html.escape(reply) or '–'}</td>" for reply in replies)
-        rows += f"<tr><th>{event['epoch']}</th>{cells}</tr>"
+    for when, samples in asked:
+        cells = "".join(_cell(language, sample) for sample in samples if sample["question"] == question)
+        rows += f"<tr><th>{html.escape(when)}</th>{cells}</tr>"
     corner = html.escape(say(language, "k_epoch"))
     return (
         f"<table><caption>“{html.escape(question)}”</caption><thead><tr><th>{corner}</th>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
+
+
+def _answer(language: str, sample: dict) -> str:
+    """The data's own answer to a sample question, small; nothing where they have none."""
+    answer = sample.get("answer")
+    return f'<div class="quiet">{html.escape(say(language, "k_own_answer", answer=answer))}</div>' if answer else ""
+
+
+def _cell(language: str, sample: dict) -> str:
+    reply = html.escape(sample["reply"]) or "–"
+    if not sample.get("answer") or sample["reply"] != sample["answer"]:
+        return f"<td>{reply}</td>"
+    return f'<td class="own" title="{html.escape(say(language, "k_is_own_answer"))}">✔ {reply}</td>'

@@ -16,12 +16,13 @@ import pandas as pd
 from .. import checkpoint, launcher, runs
 from ..journal import Record
 from ..runs import RESUMABLE
+from ..verdict import Verdict, verdict
 from . import form, progress
 from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 from .text import language_of, say, shows_errors, t
-from .visitors import owner_only
+from .visitors import is_owner, owner_only
 
-COLORS = ("#2563eb", "#f97316", "#16a34a")
+COLORS = ("#2563eb", "#f97316", "#16a34a", "#93b4f5")
 
 
 @dataclass
@@ -93,7 +94,21 @@ def view(language: str, chosen: str | None) -> list:
             visible=bool(waiting),
         ),
         gr.Button(visible=bool(waiting)),
+        progress.verdict_html(language, found := verdict(record)),
+        gr.Button(visible=bool(found and found.changes), value=_again_text(language, found)),
     ]
+
+
+def _again_text(language: str, found: Verdict | None) -> str:
+    settings = progress.changes_text(language, found) if found else ""
+    return say(language, "k_train_again", settings=settings)
+
+
+def train_again(run: runs.Run) -> None:
+    """Train anew with the settings that the verdict on a run offers."""
+    found = verdict(run.record())
+    if found and found.changes:
+        launcher.again(run, **found.changes)
 
 
 def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last: int) -> gr.LinePlot:
@@ -102,7 +117,7 @@ def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last:
         frame,
         color_map=dict(zip(names, itertools.cycle(COLORS), strict=False)),
         visible=frame is not None,
-        x_lim=[0, last] if last > progress.MOST_CATEGORIES else None,
+        x_lim=[0, last] if last else None,
         x_title=say(language, "k_epoch"),
         y_title=say(language, "k_loss"),
         color_title="",
@@ -117,10 +132,10 @@ def version() -> tuple:
 
 
 def empty_plot(height: int = 280, **options) -> gr.LinePlot:
-    """A loss curve that has nothing to show yet; its `height` in pixels."""
+    """A loss curve that has nothing to show yet, `height` in pixels; "d" has ticks at whole epochs only."""
     return gr.LinePlot(
         x="epoch", y="loss", color="kind", title=t("k_curve"), height=height, show_label=False, tooltip="axis",
-        buttons=[], sort=[str(i + 1) for i in range(progress.MOST_CATEGORIES)], visible=False, **options,
+        buttons=[], x_axis_format="d", visible=False, **options,
     )  # fmt: skip
 
 
@@ -137,10 +152,12 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
                 cancel_button = gr.Button(t("k_cancel"), visible=False, elem_id="cancel")
         with gr.Column(scale=3, min_width=300):
             bar = gr.HTML(elem_id="progress")
+            told = gr.HTML(elem_id="verdict")
             with gr.Row():
                 talk = gr.Button(variant="primary", visible=False, elem_id="talk")
                 resume = gr.Button(t("k_resume"), variant="primary", visible=False, elem_id="resume")
                 finish = gr.Button(t("k_finish"), visible=False, elem_id="finish")
+                repeat = gr.Button(visible=False, elem_id="train-again")
             plot = empty_plot(elem_id="plot")
             table = gr.Dataframe(interactive=False, label=t("k_signs"), buttons=[], visible=False, elem_id="epochs")
             samples = gr.HTML(elem_id="samples")
@@ -150,7 +167,9 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE)
     afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
-    for button, do in ((stop_button, launcher.stop), (resume, launcher.resume), (finish, finish_early)):
+    for button, do in (
+        (stop_button, launcher.stop), (resume, launcher.resume), (finish, finish_early), (repeat, train_again),
+    ):  # fmt: skip
         button.click(act(do), seen, None, **PRIVATE)
     cancel_button.click(cancel, waiting, None, **PRIVATE)
 
@@ -159,7 +178,7 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
         return gr.Tabs(selected="chat"), checkpoint_dropdown(None, wanted=ready)
 
     talk.click(go_and_talk, None, [tabs, chat.checkpoint], queue=False, **PRIVATE)
-    shown = [bar, plot, table, samples, stop_button, talk, resume, finish, queue, waiting, cancel_button]
+    shown = [bar, plot, table, samples, stop_button, talk, resume, finish, queue, waiting, cancel_button, told, repeat]
     return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0])
 
 
@@ -195,5 +214,10 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
         has_ended = bool(seen) and seen[0] == "running" and now[0] != "running"
         return refresh(language_of(request), chosen, base, waiting, has_ended)
 
+    def get_ready(request: gr.Request):
+        if is_owner(request):
+            launcher.warm_up()
+
+    opened.select(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
     gr.Timer(1.0).tick(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="once", **PRIVATE)
