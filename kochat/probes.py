@@ -16,7 +16,7 @@ from .config import SAMPLE_QUESTIONS, TrainingConfig
 from .decoder import Decoder
 from .drafts import Drafts
 from .examples import spread
-from .generation import Asked, Engine, text_of
+from .generation import Engine, GenerationRequest, text_of
 from .pairs import Pair
 from .prompt import IGNORE, Prompt
 from .weights import weights_of
@@ -125,7 +125,7 @@ class Probes:
     def _replies(self, engine: Engine, keys: Sequence[tuple[str, str]], **limit: int) -> list[list[int]]:
         strong = self.strength > 0
         asked = [
-            Asked(
+            GenerationRequest(
                 self.prompt.encode_prompt(question, label),
                 self.prompt.encode_prompt(question, None) if strong else None,
                 self.strength,
