@@ -47,6 +47,7 @@ class Card:
     max_length: int = 40
     strip_punctuation: bool = False
     strength: float = 0.0  # of the label at decoding, unless asked otherwise
+    unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
     base: str | None = None
     data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +83,8 @@ class Card:
                 wrong.append(name)
         if "data" not in wrong and not _is_number_of_pairs(self.data.get("newest_pairs", 0)):
             wrong.append("data")
+        if type(self.unsure) is not bool:
+            wrong.append("unsure")
         if type(self.max_length) is not int or self.max_length < SHORTEST:
             wrong.append("max_length")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
@@ -135,7 +138,7 @@ def card_of_training(
 def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The labels of what `config` makes, and the names of those that have one; as `card_of_training`."""
     kept = before.labels if config.keep_labels else []
-    labels = [*kept, *(label for label in in_order(labels) if label not in kept)]
+    labels = [*(label for label in in_order(labels) if label not in kept), *kept]  # what is new is what one looks for
     # With a number of somebody's own beside them, ChatbotData's labels would lose their names.
     lost = NAMES["ko"] if has_names(kept) and not has_names(labels) else {}
     names = {label: name for label, name in {**lost, **before.label_names}.items() if label in kept}

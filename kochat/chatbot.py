@@ -19,7 +19,9 @@ from .decoder import Decoder, suits_int8
 from .drafts import Drafts
 from .errors import ReplyError
 from .generation import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, text_pieces, token_texts
+from .kept_pairs import newest
 from .labels import AUTO
+from .matching import MAX_QUESTIONS, Match, QuestionMatcher
 from .prompt import IGNORE, Part, Prompt
 
 if TYPE_CHECKING:
@@ -48,12 +50,14 @@ class ExplainedStep:
 class Reading:
     """What a checkpoint reads in a question: the probability of each label, and how surprising it is.
 
-    `surprise` is in nats a byte (familiarity.py); `unfamiliar` is None where the checkpoint has no calibration.
+    `surprise` is in nats a byte (familiarity.py); `meant` is the checkpoint's own question that is asked in other
+    words (matching.py), if any. `unfamiliar` is None where the checkpoint can tell by neither.
     """
 
     labels: dict[str, float]
     surprise: float
     unfamiliar: bool | None
+    meant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,12 @@ class Chatbot:
         self._exact = Decoder(weights)
         quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
+        own = newest(loaded.pairs, loaded.card.data)
+        earlier = loaded.pairs[len(own) :]
+        is_small = bool(own) and len(own) <= MAX_QUESTIONS
+        self._matcher = _matcher_of(own, earlier) if is_small else None
+        # Labels that nothing but its own pairs has: under these it can answer nothing else.
+        self._own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if is_small else set()
 
     def reply(
         self, question: str, label: str = AUTO, strength: float | None = None, *,
@@ -118,8 +128,8 @@ class Chatbot:
         temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
     ) -> Iterator[str]:  # fmt: skip
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
-        question, drawn = self._checked(question), sampling.checked(temperature, top_p, seed)
-        request = self._request(question, self._resolved(question, label), strength, drawn)
+        drawn = sampling.checked(temperature, top_p, seed)
+        request = self._request(*self._understood([(question, label)])[0], strength, drawn)
         return text_pieces(self.tokenizer, self._engine.stream(request))
 
     def replies(
@@ -132,12 +142,7 @@ class Chatbot:
         replies, and each can be had again alone.
         """
         drawn = sampling.checked(temperature, top_p, seed)
-        asked = [(self._checked(question), label) for question, label in asked]
-        unsure = list(dict.fromkeys(question for question, label in asked if label == AUTO))
-        read = dict(zip(unsure, self.predict_labels(unsure), strict=True))
-        known = [
-            (q, max(read[q], key=read[q].get) if label == AUTO else self._resolved(q, label)) for q, label in asked
-        ]
+        known = self._understood(asked)
         replies = self._engine.replies([self._request(*one, strength, drawn.nth(i)) for i, one in enumerate(known)])
         return [text_of(self.tokenizer, tokens) for tokens in replies]
 
@@ -150,7 +155,7 @@ class Chatbot:
         choices = [self.prompt.encode_label_choice(q, label) for q in questions for label in self.labels]
         scores = self._engine.decoder.log_likelihoods(choices)
         n = len(self.labels)
-        return [self._shares(scores[i : i + n]) for i in range(0, len(scores), n)]
+        return [self._shares(self.labels, scores[i : i + n]) for i in range(0, len(scores), n)]
 
     def read(self, question: str, label: str = AUTO) -> Reading:
         """The labels read in a question and how surprising it is, in one pass.
@@ -158,24 +163,32 @@ class Chatbot:
         A label that is given is not read: it is certain. Raises ReplyError.
         """
         question = self._checked(question)
-        labels = self.labels if label == AUTO else [self._resolved(question, label)]
-        choices = [self.prompt.encode_label_choice(question, one) for one in labels]
+        match = self._match(question, label)
+        labels = self._labels_for(match, label)
+        meant = match.question if match else question
+        choices = [self.prompt.encode_label_choice(meant, one) for one in labels]
         # The first row is to tell the question's tokens too.
         ids, n = choices[0]
         first, *others = self._engine.decoder.token_log_likelihoods([(ids, len(ids) - 1), *choices[1:]])
         asked = ids[1 : -1 - n]
         surprise = familiarity.surprise(first[: len(asked)], self.prompt.size_of(asked))
+        shares = self._shares(labels, [math.fsum(ones) for ones in (first[-n:], *others)])
+        return Reading(shares, surprise, self._is_unfamiliar(match, shares, surprise), match and match.question)
+
+    def _is_unfamiliar(self, match: Match | None, shares: dict[str, float], surprise: float) -> bool | None:
+        """Whether nothing like a question was learned: neither by the checkpoint itself nor by its base."""
         limit = self.card.familiarity.get("threshold")
-        shares = self._shares([math.fsum(ones) for ones in (first[-n:], *others)]) if label == AUTO else {label: 1.0}
-        return Reading(shares, surprise, limit and surprise > limit)
+        if match or (limit is None and not self._matcher):
+            return False if match else None
+        return max(shares, key=shares.get) in self._own_labels or (limit is not None and surprise > limit)
 
     def calibrate(self, questions: Sequence[str]) -> dict[str, Any]:
         """The calibration for a card (familiarity.py), on questions that this checkpoint was not trained on."""
         return familiarity.calibrate(self.prompt, self._exact, questions)
 
-    def _shares(self, scores: Sequence[float]) -> dict[str, float]:
+    def _shares(self, labels: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
         shares = torch.tensor(scores, dtype=torch.float64).softmax(-1).tolist()
-        return dict(zip(self.labels, shares, strict=True))
+        return dict(zip(labels, shares, strict=True))
 
     def score(self, question: str, answer: str, label: str = AUTO) -> float:
         """log P(answer </s> | question, label), in nats."""
@@ -219,8 +232,8 @@ class Chatbot:
         chooses from: the model's own without a strength; with one, shares among the tokens that are plausible
         under the label, of the strengthened scores; with a temperature, after it and within `top_p`. Raises ReplyError.
         """
-        question, drawn = self._checked(question), sampling.checked(temperature, top_p, seed)
-        request = self._request(question, self._resolved(question, label), strength, drawn)
+        drawn = sampling.checked(temperature, top_p, seed)
+        request = self._request(*self._understood([(question, label)])[0], strength, drawn)
         reply = self._continued(request, list(start))
         rows = self._engine.distributions(request, reply)
         explained = []
@@ -265,6 +278,29 @@ class Chatbot:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
         return label
 
+    def _match(self, question: str, label: str) -> Match | None:
+        """The own question that is meant; under a label that is given, one that is answered under it."""
+        return self._matcher.match(question, None if label == AUTO else label) if self._matcher else None
+
+    def _labels_for(self, match: Match | None, label: str) -> list[str]:
+        """The labels that come into question. Raises ReplyError for one that is not known."""
+        if label != AUTO:
+            return [self._resolved("", label)]
+        return [one for one in self.labels if not match or one in match.labels]
+
+    def _understood(self, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Each (question, label) as it is put to the model: the own question that is meant, the label that is read."""
+        checked = [(self._checked(question), label) for question, label in asked]
+        matches = [self._match(*one) for one in checked]
+        questions = [match.question if match else q for match, (q, _) in zip(matches, checked, strict=True)]
+        choices = [self._labels_for(match, label) for match, (_, label) in zip(matches, checked, strict=True)]
+        open_ones = dict.fromkeys(q for q, labels in zip(questions, choices, strict=True) if len(labels) > 1)
+        read = dict(zip(open_ones, self.predict_labels(list(open_ones)), strict=True))
+        return [
+            (q, max(labels, key=read[q].get) if len(labels) > 1 else labels[0])
+            for q, labels in zip(questions, choices, strict=True)
+        ]
+
     def _request(
         self, question: str, label: str, strength: float | None, drawn: sampling.Sampling
     ) -> GenerationRequest:
@@ -277,3 +313,9 @@ class Chatbot:
     def _drafts(self, pairs: Sequence[Pair]) -> Drafts:
         counts, end = Counter(answer for _, answer, _ in pairs), self.tokenizer.eos_token_id
         return Drafts({(*self.prompt.text_ids(answer), end): count for answer, count in counts.items()})
+
+
+def _matcher_of(own: Sequence[Pair], earlier: Sequence[Pair]) -> QuestionMatcher:
+    questions = {question for question, _, _ in own}
+    background = dict.fromkeys(question for question, _, _ in earlier if question not in questions)
+    return QuestionMatcher([(question, label) for question, _, label in own], list(background))

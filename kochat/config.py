@@ -60,7 +60,8 @@ def _setting(default: Any, sentence: str) -> Any:
 class TrainingConfig:
     """The settings of one fine-tuning, checked when made (SettingsError).
 
-    A setting that is None takes the base's own default, else the notebook's (`with_defaults`).
+    A setting that is None follows from the number of pairs (recipe.py), or is the base's own default, else the
+    notebook's (`with_defaults`).
     """
 
     data: str = _setting("", "A CSV, XLSX or JSON Lines file, a URL, or ChatbotData, emotions or jobs.")
@@ -88,17 +89,23 @@ class TrainingConfig:
     weight_decay: float = _setting(0.01, "The optimiser's decay.")
     max_grad_norm: float = _setting(1.0, "Gradients are clipped to this norm.")
     dropout: float | None = _setting(None, "Dropout while training; without it the base's own.")
-    label_loss: float = _setting(0.2, "Weight of predicting the label from the question; an answer token counts 1.")
+    recipe: str = _setting(
+        "auto", "What is not set follows from the number of pairs, or is the base's: pairs, base, or auto."
+    )
+    label_loss: float | None = _setting(
+        None, "Weight of predicting the label from the question; an answer token counts 1."
+    )
     question_loss: float = _setting(0.0, "Weight of predicting the question itself.")
     label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
     subword_dropout: float = _setting(0.0, "Share of the question's tokens spelled in smaller ones, drawn anew.")
     calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
     repeats: int = _setting(1, "How often an epoch goes over each pair.")
-    rehearsal: int = _setting(
-        0, "Earlier pairs of the base learned beside each pair, drawn anew in every epoch, so that it does not forget."
+    rehearsal: int | None = _setting(
+        None,
+        "Earlier pairs of the base gone over beside each pair, drawn anew in every epoch, so that it does not forget.",
     )
-    keep_labels: bool = _setting(False, "The base's labels stay, beside those of the data.")
+    keep_labels: bool | None = _setting(None, "The base's labels stay, beside those of the data.")
     label_names: tuple[str, ...] = _setting((), "A label's name for display, as label=name; once for each label.")
     keep: str = _setting("auto", "Which epoch is kept: best (by validation loss), last, or auto.")
     patience: int | None = _setting(None, "End after so many epochs without a better validation loss.")
@@ -127,6 +134,7 @@ class TrainingConfig:
         _positive(self, 1.0, "learning_rate")
         _positive(self, 1e6, "max_grad_norm", "save_minutes")
         _one_of(self, bad_rows=("refuse", "skip"))
+        _one_of(self, recipe=("auto", "pairs", "base"))
         _one_of(self, schedule=("cosine", "linear", "constant"))
         _one_of(self, optimizer=("adamw", "muon"))
         _one_of(self, precision=("auto", "float32", "bfloat16"))

@@ -15,7 +15,6 @@ import pandas as pd
 
 from . import pairs
 from .batches import Batch, epoch_order, pad, spell, thin
-from .cards import Card
 from .config import TrainingConfig
 from .errors import DataError
 from .near_duplicates import canonical
@@ -76,16 +75,6 @@ def still_known(pairs: Sequence[Pair], split: Split, labels: Collection[str]) ->
     """Those of a base's pairs that are still true: under one of `labels`, and not answered anew by the training."""
     anew = {(question, label) for question, _, label in _rows(split.training)}
     return [pair for pair in pairs if pair[2] in labels and (pair[0], pair[2]) not in anew]
-
-
-def newest(pairs: Sequence[Pair], card: Card) -> Sequence[Pair]:
-    """Those of a checkpoint's kept pairs that it learned in further trainings: the first ones, none of its first data.
-
-    Where its card was made before it noted their number, those of its last training.
-    """
-    rows = card.data.get("rows")
-    is_part = type(rows) is int and 0 < rows < len(pairs)
-    return pairs[: card.data.get("newest_pairs", rows if is_part else 0)]
 
 
 def still_unseen(validation: Sequence[Pair], split: Split, labels: Collection[str]) -> list[Pair]:

@@ -11,7 +11,7 @@ import itertools
 import lzma
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError
 
@@ -51,3 +51,13 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], file: str = PAIRS_FILE) -> 
     with lzma.open(part, "wt", encoding="utf-8", errors="replace", newline="") as packed:
         csv.writer(packed).writerows([HEADER, *kept])
     part.replace(folder / file)
+
+
+def newest(pairs: Sequence[Pair], data: dict[str, Any]) -> Sequence[Pair]:
+    """Those of a checkpoint's kept pairs that it learned in further trainings: the first ones, none of its first data.
+
+    `data` is that of its card. Where that was made before it noted their number, those of its last training.
+    """
+    rows = data.get("rows")
+    is_part = type(rows) is int and 0 < rows < len(pairs)
+    return pairs[: data.get("newest_pairs", rows if is_part else 0)]

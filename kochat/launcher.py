@@ -21,11 +21,12 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from . import checkpoint, hub, pairs, runs
+from . import checkpoint, hub, pairs, recipe, runs
 from .cards import Card, labels_of_training
 from .config import PROJECT, TrainingConfig, home
 from .errors import CheckpointError, RunError, SettingsError
 from .files import write_whole
+from .kept_pairs import PAIRS_FILE
 from .runs import Run
 from .spare import FROM_INPUT, Spare
 
@@ -59,8 +60,10 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
     if not base.is_dir() and not hub.looks_like_hub_id(config.base):
         raise CheckpointError("no_checkpoint", path=config.base)
     if config.label_names:
-        known = checkpoint.read_card(base, needed=False) if base.is_dir() else None
-        labels_of_training(config, known or Card(), table["label"].unique())
+        known = (checkpoint.read_card(base, needed=False) if base.is_dir() else None) or Card()
+        has_earlier = (base / PAIRS_FILE).is_file()
+        settled = recipe.filled(config, known, len(table), has_earlier)
+        labels_of_training(settled, known, table["label"].unique())
     with lock():
         checkpoint.check_free(config.output)
         name = Path(config.output).name

@@ -57,7 +57,9 @@ class Run:
     @property
     def config(self) -> TrainingConfig:
         """The settings that it was started with."""
-        return TrainingConfig.from_dict(json.loads((self.path / "config.json").read_text("utf-8")))
+        return TrainingConfig.from_dict(
+            {"recipe": "base", **json.loads((self.path / "config.json").read_text("utf-8"))}
+        )
 
     @property
     def checkpoint_name(self) -> str:

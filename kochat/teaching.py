@@ -90,6 +90,7 @@ def config_for(data: str, rows: int, base: str, output: str) -> TrainingConfig:
         data=data,
         base=base,
         output=output,
+        recipe="base",
         epochs=max(FEWEST_EPOCHS, min(MOST_EPOCHS, PAIRS_TO_SEE // rows)),
         batch_size=32,
         learning_rate=LEARNING_RATE,

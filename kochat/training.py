@@ -14,7 +14,7 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from . import checkpoint, familiarity
+from . import checkpoint, familiarity, recipe
 from . import state as state_files
 from .batches import pad
 from .cards import card_of_training
@@ -22,10 +22,11 @@ from .config import TrainingConfig
 from .decoder import Decoder
 from .errors import SettingsError
 from .events import Epoch, Event, Finished, Preparing, Saved, Started, Step, Stopped
-from .examples import Examples, newest, read_split, still_known, still_unseen, to_keep
-from .kept_pairs import MOST_PAIRS, MOST_VALIDATION_PAIRS
+from .examples import Examples, read_split, still_known, still_unseen, to_keep
+from .kept_pairs import MOST_PAIRS, MOST_VALIDATION_PAIRS, newest
 from .probes import Probes
 from .prompt import Example, Prompt
+from .splits import MIN_PAIRS_TO_WITHHOLD
 from .state import Position
 from .trainer import Trainer, Weights, choose_precision, mean_loss
 from .weights import weights_of
@@ -79,7 +80,7 @@ class _Training:
         self.position = Position(split.sha256, base.card.weights_sha256, split=split.version)
         if self.saved:
             self.position = state_files.read_position(self.saved, self.position)
-        self.config = config = _settle(config, base, split.validation["Q"].nunique())
+        self.config = config = _settle(config, base, len(split.training), split.validation["Q"].nunique())
         set_seed(config.seed)
         self.model, labels = base.model, split.table["label"].unique()
         self.card = card_of_training(config, base.name, base.card, labels, len(split.table), split.sha256)
@@ -88,14 +89,16 @@ class _Training:
         self.config = config = replace(config, precision=self.position.precision)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)
         earlier = still_known(base.pairs, split, self.card.labels) if config.rehearsal else []
-        num_newest = len(still_known(newest(base.pairs, base.card), split, self.card.labels)) if earlier else 0
+        num_newest = len(still_known(newest(base.pairs, base.card.data), split, self.card.labels)) if earlier else 0
         self.examples = Examples(split, self.prompt, config, base.tokenizer.pad_token_id, earlier, num_newest)
         self.unseen = list(split.validation["Q"])
         self.card.familiarity = self._familiarity_of(base)
         unseen = still_unseen(base.validation, split, self.card.labels)
         self.probes = Probes(self.model, self.prompt, config, self.card, self.examples.rows, unseen)
         self.pairs = to_keep(split.training, earlier, MOST_PAIRS)
-        self.card.data["newest_pairs"] = len(split.training) + num_newest if earlier else 0
+        self.card.data["newest_pairs"] = min(len(split.training), MOST_PAIRS) + num_newest
+        is_small = recipe.is_by_pairs(config, base.card) and len(split.training) < MIN_PAIRS_TO_WITHHOLD
+        self.card.unsure = is_small or base.card.unsure
         self.validation = to_keep(split.validation, unseen, MOST_VALIDATION_PAIRS)
         self.best: Weights | None = None
 
@@ -267,9 +270,11 @@ class _Training:
         return self.position.seconds + time.monotonic() - self.start
 
 
-def _settle(config: TrainingConfig, base: checkpoint.Checkpoint, validation_questions: int) -> TrainingConfig:
+def _settle(
+    config: TrainingConfig, base: checkpoint.Checkpoint, num_pairs: int, validation_questions: int
+) -> TrainingConfig:
     """The settings with nothing left open. Raises SettingsError where this base cannot have them."""
-    config = config.with_defaults(base.card.defaults)
+    config = recipe.filled(config, base.card, num_pairs, bool(base.pairs), base.model.config.n_embd)
     positions = base.model.config.n_positions
     if config.max_length > positions:
         raise SettingsError("length_over_model", max_length=config.max_length, positions=positions)
