@@ -134,6 +134,16 @@ def read_card(folder: Path, needed: bool = True) -> Card | None:
         raise CheckpointError("damaged_checkpoint", name=folder.name) from error
 
 
+def size_of(folder: Path) -> tuple[int, float]:
+    """How wide the model of a checkpoint folder is, and about how many parameters it has. Raises CheckpointError."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        width, layers, vocabulary = (int(config[name]) for name in ("n_embd", "n_layer", "vocab_size"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+    return width, 12.0 * layers * width**2 + vocabulary * width
+
+
 def folder_of(name: str) -> Path:
     """Where a new checkpoint of this name goes. Raises CheckpointError for an unsafe name."""
     return home() / "checkpoints" / safe_name(name)

@@ -46,9 +46,9 @@ def train(
     learning_rate: float | None = None,
     validation_share: float | None = None,
     rows: int | None = None,
-    keep_labels: bool = False,
+    keep_labels: bool | None = None,
     label_names: list[str] | None = None,
-    rehearsal: int = 0,
+    rehearsal: int | None = None,
     test_share: float | None = None,
     request: gr.Request = None,
 ) -> dict:

@@ -110,14 +110,15 @@ def reply_to(
     `replaced` is another one, where the bot has anything else to say.
     """
     question, chatbot, shown_at = text_of(history[-1]), bot(name), 0.0
-    reading = chatbot.read(question, label) if label == AUTO or chatbot.card.familiarity else None
+    reading = chatbot.read(question, label)
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
-    is_strange = bool(reading and reading.unfamiliar)
+    is_strange = bool(reading.unfamiliar)
     if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
         strength = chatbot.card.strength
     about = language, label, read, used, chatbot.card, name, strength
-    more = " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
+    more = " · " + say(language, "k_meant", question=reading.meant) if reading.meant not in (None, question) else ""
+    more += " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
     if is_strange and unsure:
         declined = say(language, "k_unsure_reply")
         yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength)]
@@ -187,12 +188,21 @@ def undone(history: list[dict]):
 
 
 def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
-    """The choice that unfamiliar questions are not answered, for checkpoints that can tell; kept in the browser."""
+    """The choice that unfamiliar questions are not answered, for checkpoints that can tell.
+
+    It stands as the checkpoint has it, until the visitor decides otherwise: that is kept in the browser.
+    """
     unsure = gr.Checkbox(False, label=t("k_unsure"), container=False, visible=False, elem_id="unsure")
     at_once = {"queue": False, **PRIVATE}
-    for event in (chosen.change, page.load):
-        event(lambda name: gr.Checkbox(visible=bool(card(name).familiarity)), chosen, unsure, **at_once)
-    page.load(None, None, unsure, js="kochat.restoreUnsure", **at_once)
+
+    def as_the_bot_has_it(name: str) -> gr.Checkbox:
+        known = card(name)
+        return gr.Checkbox(known.unsure, visible=known.unsure or bool(known.familiarity))
+
+    chosen.change(as_the_bot_has_it, chosen, unsure, **at_once)
+    page.load(as_the_bot_has_it, chosen, unsure, **at_once).then(
+        None, unsure, unsure, js="kochat.restoreUnsure", **at_once
+    )
     unsure.input(None, unsure, None, js="kochat.keepUnsure", **at_once)
     return unsure
 

@@ -9,16 +9,21 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, hub, launcher, pairs, runs
-from ..config import KOGPT2, NOTEBOOK_DEFAULTS, TrainingConfig, home
+from .. import checkpoint, hub, launcher, pairs, recipe, runs
+from ..cards import Card
+from ..config import KOGPT2, TrainingConfig, home
 from ..datasets import Dataset
-from ..errors import CheckpointError, DataError
-from . import visitors
+from ..errors import CheckpointError, DataError, KochatError
+from ..kept_pairs import PAIRS_FILE
+from ..splits import withheld_shares
+from . import progress, visitors
 from .chat import PRIVATE
 from .text import language_of, say, shows_errors, t
 
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
+KEEP_LABELS = {"auto": None, "yes": True, "no": False}
+KOGPT2_SIZE = (768, 125e6)  # its width and parameters
 MOST_MEGABYTES = 50  # of a file of pairs
 AUTO_SHARE = "auto"  # of validation: what the number of pairs says
 
@@ -60,12 +65,6 @@ def base_source(base: str) -> str:
     raise CheckpointError("no_checkpoint", path=base)
 
 
-def defaults_of(base: str) -> dict:
-    """The settings that a base brings: its own, else the notebook's."""
-    path = checkpoint.list_checkpoints(for_chat=False).get(base)
-    return {**NOTEBOOK_DEFAULTS, **(checkpoint.read_card(path).defaults if path else {})}
-
-
 def free_name(language: str, stem: str = "k_name_stem") -> str:
     """A name that no checkpoint has yet; `stem` is the text that it begins with."""
     stem, taken = say(language, stem), checkpoint.names_taken() | set(runs.reserved())
@@ -97,10 +96,10 @@ def start(
     """Queue a run with what the form says."""
     if data == OWN_FILE:
         check_upload(upload)
-    settings = {"epochs": _whole(epochs), "batch_size": _whole(batch_size), "rows": _whole(rows) or None}
-    settings |= {"learning_rate": rate, "validation_share": None if share == AUTO_SHARE else share}
-    settings |= {"keep": keep, "patience": _whole(patience) or None}
-    settings |= {"keep_labels": keep_labels, "label_names": names_in(label_names)}
+    settings = {"epochs": _number(epochs), "batch_size": _number(batch_size), "rows": _number(rows)}
+    settings |= {"learning_rate": rate or None, "validation_share": None if share == AUTO_SHARE else share}
+    settings |= {"keep": keep, "patience": _number(patience)}
+    settings |= {"keep_labels": KEEP_LABELS[keep_labels], "label_names": names_in(label_names)}
     config = make_config(upload if data == OWN_FILE else data, base, name, **settings)
     if data.startswith(PREFIX):
         config = replace(config, data=str(snapshot(data.removeprefix(PREFIX), request)))
@@ -114,12 +113,49 @@ def names_in(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r"[\n,，]", text or "") if part.strip())
 
 
-def _whole(number: float | None) -> int | float | None:
+def _number(number: float | None) -> int | float | None:
+    """A number that was set; None for 0, which leaves it open: gradio makes a 0 of nothing when it is first seen."""
     # The page may send 5 as 5.0; 5.5 is refused by the settings, with a sentence.
-    return int(number) if isinstance(number, float) and number.is_integer() else number
+    return (int(number) if isinstance(number, float) and number.is_integer() else number) or None
 
 
-def build() -> tuple[list, gr.Button, gr.Button]:
+@shows_errors
+def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Request) -> str:
+    """What a training with these choices would be: its pairs, its epochs, about how long; empty where nothing tells."""
+    try:
+        num_pairs = _num_pairs(data, upload, _number(rows), request)
+        folder = checkpoint.list_checkpoints(for_chat=False).get(base)
+        card = checkpoint.read_card(folder) if folder else Card()
+        has_earlier = bool(folder) and (folder / PAIRS_FILE).is_file()
+        width, parameters = checkpoint.size_of(folder) if folder else KOGPT2_SIZE
+        config = TrainingConfig(data="-", output="-", epochs=_number(epochs))
+    except KochatError:  # whoever presses start is told
+        return ""
+    if not num_pairs:
+        return ""
+    config = recipe.filled(config, card, num_pairs, has_earlier, width)
+    language = language_of(request)
+    time = progress.duration(language, recipe.seconds(config, num_pairs, parameters))
+    said = say(language, "k_plan", pairs=num_pairs, epochs=config.epochs, time=time)
+    return said + (" " + say(language, "k_plan_rehearsal", n=config.rehearsal) if config.rehearsal else "")
+
+
+def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Request) -> int:
+    """About how many pairs there are to learn; 0 where that is not known yet. Raises KochatError."""
+    if data.startswith(PREFIX):
+        found = Dataset(visitors.path_of(data.removeprefix(PREFIX), request)).counts().good
+    elif data == OWN_FILE:
+        visitors.require_owner(request)
+        if not upload or Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
+            return 0
+        found = len(pairs.read_pairs(upload, bad_rows="skip"))
+    else:
+        found = len(pairs.read_pairs(data)) if pairs.is_here(data) else 0
+    found = min(found, rows or found)
+    return round(found * (1 - sum(withheld_shares(None, None, found))))
+
+
+def build(page: gr.Blocks) -> tuple[list, gr.Button, gr.Button]:
     """The inputs of `start`, in its order, and the buttons to start and to stop."""
     data = gr.Dropdown(
         data_choices(), value="emotions", label=t("k_data"), info=t("k_data_info"),
@@ -132,29 +168,28 @@ def build() -> tuple[list, gr.Button, gr.Button]:
         base_choices(), value=first, label=t("k_base"), info=t("k_base_info"), interactive=True, elem_id="base"
     )
     name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.LONGEST_NAME, elem_id="name")
-    own = defaults_of(first)
-    epochs = gr.Number(own["epochs"], label=t("k_epochs"), info=t("k_epochs_info"))
+    # 0 leaves a number open: gradio would make a 0 of nothing anyway, when it is first seen.
+    epochs = gr.Number(0, label=t("k_epochs"), info=t("k_epochs_info"), elem_id="epoch-number")
     with gr.Accordion(t("k_more"), open=False, elem_id="more"):
-        batch_size, rate, *more = build_more(own)
+        batch_size, rate, share, rows, *more = build_more()
+    planned = gr.Markdown(elem_classes="quiet", elem_id="plan")
     with gr.Row():
         start_button = gr.Button(t("k_start"), variant="primary", elem_id="start")
         stop_button = gr.Button(t("k_stop"), variant="stop", visible=False, elem_id="stop")
     data.change(lambda chosen: gr.File(visible=chosen == OWN_FILE), data, upload, queue=False, **PRIVATE)
 
-    def take_defaults(chosen: str):
-        own = defaults_of(chosen)
-        return own["epochs"], own["batch_size"], own["learning_rate"]
+    chosen = [data, upload, base, epochs, rows]
+    for one in chosen:
+        one.change(plan, chosen, planned, queue=False, trigger_mode="always_last", **PRIVATE)
+    page.load(plan, chosen, planned, queue=False, **PRIVATE)
+    return [data, upload, base, name, epochs, batch_size, rate, share, rows, *more], start_button, stop_button
 
-    base.change(take_defaults, base, [epochs, batch_size, rate], queue=False, **PRIVATE)
-    return [data, upload, base, name, epochs, batch_size, rate, *more], start_button, stop_button
 
-
-def build_more(own: dict) -> list:
-    """The inputs that most people leave as they are, in the order of `start`; `own` is what the base brings."""
-    # 0 says that there is no limit: gradio would make a 0 of nothing anyway, when it is first seen.
+def build_more() -> list:
+    """The inputs that most people leave as they are, in the order of `start`."""
     rows = gr.Number(0, label=t("k_rows"), info=t("k_rows_info"))
-    batch_size = gr.Number(own["batch_size"], label=t("k_batch_size"))
-    rate = gr.Number(own["learning_rate"], label=t("k_learning_rate"), info=t("k_learning_rate_info"))
+    batch_size = gr.Number(0, label=t("k_batch_size"), info=t("k_open_info"))
+    rate = gr.Number(0, label=t("k_learning_rate"), info=t("k_learning_rate_info"))
     share = gr.Dropdown(
         [(t("k_share_auto"), AUTO_SHARE), *((f"{share:.0%}", share) for share in (0.0, 0.05, 0.1, 0.2, 0.3))],
         value=AUTO_SHARE, label=t("k_share"), info=t("k_share_info"), interactive=True, filterable=False,
@@ -165,9 +200,11 @@ def build_more(own: dict) -> list:
         label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
     )  # fmt: skip
     patience = gr.Number(0, label=t("k_patience"), info=t("k_patience_info"))
-    keep_labels = gr.Checkbox(
-        TrainingConfig.keep_labels, label=t("k_keep_labels"), info=t("k_keep_labels_info"), elem_id="keep-labels"
-    )
+    keep_labels = gr.Dropdown(
+        [(t(f"k_keep_labels_{name}"), name) for name in KEEP_LABELS], value="auto",
+        label=t("k_keep_labels"), info=t("k_keep_labels_info"), interactive=True, filterable=False,
+        elem_id="keep-labels",
+    )  # fmt: skip
     label_names = gr.Textbox(
         label=t("k_label_names"), info=t("k_label_names_info"), placeholder=t("k_label_names_example"), lines=2,
         elem_id="label-names",

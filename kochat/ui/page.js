@@ -57,18 +57,19 @@ const kochat = (() => {
 
   function keepUnsure(isOn) {
     try {
-      localStorage.setItem(UNSURE, isOn ? "on" : "");
+      localStorage.setItem(UNSURE, isOn ? "on" : "off");
     } catch (error) {
       console.warn("the choice is not kept:", error);
     }
   }
 
-  function restoreUnsure() {
+  function restoreUnsure(isOn) {
     try {
-      return [localStorage.getItem(UNSURE) === "on"];
+      const kept = localStorage.getItem(UNSURE);
+      return [kept ? kept === "on" : isOn];
     } catch (error) {
       console.warn("there is no choice to restore:", error);
-      return [false];
+      return [isOn];
     }
   }
 

@@ -42,7 +42,7 @@ def build() -> gr.Blocks:
                 explain.build(chat_tab)
                 teach.build(page, chat_tab)
             with gr.Tab(t("k_training_tab"), id="training") as training_opened:
-                training_tab = training.build(chat_tab, tabs)
+                training_tab = training.build(page, chat_tab, tabs)
                 pair_view.build()
             with gr.Tab(t("k_data_tab"), id="data") as data_tab:
                 data.build(page, data_tab, tabs, chat_tab, training_tab.data)

@@ -139,11 +139,11 @@ def empty_plot(height: int = 280, **options) -> gr.LinePlot:
     )  # fmt: skip
 
 
-def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
+def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            inputs, start_button, stop_button = form.build()
+            inputs, start_button, stop_button = form.build(page)
             queue = gr.HTML(elem_id="queue")
             with gr.Row():
                 waiting = gr.Dropdown(
