@@ -120,7 +120,7 @@ class Examples:
         asked = set(split.table["Q"])
         self.newest = [pair for pair in earlier[:num_newest] if pair[0] not in asked]
         self.oldest = [pair for pair in earlier[num_newest:] if pair[0] not in asked]
-        self.rehearsed = min(config.rehearsal * len(self.rows), len(self.newest) + len(self.oldest))
+        self.rehearsed = min((config.rehearsal or 0) * len(self.rows), len(self.newest) + len(self.oldest))
 
     def batches_an_epoch(self) -> int:
         """How many batches one pass over the training pairs, and what is rehearsed beside them, takes."""

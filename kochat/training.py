@@ -33,6 +33,7 @@ from .weights import weights_of
 
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
+ONLY_HURTS = 1.005  # times the base's loss of before: less is chance
 Tell = Callable[[Preparing], None]
 
 
@@ -120,7 +121,7 @@ class _Training:
             self.tell(Preparing("asking_base"))
             position.before = asdict(self.probes.at_the_beginning())
         yield self._started(trainer)
-        while position.epoch <= self.config.epochs and not self._is_out_of_patience():
+        while position.epoch <= self.config.epochs and not (self._is_out_of_patience() or self._only_hurts()):
             for event in self._epoch(trainer, should_stop):
                 yield event
                 if isinstance(event, Stopped):
@@ -192,6 +193,13 @@ class _Training:
     def _is_out_of_patience(self) -> bool:
         history, best = self.position.history, self.position.best_epoch()
         return bool(self.config.patience and best and len(history) - best >= self.config.patience)
+
+    def _only_hurts(self) -> bool:
+        """Whether all own answers were right the last two times, and what the base knew became worse meanwhile."""
+        history = self.position.history
+        own = [one["own_right"] == one["own_asked"] for one in history if one.get("own_asked")]
+        base = [one["base_nll"] for one in history if one.get("base_nll") is not None]
+        return own[-2:] == [True, True] and len(base) > 1 and base[-1] > ONLY_HURTS * base[-2]
 
     def _save(self, trainer: Trainer) -> Saved:
         self.position.seconds, self.start = self._seconds(), time.monotonic()

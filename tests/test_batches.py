@@ -11,16 +11,20 @@ from kochat.prompt import Example
 
 def test_two_examples_are_padded_to_exactly_these_tensors():
     short = Example([2, 11, 10, 4, 12, 1], [-100, -100, -100, -100, 12, 1], [0, 1, 0, 0, 3, 3], cut=False)
-    long = Example([2, 11, 10, 13, 4, 12, 14, 1], [-100] * 5 + [12, 14, 1], [0, 1, 0, 2, 2, 3, 3, 3], cut=False)
+    long = Example(
+        [2, 11, 10, 13, 4, 12, 14, 1], [-100] * 5 + [12, 14, 1], [0, 1, 0, 2, 2, 3, 3, 3], cut=False, rehearsed=True
+    )
     batch = pad([short, long], pad_id=3)
     expected = {
         "input_ids": [[2, 11, 10, 4, 12, 1, 3, 3], [2, 11, 10, 13, 4, 12, 14, 1]],
         "attention_mask": [[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1]],
         "labels": [[-100, -100, -100, -100, 12, 1, -100, -100], [-100, -100, -100, -100, -100, 12, 14, 1]],
         "parts": [[0, 1, 0, 0, 3, 3, 0, 0], [0, 1, 0, 2, 2, 3, 3, 3]],
+        "rehearsed": [False, True],
     }
     assert {name: tensor.tolist() for name, tensor in batch.items()} == expected
-    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+    dtypes = {name: tensor.dtype for name, tensor in batch.items()}
+    assert dtypes == {**dict.fromkeys(expected, torch.int64), "rehearsed": torch.bool}
 
 
 LENGTHS = random.Random(1).choices(range(5, 61), k=1003)

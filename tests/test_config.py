@@ -31,7 +31,8 @@ REFUSED = {
     "schedule": ["cosinus", "", None],
     "precision": ["float16", None],
     "save_dtype": ["int8", None],
-    "rehearsal": [-1, 0.5, None],
+    "rehearsal": [-1, 0.5],
+    "recipe": ["notebook", None],
     "question_column": ["", " ", 3],
 }
 ALLOWED = {
@@ -43,6 +44,9 @@ ALLOWED = {
     "validation_share": [None, 0, 0.9],
     "test_share": [None, 0, 0.9],
     "dropout": [0, 0.9, None],
+    "rehearsal": [0, 3, None],
+    "label_loss": [0, 1, None],
+    "recipe": ["auto", "pairs", "base"],
     "warmup_share": [0, 1],
     "learning_rate": [1.0, 1e-9, None],
     "schedule": ["cosine", "linear", "constant"],

@@ -5,7 +5,8 @@ import pytest
 
 from kochat.cards import Card
 from kochat.config import TrainingConfig
-from kochat.examples import Examples, Split, newest, still_known, to_keep
+from kochat.examples import Examples, Split, still_known, to_keep
+from kochat.kept_pairs import newest
 from kochat.prompt import Prompt
 
 TRAINING = [("안녕", "반가워요", "0"), ("고마워", "별말씀을요", "0")]
@@ -88,13 +89,11 @@ def test_half_of_what_is_rehearsed_are_the_newest_of_the_earlier_pairs(split, to
 
 def test_a_checkpoint_notes_how_many_of_its_first_pairs_are_newer_than_its_first_data():
     pairs = [(f"질문 {i}", f"답 {i}", "1") for i in range(10)]
-    assert newest(pairs, Card(data={"rows": 3, "newest_pairs": 5})) == pairs[:5]
-    assert newest(pairs, Card(data={"rows": 3, "newest_pairs": 0})) == []
+    assert newest(pairs, {"rows": 3, "newest_pairs": 5}) == pairs[:5]
+    assert newest(pairs, {"rows": 3, "newest_pairs": 0}) == []
     # Made before that was noted: the pairs of its last training, where there are others.
-    assert newest(pairs, Card(data={"rows": 3})) == pairs[:3]
-    assert (
-        newest(pairs, Card(data={"rows": 10})) == newest(pairs, Card()) == newest(pairs, Card(data={"rows": "3"})) == []
-    )
+    assert newest(pairs, {"rows": 3}) == pairs[:3]
+    assert newest(pairs, {"rows": 10}) == newest(pairs, {}) == newest(pairs, {"rows": "3"}) == []
     for wrong in (-1, "5", True, 1.0):
         with pytest.raises(TypeError, match="data"):
             Card(data={"newest_pairs": wrong})

@@ -1,6 +1,8 @@
 """Models: the loss against Hugging Face's and the notebook's, dropout."""
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from kochat.model import (
     scale_logits,
     set_dropout,
 )
-from kochat.prompt import Part, Prompt
+from kochat.prompt import IGNORE, Part, Prompt
 from kochat.tokenizer import load_tokenizer
 
 # No punctuation, so that the notebook has nothing to replace.
@@ -175,3 +177,26 @@ def test_scaled_logits_rank_as_before(model, batch):
     before = model(batch["input_ids"]).logits
     scale_logits(model, 0.5)
     assert torch.allclose(model(batch["input_ids"]).logits, before * 0.5, atol=1e-5)
+
+
+def test_what_is_rehearsed_is_learned_from_the_teachers_probabilities(model, tokenizer):
+    prompt, teacher = Prompt(tokenizer, 96), fill(copy.deepcopy(model), 0.4, seed=2).eval()
+    new = prompt.encode_example("안녕", "반가워요", "0")
+    old = replace(prompt.encode_example("잘 자", "좋은 꿈 꾸세요", "1"), rehearsed=True)
+    both, alone = pad([new, old], 0), pad([old], 0)
+    result = loss(model, both, teacher=teacher)
+
+    # By hand: cross entropy with the teacher's distribution at each answer token of the rehearsed example.
+    where = (alone["labels"][:, 1:] != IGNORE)[0]
+    said = [m(input_ids=alone["input_ids"]).logits[0, :-1][where] for m in (model, teacher)]
+    soft = -(said[1].softmax(-1) * said[0].log_softmax(-1)).sum()
+    hard = loss(model, pad([new], 0))
+    assert result.objective.item() == pytest.approx(
+        ((hard.answer + soft) / (hard.tokens + where.sum())).item(), rel=1e-5
+    )
+    # What is reported is of the new pair alone.
+    assert result.answer.item() == pytest.approx(hard.answer.item(), rel=1e-5)
+    assert result.tokens == hard.tokens
+    # At its own teacher a model stays as it is.
+    loss(model, alone, teacher=model).objective.backward()
+    assert max(weight.grad.abs().max().item() for weight in model.parameters() if weight.grad is not None) < 1e-5
