@@ -15,7 +15,7 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     automatic = ask(page, "보고 싶어")
     assert re.search("[가-힣]", automatic)
-    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 2 · kochat-mini"))
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text(re.compile(r"자동 → .+ \d+% · 세기 0.5 · kochat-mini"))
     [read] = re.findall(r"→ (\S+) ", page.locator(f"{REPLY} .note").last.inner_text())
     # The same question again, under each label chosen now; under the one that it was answered under it is drawn.
     replies = []
@@ -23,7 +23,7 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
         choose(page, "#label", label)
         page.locator("#retry").click()
         drawn = " · 다양하게 0.8" if label == read and not replies else ""
-        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 2{drawn} · kochat-mini")
+        expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 0.5{drawn} · kochat-mini")
         replies.append(last_reply(page))
     expect(page.locator(REPLY)).to_have_count(1)
     assert len(set(replies)) > 1

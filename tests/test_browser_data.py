@@ -290,7 +290,7 @@ def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
     assert [offered.nth(i).get_attribute("aria-label") for i in range(len(names))] == names
     offered.last.click()
     ask(page, "오늘 날씨는 어때?")
-    expect(page.locator("#chat .note").last).to_have_text("비 <b>좋아</b> · 세기 2 · 직업도")
+    expect(page.locator("#chat .note").last).to_have_text("비 <b>좋아</b> · 세기 0.5 · 직업도")
 
 
 ODD_IN_THE_BROWSER = [

@@ -17,7 +17,7 @@ def at(strength, recognised, likelihood, people=0.65):
 
 
 def test_the_weakest_that_is_recognised_as_often_as_answers_by_people_is_chosen():
-    measured = [at(0, 0.55, -0.32), at(1, 0.6499, -0.33), at(1.5, 0.65, -0.35), at(2, 0.84, -0.36)]
+    measured = [at(0, 0.55, -0.32), at(1, 0.6499, -0.325), at(1.5, 0.65, -0.33), at(2, 0.84, -0.335)]
     assert choose(measured) == 1.5
     assert choose(measured[::-1]) == 1.5
     assert choose([at(0, 0.9, -0.3), at(1, 0.95, -0.3)]) == 0
@@ -30,7 +30,7 @@ def test_else_where_recognition_rises_by_a_point_no_more():
 
 
 def test_replies_that_stop_making_sense_are_no_choice():
-    measured = [at(0, 0.4, -0.30), at(1, 0.5, -0.35), at(2, 0.6, -0.399), at(3, 0.8, -0.41), at(4, 0.9, -0.35)]
+    measured = [at(0, 0.4, -0.30), at(1, 0.5, -0.31), at(2, 0.6, -0.3199), at(3, 0.8, -0.3201), at(4, 0.9, -0.31)]
     assert choose(measured[:4]) == 2
     assert choose(measured) == 4
 
