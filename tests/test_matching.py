@@ -57,7 +57,7 @@ def test_only_questions_under_the_label_count():
 
 
 def test_most_questions_of_a_shop_in_other_words_are_found_and_most_foreign_ones_are_not():
-    # The shops that the threshold was chosen on; benchmarks/shops.py measures the others.
+    # The shops that the threshold was chosen on; benchmarks/small_files.py measures the others.
     folder = PROJECT / "benchmarks" / "shops" / "dev"
     own = pairs.read_pairs(folder / "flower39.csv")
     answers = own.groupby("Q")["A"].agg(set)
