@@ -138,7 +138,7 @@ def card_of_training(
 def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The labels of what `config` makes, and the names of those that have one; as `card_of_training`."""
     kept = before.labels if config.keep_labels else []
-    labels = [*(label for label in in_order(labels) if label not in kept), *kept]  # what is new is what one looks for
+    labels = [*kept, *(label for label in in_order(labels) if label not in kept)]
     # With a number of somebody's own beside them, ChatbotData's labels would lose their names.
     lost = NAMES["ko"] if has_names(kept) and not has_names(labels) else {}
     names = {label: name for label, name in {**lost, **before.label_names}.items() if label in kept}

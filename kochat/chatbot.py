@@ -112,8 +112,11 @@ class Chatbot:
         earlier = loaded.pairs[len(own) :]
         is_small = bool(own) and len(own) <= MAX_QUESTIONS
         self._matcher = _matcher_of(own, earlier) if is_small else None
-        # Labels that nothing but its own pairs has: under these it can answer nothing else.
-        self._own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if is_small else set()
+        # Labels that nothing but its own pairs has: under these it can answer nothing else, unless validation
+        # questions of its own tell better.
+        is_calibrated = bool(self.card.familiarity) and "of" not in self.card.familiarity
+        tells = is_small and not is_calibrated
+        self._own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
 
     def reply(
         self, question: str, label: str = AUTO, strength: float | None = None, *,

@@ -59,7 +59,6 @@ def _by_pairs(num_pairs: int, has_earlier: bool, width: int) -> dict[str, Any]:
     settings = {
         "epochs": num_epochs(num_pairs),
         "learning_rate": float(f"{MINI_RATE * min(1.0, MINI_WIDTH / width):.2g}"),
-        "batch_size": 32,
         "rehearsal": num_rehearsed(num_pairs) if has_earlier else 0,
         "keep_labels": has_earlier,
     }

@@ -81,6 +81,7 @@ class _Training:
         self.position = Position(split.sha256, base.card.weights_sha256, split=split.version)
         if self.saved:
             self.position = state_files.read_position(self.saved, self.position)
+        self.may_end_early = config.epochs is None  # whoever says how many epochs gets them
         self.config = config = _settle(config, base, len(split.training), split.validation["Q"].nunique())
         set_seed(config.seed)
         self.model, labels = base.model, split.table["label"].unique()
@@ -199,7 +200,7 @@ class _Training:
         history = self.position.history
         own = [one["own_right"] == one["own_asked"] for one in history if one.get("own_asked")]
         base = [one["base_nll"] for one in history if one.get("base_nll") is not None]
-        return own[-2:] == [True, True] and len(base) > 1 and base[-1] > ONLY_HURTS * base[-2]
+        return self.may_end_early and own[-2:] == [True, True] and len(base) > 1 and base[-1] > ONLY_HURTS * base[-2]
 
     def _save(self, trainer: Trainer) -> Saved:
         self.position.seconds, self.start = self._seconds(), time.monotonic()

@@ -136,7 +136,7 @@ def test_names_of_labels_are_in_the_card_and_a_card_with_odd_ones_is_refused():
             Card(labels=["0"], label_names=names)
 
 
-def test_the_labels_of_a_base_stay_behind_the_new_ones_where_asked_with_their_names():
+def test_the_labels_of_a_base_stay_first_where_asked_with_their_names():
     before = Card(labels=["2", "b=c", "b"], label_names={"b": "나", "2": "둘"})
     data = ["b", "10", "새것"]
 
@@ -145,7 +145,7 @@ def test_the_labels_of_a_base_stay_behind_the_new_ones_where_asked_with_their_na
         return card_of_training(config, "base", before, data, 7, "abc")
 
     card = made("b=비", "b=c=비씨", "새것=새 이름", keep=True)
-    assert card.labels == ["10", "새것", "2", "b=c", "b"]
+    assert card.labels == ["2", "b=c", "b", "10", "새것"]
     assert card.label_names == {"2": "둘", "b": "비", "b=c": "비씨", "새것": "새 이름"}
     card = made("10=열", keep=False)
     assert (card.labels, card.label_names) == (["10", "b", "새것"], {"10": "열"})

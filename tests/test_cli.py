@@ -73,7 +73,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert lines[0].startswith("60 pairs, 0 for validation, 0 cut; 0.0 M parameters, cpu")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert f"{output} is ready" in lines[3]
-    assert lines[4] == "hardly learned: 0 of 57 own answers word for word (0 before)"
+    assert lines[4] == "hardly learned: 0 of 60 own answers word for word (0 before)"
     assert lines[5:] == ["try: --epochs 6"]
     assert result.stderr.splitlines() == ["starting", "reading data", "loading model", "asking base"]
     assert [run.state() for run in runs.list_runs()] == ["finished"]
@@ -165,7 +165,10 @@ def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
         pass
     card = checkpoint.read_card(output)
     checkpoint.write_card(output, "trained", replace(card, familiarity={}))
-    assert invoke("familiarity", "안녕", "--checkpoint", output).stdout.split()[1:] == ["안녕"]
+    assert invoke("familiarity", "안녕", "--checkpoint", output).stdout.split()[1:] == [
+        "familiar",
+        "안녕",
+    ]  # its own question
     result = invoke("familiarity", "안녕", "--checkpoint", output, "--data", "emotions", "--record")
     assert result.exit_code == 0
     assert checkpoint.read_card(output) == card

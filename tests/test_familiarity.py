@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from kochat import chatbot, checkpoint, familiarity
+from kochat import chatbot, checkpoint, familiarity, pairs
 from kochat.config import TrainingConfig
 from kochat.decoder import Decoder
 from kochat.evaluation import held_out
@@ -69,7 +69,12 @@ def test_training_calibrates_on_its_validation_questions(trained):
     kept_out = list(dict.fromkeys(held_out(bot.card, "emotions")["Q"]))
     assert bot.card.familiarity["questions"] == len(kept_out) >= 20
     assert bot.calibrate(kept_out)["threshold"] == pytest.approx(bot.card.familiarity["threshold"], rel=1e-3)
-    strange = [bot.read(question).unfamiliar for question in kept_out]
+    # One that is like a question that it was trained on is none of them, however surprising.
+    read = [bot.read(question) for question in kept_out]
+    assert all(one.unfamiliar == (one.surprise > bot.card.familiarity["threshold"]) for one in read if not one.meant)
+    assert not any(one.unfamiliar for one in read if one.meant)
+    asked = familiarity.surprises(bot.prompt, bot._exact, kept_out)
+    strange = [surprise > bot.card.familiarity["threshold"] for surprise in asked]
     assert sum(strange) == math.ceil(0.05 * (len(kept_out) - 1))
     for question in ("qlwkejqwlke zxcv", "SELECT * FROM users;", "Привет как дела", "8237498237"):
         assert bot.read(question).unfamiliar
@@ -100,7 +105,7 @@ def test_a_training_that_goes_over_the_pairs_of_its_base_again_inherits_the_thre
     assert taught("otherwise", strip_punctuation=True) == {}  # questions are read in another way
 
 
-def test_training_with_few_validation_questions_says_nothing(tiny_base, tmp_path):
+def test_training_with_few_validation_questions_calibrates_nothing(tiny_base, tmp_path):
     for share, rows in ((0, 60), (0.1, 60)):
         output = tmp_path / f"few-{share}"
         settings = {"data": "emotions", "rows": rows, "epochs": 1, "precision": "float32"}
@@ -108,4 +113,6 @@ def test_training_with_few_validation_questions_says_nothing(tiny_base, tmp_path
             pass
         bot = chatbot.load(output)
         assert bot.card.familiarity == {}
-        assert bot.read("qlwkej").unfamiliar is None
+        # It tells all the same: by what its own questions are like.
+        assert bot.read("qlwkej").unfamiliar is True
+        assert bot.read(pairs.read_pairs("emotions", rows=60)["Q"].iloc[0]).unfamiliar is False

@@ -40,7 +40,7 @@ def test_it_is_at_most_10_mib_and_says_how_it_was_made():
 
 def test_its_strength_is_what_the_rule_chooses():
     measured = [AtStrength(**one) for one in CARD.metrics["strengths"]]
-    assert choose(measured) == CARD.strength == CARD.metrics["evaluation"]["validation"]["strength"] == 2
+    assert choose(measured) == CARD.strength == CARD.metrics["evaluation"]["validation"]["strength"] == 0.5
 
 
 def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):

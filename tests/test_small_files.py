@@ -21,7 +21,7 @@ def test_twelve_rows_are_learned_word_for_word_and_nothing_is_forgotten(tmp_path
 
     bot, rows = load(output), read_pairs(SHOP)
     assert bot.replies([(question, "auto") for question in rows["Q"]]) == list(rows["A"])
-    assert bot.labels == ["기본", "0", "1", "2"]
+    assert bot.labels == ["0", "1", "2", "기본"]
     card = checkpoint.read_card(output)
     assert card.unsure is True
     assert card.metrics["own_answers"] == {"right": 12, "asked": 12}

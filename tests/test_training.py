@@ -16,6 +16,7 @@ from kochat.events import Epoch, Finished, Started, Step, Stopped, to_dict
 from kochat.model import loss
 from kochat.probes import Probes
 from kochat.prompt import Prompt
+from kochat.splits import split_by_question
 from kochat.trainer import choose_precision
 from kochat.training import fine_tune
 
@@ -170,29 +171,29 @@ def test_the_base_is_asked_before_the_first_step_and_its_replies_are_told_once(t
     assert [event.what for event in told] == ["reading_data", "loading_model"]
     assert (stopped[0].at_step, resumed[0].at_step) == (0, 3)
     assert resumed[0].samples == stopped[0].samples
-    assert (resumed[0].own_right, resumed[0].own_asked) == (0, 57)
+    assert (resumed[0].own_right, resumed[0].own_asked) == (0, 60)
     own = [(s["question"], s["label"]) for s in stopped[0].samples if s["answer"] is not None]
-    assert own[:4] == [(row.Q, row.label) for row in rows_of(made, (0, 12, 27, 42))]
+    assert own[:4] == [(row.Q, row.label) for row in rows_of(made, (0, 15, 30, 45))]
     assert {s["question"] for s in stopped[0].samples} > set(SAMPLE_QUESTIONS)
 
 
 def rows_of(made, numbers):
-    training, _ = pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.05, 0)
-    return [training.iloc[number] for number in numbers]
+    table = pairs.read_pairs(made.data, rows=made.rows)
+    return [table.iloc[number] for number in numbers]
 
 
 def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_knows(tiny_base, tmp_path, sample):
     first = config(tiny_base, tmp_path / "first", epochs=1, validation_share=0.2, sample_questions=["안녕"])
     list(fine_tune(first))
     base = checkpoint.load(first.output)
-    _, validation = pairs.split_by_question(pairs.read_pairs("emotions", rows=60), 0.2, 0)
+    validation = split_by_question(pairs.read_pairs("emotions", rows=60), 0.2, 0, 0).validation
     assert base.validation == list(validation.itertuples(index=False, name=None))
     assert len(base.validation) == 15
 
     table = tmp_path / "two.csv"
     again = base.validation[0][0]  # from now on trained on, so it tells nothing of what was known before
     table.write_text(f"Q,A,label\n안녕,좋아요,0\n안녕,싫어요,1\n{again},네,0\n", "utf-8")
-    settings = {"rows": None, "validation_share": 0, "learning_rate": 3e-2, "label_dropout": 0}
+    settings = {"rows": None, "validation_share": 0, "learning_rate": 3e-2, "label_dropout": 0, "rehearsal": 0}
     made = config(first.output, tmp_path / "second", data=str(table), epochs=200, keep_labels=True, **settings)
     events = list(fine_tune(made))
     started, finished = events[0], events[-1]
@@ -274,7 +275,7 @@ def test_a_second_training_rehearses_what_the_base_was_trained_on_and_keeps_its_
     assert made.pairs == taught + learned[1:]  # a question answered anew under its label is not kept twice
 
     # What was under labels that are gone is neither rehearsed nor kept.
-    other = config(first.output, tmp_path / "other", **settings)
+    other = config(first.output, tmp_path / "other", keep_labels=False, **settings)
     events = list(fine_tune(other))
     assert events[0].labels == ["0", "1", "우산장수"]
     assert checkpoint.load(other.output).pairs == taught + [pair for pair in learned[1:] if pair[2] != "2"]

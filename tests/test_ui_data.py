@@ -163,11 +163,11 @@ def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key)
 def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
     taken = []
     monkeypatch.setattr(launcher, "start", taken.append)
-    form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, True, typed, request())
+    form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, "yes", typed, request())
     config = taken[0]
     assert (config.keep_labels, config.label_names) == (True, ("우산장수=비", "건설현장=볕"))
     assert (config.epochs, config.rows, config.patience) == (2, None, None)
-    form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, False, None, request())
+    form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, "no", None, request())
     assert (taken[1].label_names, taken[1].rows) == ((), 5)
 
 
@@ -175,7 +175,7 @@ def test_a_dataset_without_a_good_row_is_not_trained_on(home):
     importing.make_empty("mine", request())
     data.save(("mine", None), "", "질문만", "", "0", request())
     with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
-        form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", request())
+        form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, "auto", "", request())
 
 
 def test_bars_count_whole_rows_and_show_names_as_text():
