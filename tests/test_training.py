@@ -229,7 +229,7 @@ def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_kno
     assert probes.in_the_end().own_right == 1
 
     # Under labels that are gone nothing of the base is asked, or kept.
-    other = config(first.output, tmp_path / "other", data="jobs", epochs=1, keep_labels=False)
+    other = config(first.output, tmp_path / "other", data="jobs", epochs=1, keep_labels=False, validation_share=0.2)
     events = list(fine_tune(other))
     assert (events[0].base_nll, events[-1].base_nll) == (None, None)
     assert "base_nll" not in checkpoint.load(other.output).card.metrics
