@@ -123,7 +123,7 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and 78 steps.
     expect(page.locator("#plot g.hover_marks > path")).to_have_count(5 + 78)
     expect(page.locator("#plot .role-axis-label text")).to_contain_text(["0", "1", "2"])
-    expect(page.locator("#verdict")).to_contain_text("학습한 질문 100개 가운데")
+    expect(page.locator("#verdict")).to_contain_text("학습한 질문 400개 가운데")
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
     expect(page.locator("#epochs tbody tr").first).to_contain_text("2")
     expect(page.locator("#samples table")).to_have_count(4 + 4)
