@@ -136,7 +136,7 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     # A page opened afterwards shows the same run at once.
     late = visit()
     open_training(late)
-    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5 + 28)
+    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5 + 78)
 
 
 def is_training(page: Page, name: str) -> None:
@@ -210,7 +210,7 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page.locator("#chosen-runs input").click()
     page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
     expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
-    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + 28)
+    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + 78)
     expect(page.locator("#settings")).to_contain_text("학습률 (learning_rate)")
     with page.expect_download() as download:
         page.locator("#run-csv").click()
