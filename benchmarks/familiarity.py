@@ -14,10 +14,10 @@ import statistics
 from pathlib import Path
 
 import kochat
-from kochat import evaluation
-from kochat.chatbot import Chatbot
-from kochat.decoder import Decoder
-from kochat.familiarity import BYTES_FOR_FREE, THRESHOLD
+from kochat.evaluation import metrics
+from kochat.inference.chatbot import Chatbot
+from kochat.inference.decoder import Decoder
+from kochat.inference.familiarity import BYTES_FOR_FREE, THRESHOLD
 
 from .shapes import MINI
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(MINI))
     chosen = parser.parse_args()
     bot = kochat.load(chosen.checkpoint)
-    usual = scored(bot, list(dict.fromkeys(evaluation.held_out(bot.card, chosen.data)["Q"])))
+    usual = scored(bot, list(dict.fromkeys(metrics.held_out(bot.card, chosen.data)["Q"])))
     groups = {name: scored(bot, questions) for name, questions in written().items()}
     print(f"| area under the curve | {' | '.join(groups)} |\n|---|{'---|' * len(groups)}")
     for measure in MEASURES:

@@ -13,9 +13,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers.utils import logging
 
-from kochat import checkpoint
-from kochat.decoder import Decoder
-from kochat.weights import Weights, weights_of
+from kochat.inference.decoder import Decoder
+from kochat.model import checkpoint
+from kochat.model.weights import Weights, weights_of
 
 from .shapes import kogpt2_shaped
 from .steps import examples_of, ours

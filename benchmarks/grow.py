@@ -11,8 +11,8 @@ import copy
 import torch
 from transformers import GPT2LMHeadModel
 
-from kochat import checkpoint
-from kochat.cards import Card
+from kochat.model import checkpoint
+from kochat.model.cards import Card
 
 
 def grow(model: GPT2LMHeadModel, times: int) -> GPT2LMHeadModel:

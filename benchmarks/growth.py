@@ -7,8 +7,8 @@ import sys
 import tempfile
 
 import kochat
-from kochat.decoder import Decoder
-from kochat.generation import Engine, GenerationRequest
+from kochat.inference.decoder import Decoder
+from kochat.inference.engine import Engine, GenerationRequest
 
 from .shapes import MINI
 from .timing import interleaved

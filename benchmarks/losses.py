@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from transformers import get_scheduler
 
-from kochat import checkpoint
-from kochat.batches import pad
 from kochat.config import TrainingConfig
-from kochat.events import Epoch
-from kochat.examples import Examples, read_split
-from kochat.model import set_dropout
-from kochat.prompt import Prompt
-from kochat.training import fine_tune
+from kochat.model import checkpoint
+from kochat.model.batches import pad
+from kochat.model.gpt2 import set_dropout
+from kochat.model.prompt import Prompt
+from kochat.training.events import Epoch
+from kochat.training.examples import Examples, read_split
+from kochat.training.fine_tuning import fine_tune
 
 from .shapes import MINI
 

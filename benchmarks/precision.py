@@ -7,10 +7,10 @@ answers. kochat-mini itself is used in float32; it is what there is of trained w
 import argparse
 
 import kochat
-from kochat import pairs
-from kochat.decoder import Decoder
-from kochat.generation import Engine, GenerationRequest
-from kochat.prompt import IGNORE
+from kochat.data import pairs
+from kochat.inference.decoder import Decoder
+from kochat.inference.engine import Engine, GenerationRequest
+from kochat.model.prompt import IGNORE
 
 from .shapes import MINI
 

@@ -12,12 +12,13 @@ import torch
 from transformers.utils import logging
 
 import kochat
-from kochat import checkpoint, pairs
-from kochat.decoder import Decoder
-from kochat.drafts import Drafts
-from kochat.generation import Engine, GenerationRequest
-from kochat.splits import divide
-from kochat.weights import weights_of
+from kochat.data import pairs
+from kochat.data.splits import divide
+from kochat.inference.decoder import Decoder
+from kochat.inference.drafts import Drafts
+from kochat.inference.engine import Engine, GenerationRequest
+from kochat.model import checkpoint
+from kochat.model.weights import weights_of
 
 from . import peers
 from .shapes import MINI, fine_tuned, kogpt2_shaped

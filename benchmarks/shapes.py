@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kochat import checkpoint
-from kochat.cards import Card
 from kochat.config import DEFAULT_CHECKPOINT, TrainingConfig
-from kochat.tokenizer import load_tokenizer
-from kochat.training import fine_tune
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.tokenizer import load_tokenizer
+from kochat.training.fine_tuning import fine_tune
 
 CACHE = Path(__file__).resolve().parent / ".cache"
 VOCABULARY = 51_200

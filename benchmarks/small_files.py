@@ -14,8 +14,8 @@ import pandas as pd
 
 import kochat
 from kochat.config import TrainingConfig
-from kochat.events import Finished, Started
-from kochat.model import quiet
+from kochat.model.gpt2 import quiet
+from kochat.training.events import Finished, Started
 
 SHOPS = Path(__file__).parent / "shops"
 SAMPLES = ("emotions", "jobs")

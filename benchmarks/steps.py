@@ -16,11 +16,12 @@ from transformers import Trainer as HuggingFaceTrainer
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from kochat import checkpoint, pairs
-from kochat.batches import epoch_order, pad
 from kochat.config import TrainingConfig
-from kochat.prompt import IGNORE, Prompt
-from kochat.trainer import Trainer
+from kochat.data import pairs
+from kochat.model import checkpoint
+from kochat.model.batches import epoch_order, pad
+from kochat.model.prompt import IGNORE, Prompt
+from kochat.training.trainer import Trainer
 
 from .shapes import MINI, kogpt2_shaped
 from .timing import interleaved, print_table

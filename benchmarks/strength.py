@@ -6,12 +6,12 @@ strength should cost no more. Every reply has 24 tokens; no drafts.
 
 import argparse
 
-from kochat import checkpoint
-from kochat.decoder import Decoder
-from kochat.generation import Engine, GenerationRequest
-from kochat.prompt import Prompt
-from kochat.tokenizer import load_tokenizer
-from kochat.weights import weights_of
+from kochat.inference.decoder import Decoder
+from kochat.inference.engine import Engine, GenerationRequest
+from kochat.model import checkpoint
+from kochat.model.prompt import Prompt
+from kochat.model.tokenizer import load_tokenizer
+from kochat.model.weights import weights_of
 
 from .shapes import MINI, kogpt2_shaped
 from .timing import interleaved, print_table

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 import kochat
-from kochat import evaluation
 from kochat.config import DEFAULT_CHECKPOINT
+from kochat.evaluation import metrics
 
 ASKED_THAT_WAY = 0.7
 # What comes before a sentence, and what its end becomes.
@@ -60,7 +60,7 @@ def main() -> None:
         )  # fmt: skip
         seconds = [event.seconds for event in kochat.fine_tune(config) if hasattr(event, "seconds")][-1]
         bot = kochat.load(output)
-        held_out = evaluation.held_out(bot.card, str(data))
+        held_out = metrics.held_out(bot.card, str(data))
         read = bot.predict_labels(list(held_out["Q"]))
         right = sum(max(p, key=p.get) == label for p, label in zip(read, held_out["label"], strict=True))
         replies = bot.replies([(question, label) for question, _, label in held_out.itertuples(index=False, name=None)])

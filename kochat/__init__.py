@@ -10,11 +10,11 @@ Names are loaded when first used: importing torch takes seconds, and `--help` sh
 from importlib import import_module
 
 _HOMES = {
-    "load": ".chatbot",
-    "Chatbot": ".chatbot",
-    "read_pairs": ".pairs",
+    "load": ".inference.chatbot",
+    "Chatbot": ".inference.chatbot",
+    "read_pairs": ".data.pairs",
     "TrainingConfig": ".config",
-    "fine_tune": ".training",
+    "fine_tune": ".training.fine_tuning",
     "KochatError": ".errors",
 }
 __all__ = list(_HOMES)

@@ -1,6 +1,6 @@
-"""`python -m kochat`: see cli.py."""
+"""`python -m kochat`: see cli/main.py."""
 
-from .cli import main
+from kochat.cli.main import main
 
 if __name__ == "__main__":
     main()

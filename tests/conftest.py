@@ -19,10 +19,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kochat import checkpoint, pairs
-from kochat.cards import Card
-from kochat.model import make_model
-from kochat.tokenizer import make_tokenizer
+from kochat.data import pairs
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
+from kochat.model.tokenizer import make_tokenizer
 
 pytest_plugins = ["browser_tools"]
 
@@ -88,7 +89,7 @@ def tiny_checkpoint(tmp_path, model, tokenizer) -> Path:
 @pytest.fixture
 def bot(tiny_checkpoint):
     """A Chatbot over the tiny checkpoint."""
-    from kochat.chatbot import load
+    from kochat.inference.chatbot import load
 
     return load(tiny_checkpoint)
 

@@ -13,8 +13,9 @@ from gradio_client.exceptions import AppError
 from odd_files import FILES
 
 from benchmarks.visitors import crowd, question_box
-from kochat import chatbot, pairs
+from kochat.data import pairs
 from kochat.errors import SENTENCES
+from kochat.inference import chatbot
 from tests.conftest import MINI
 
 

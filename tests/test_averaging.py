@@ -6,12 +6,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kochat import checkpoint
-from kochat.averaging import average
-from kochat.cards import Card
-from kochat.cli import app
+from kochat.cli.main import app
 from kochat.errors import CheckpointError
-from kochat.model import make_model
+from kochat.model import checkpoint
+from kochat.model.averaging import average
+from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from kochat.batches import block, epoch_order, pad, spell, thin
-from kochat.prompt import Example
+from kochat.model.batches import block, epoch_order, pad, spell, thin
+from kochat.model.prompt import Example
 
 
 def test_two_examples_are_padded_to_exactly_these_tensors():

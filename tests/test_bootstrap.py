@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kochat import bootstrap
-from kochat.bootstrap import intervals
+from kochat.evaluation import bootstrap
+from kochat.evaluation.bootstrap import intervals
 
 
 def column(*values):

@@ -8,8 +8,9 @@ import pytest
 from browser_tools import REPLY, ask, choose, last_reply
 from playwright.sync_api import Page, expect
 
-from kochat import chatbot, checkpoint
-from kochat.cards import Card
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.model.cards import Card
 from tests.conftest import MINI
 
 QUESTIONS = ["안녕", "여행 가고 싶어", "=1+1", "<script>x</script>"]
@@ -18,7 +19,7 @@ QUESTIONS = ["안녕", "여행 가고 싶어", "=1+1", "<script>x</script>"]
 @pytest.fixture(scope="module")
 def plain(app, tokenizer):
     """A second checkpoint, with a label of its own, that learned nothing a strength could strengthen."""
-    from kochat.model import make_model
+    from kochat.model.gpt2 import make_model
 
     model = make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=0)
     card = Card(labels=["우산장수"], max_length=64, config={"label_dropout": 0})

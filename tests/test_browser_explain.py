@@ -9,7 +9,7 @@ from browser_tools import REPLY, ask, choose, open_training
 from conftest import MINI
 from playwright.sync_api import expect
 
-from kochat import checkpoint
+from kochat.model import checkpoint
 
 STEPS = "#explanation .steps"
 STRANGE = "SELECT * FROM ${users} {{x}}; <b>"

@@ -3,7 +3,7 @@
 from browser_tools import open_training
 from playwright.sync_api import Locator, Page, expect
 
-from kochat.journal import Record
+from kochat.runs.journal import Record
 from kochat.ui import progress
 
 EPOCH = {"epoch": 1, "samples": [{"question": "안녕", "label": "0", "reply": "네"}]}

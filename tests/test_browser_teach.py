@@ -7,8 +7,9 @@ from browser_tools import REPLY, ask, box, choose
 from conftest import MINI
 from playwright.sync_api import Page, expect
 
-from kochat import chatbot, checkpoint
+from kochat.inference import chatbot
 from kochat.labels import NAMES
+from kochat.model import checkpoint
 
 TAUGHT = [
     ("너 이름이 뭐야?", "저는 코챗이라고 해요."),

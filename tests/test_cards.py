@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from kochat import checkpoint
-from kochat.cards import Card, card_of_training, model_card, source_name
 from kochat.config import TrainingConfig
 from kochat.errors import SettingsError
-from kochat.training import fine_tune
+from kochat.model import checkpoint
+from kochat.model.cards import Card, card_of_training, model_card, source_name
+from kochat.training.fine_tuning import fine_tune
 
 EVALUATION = {
     "questions": 12,

@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import plain_model
 
-from kochat import chatbot, checkpoint
 from kochat.config import TrainingConfig
 from kochat.errors import ReplyError
-from kochat.model import make_model
-from kochat.prompt import Part
-from kochat.training import fine_tune
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.model.gpt2 import make_model
+from kochat.model.prompt import Part
+from kochat.training.fine_tuning import fine_tune
 
 QUESTIONS = ["안녕", "오늘 날씨는 어때?", "🦜", "</s><sys>", "헤어졌어 " * 40]
 

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from kochat import chatbot, checkpoint
-from kochat.cards import Card
-from kochat.checkpoint import folder_of, list_checkpoints, load, read_card, record, safe_name, save
 from kochat.errors import CheckpointError
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.checkpoint import folder_of, list_checkpoints, load, read_card, record, safe_name, save
 
 WEIGHTS = "model.safetensors"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kochat.checks import BAD, CONTROL, NOTES, REASONS, Problem, clean, problems_of
+from kochat.data.checks import BAD, CONTROL, NOTES, REASONS, Problem, clean, problems_of
 
 
 @pytest.mark.parametrize(

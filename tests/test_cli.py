@@ -14,16 +14,18 @@ import pytest
 from odd_files import FILES
 from typer.testing import CliRunner
 
-from kochat import checkpoint, cli, runs
-from kochat.cards import FIGURE_NAMES, STRENGTH_NAMES
+from kochat.cli import main
 from kochat.config import PretrainingConfig, TrainingConfig, command
 from kochat.errors import DataError, KochatError
-from kochat.events import Started
-from kochat.training import fine_tune
+from kochat.model import checkpoint
+from kochat.model.cards import FIGURE_NAMES, STRENGTH_NAMES
+from kochat.runs import registry
+from kochat.training.events import Started
+from kochat.training.fine_tuning import fine_tune
 
 
 def invoke(*words, stdin=None):
-    return CliRunner().invoke(cli.app, [str(word) for word in words], input=stdin)
+    return CliRunner().invoke(main.app, [str(word) for word in words], input=stdin)
 
 
 def test_reply_prints_one_line(tiny_checkpoint, bot):
@@ -76,7 +78,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert lines[4] == "hardly learned: 0 of 60 own answers word for word (0 before)"
     assert lines[5:] == ["try: --epochs 6"]
     assert result.stderr.splitlines() == ["starting", "reading data", "loading model", "asking base"]
-    assert [run.state() for run in runs.list_runs()] == ["finished"]
+    assert [run.state() for run in registry.list_runs()] == ["finished"]
     assert "trained" in invoke("runs", "list").stdout
 
     figures = json.loads(invoke("eval", "--data", "emotions", "--rows", 6, "--checkpoint", output, "--json").stdout)
@@ -85,7 +87,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
 
 
 def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, monkeypatch):
-    monkeypatch.setattr("kochat.worker.lower_priority", lambda: None)  # it would last for all tests to come
+    monkeypatch.setattr("kochat.runs.worker.lower_priority", lambda: None)  # it would last for all tests to come
     output = tmp_path / "trained"
     made = TrainingConfig(
         data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2,
@@ -131,9 +133,9 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
 
 
 def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypatch):
-    from kochat import strength
+    from kochat.evaluation import guidance
 
-    monkeypatch.setattr(strength, "STRENGTHS", (0.0, 2.0))
+    monkeypatch.setattr(guidance, "STRENGTHS", (0.0, 2.0))
     output, plain = tmp_path / "trained", tmp_path / "plain"
     for folder, dropout in ((output, 0.2), (plain, 0.0)):
         made = TrainingConfig(
@@ -225,7 +227,7 @@ def test_every_command_takes_the_name_that_the_page_shows(home, model, tokenizer
     words = ["--rows", 9, "--epochs", 1, "--precision", "float32", "--max-length", 64]
     result = invoke("train", "--data", "emotions", "--base", "내-챗봇", "--output", "mine", *words)
     assert result.exit_code == 0, result.output
-    assert runs.list_runs()[0].config.base == str(named)
+    assert registry.list_runs()[0].config.base == str(named)
 
 
 def test_every_setting_is_an_option_with_its_own_sentence():
@@ -243,8 +245,8 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
     )  # fmt: skip
     taken: list = []
     started = SimpleNamespace(state=lambda: "running")
-    monkeypatch.setattr(cli.launcher, "start", lambda config: taken.append(config) or started)
-    monkeypatch.setattr(cli, "watch", lambda run, seen: None)
+    monkeypatch.setattr(main.launcher, "start", lambda config: taken.append(config) or started)
+    monkeypatch.setattr(main, "watch", lambda run, seen: None)
     assert invoke(*shlex.split(command("train", given))[3:]).exit_code == 0
     same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names", "question_column"}
     assert {name: getattr(taken[0], name) for name in same} == {name: getattr(given, name) for name in same}
@@ -368,7 +370,7 @@ def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     # 57 pairs are 8 batches of 8: each process takes 4 of them an epoch.
-    run = runs.list_runs()[0]
+    run = registry.list_runs()[0]
     assert run.record().started["steps"] == 8
     assert run.state() == "finished"
     assert done.stdout.count("is ready") == 1

@@ -5,10 +5,10 @@ import re
 import gradio as gr
 import pytest
 
-from kochat import checkpoint
-from kochat.cards import Card
-from kochat.comparison import Column, Comparison
 from kochat.errors import DataError, SettingsError
+from kochat.evaluation.comparison import Column, Comparison
+from kochat.model import checkpoint
+from kochat.model.cards import Card
 from kochat.ui import bots, compare, comparison_table
 
 CARDS = {

@@ -4,12 +4,13 @@ import csv
 
 import pytest
 
-from kochat import chatbot, comparison
-from kochat.cards import Card
-from kochat.checkpoint import save
-from kochat.comparison import Column, Comparison, Words, differing_words, plan, questions_of, read_questions
 from kochat.errors import DataError, SettingsError
-from kochat.model import make_model
+from kochat.evaluation import comparison
+from kochat.evaluation.comparison import Column, Comparison, Words, differing_words, plan, questions_of, read_questions
+from kochat.inference import chatbot
+from kochat.model.cards import Card
+from kochat.model.checkpoint import save
+from kochat.model.gpt2 import make_model
 
 ABLE = {"label_dropout": 0.1}
 CARDS = {

@@ -10,12 +10,12 @@ from conftest import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kochat import datasets, store
-from kochat.checks import Problem, clean, problems_of
-from kochat.datasets import Counts, Dataset
+from kochat.data import datasets, store
+from kochat.data.checks import Problem, clean, problems_of
+from kochat.data.datasets import Counts, Dataset
+from kochat.data.pairs import Columns, read_pairs
+from kochat.data.rows import Row
 from kochat.errors import CheckpointError, DataError
-from kochat.pairs import Columns, read_pairs
-from kochat.rows import Row
 
 ROWS = [
     ("안녕", "네", "0"),  # row 2

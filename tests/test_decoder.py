@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kochat.chatbot import load
-from kochat.decoder import Decoder, suits_int8
-from kochat.model import make_model
-from kochat.prompt import Prompt
-from kochat.weights import weights_of
+from kochat.inference.chatbot import load
+from kochat.inference.decoder import Decoder, suits_int8
+from kochat.model.gpt2 import make_model
+from kochat.model.prompt import Prompt
+from kochat.model.weights import weights_of
 
 
 @torch.inference_mode()
@@ -123,7 +123,7 @@ def test_a_row_is_the_same_whatever_stands_beside_it_and_8_bits_are_close(tokeni
 
 def test_8_bits_are_for_large_models(model, tiny_checkpoint, monkeypatch):
     assert not suits_int8(weights_of(model))
-    monkeypatch.setattr("kochat.decoder.PARAMETERS_FOR_INT8", 1000)
+    monkeypatch.setattr("kochat.inference.decoder.PARAMETERS_FOR_INT8", 1000)
     assert suits_int8(weights_of(model)) == KERNELS
     bot = load(tiny_checkpoint)
     assert (bot._engine.decoder is not bot._exact) == KERNELS

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from kochat.drafts import LIKELY, LONGEST, Drafts
+from kochat.inference.drafts import LIKELY, LONGEST, Drafts
 
 
 def drafts_of(answers):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kochat.encodings import encoding_of, storable
+from kochat.data.encodings import encoding_of, storable
 from kochat.errors import DataError
 
 

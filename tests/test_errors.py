@@ -32,9 +32,9 @@ def fields_of(sentence: str) -> set[str]:
 
 
 def journalled() -> list[tuple[str, set[str]]]:
-    """The keys that a run's journal holds: {"key": ..., "values": {...}} in runs.py."""
+    """The keys that a run's journal holds: {"key": ..., "values": {...}} in runs/registry.py."""
     found = []
-    for node in ast.walk(ast.parse((PROJECT / "kochat" / "runs.py").read_text("utf-8"))):
+    for node in ast.walk(ast.parse((PROJECT / "kochat" / "runs" / "registry.py").read_text("utf-8"))):
         if isinstance(node, ast.Dict):
             entries = {key.value: value for key, value in zip(node.keys, node.values, strict=True) if key}
             if isinstance(entries.get("key"), ast.Constant):

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
-from kochat import checkpoint, evaluating
 from kochat.errors import RunError
+from kochat.model import checkpoint
+from kochat.runs import evaluation_job
 
 
 @pytest.fixture(autouse=True)
 def _none_before(monkeypatch):
-    monkeypatch.setattr(evaluating, "_newest", {})
+    monkeypatch.setattr(evaluation_job, "_newest", {})
 
 
 def wait(job):
@@ -25,15 +26,15 @@ def wait(job):
 def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkpoint, tmp_path, sample):
     data = tmp_path / "pairs.csv"
     sample[:9].to_csv(data, index=False)
-    job = evaluating.start(tiny_checkpoint, str(data), held_out=False, record=True)
-    assert evaluating.running() is job
+    job = evaluation_job.start(tiny_checkpoint, str(data), held_out=False, record=True)
+    assert evaluation_job.running() is job
     with pytest.raises(RunError, match="An evaluation is on already"):
-        evaluating.start(tiny_checkpoint, str(data), held_out=False, record=True)
+        evaluation_job.start(tiny_checkpoint, str(data), held_out=False, record=True)
     wait(job)
     assert job.failure is None
     assert job.done > 0.5
-    assert evaluating.running() is None
-    assert evaluating.newest(tiny_checkpoint) is job
+    assert evaluation_job.running() is None
+    assert evaluation_job.newest(tiny_checkpoint) is job
     assert job.figures["questions"] == 9
     card = checkpoint.read_card(tiny_checkpoint)
     assert card.metrics["evaluation"] == json.loads(json.dumps(job.figures))
@@ -42,12 +43,12 @@ def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkp
 
 def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint):
     before = checkpoint.read_card(tiny_checkpoint)
-    job = wait(evaluating.start(tiny_checkpoint, "jobs", held_out=False, record=True))
+    job = wait(evaluation_job.start(tiny_checkpoint, "jobs", held_out=False, record=True))
     assert job.figures is None
     assert job.failure.key == "unknown_label"
     assert "건설현장" in job.failure.text("ko")
     assert checkpoint.read_card(tiny_checkpoint) == before
-    job = wait(evaluating.start(tiny_checkpoint, "emotions", held_out=True, record=False))
+    job = wait(evaluation_job.start(tiny_checkpoint, "emotions", held_out=True, record=False))
     assert job.failure.key == "other_data"
 
 
@@ -58,8 +59,8 @@ def test_a_process_that_dies_says_why(tiny_checkpoint, monkeypatch, tmp_path):
         "import os\nos.write(1, b'{\"done\": 0.\\n\\xb0\\n')\nraise SystemExit('no memory left')", "utf-8"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    job = wait(evaluating.start(tiny_checkpoint, "emotions", held_out=False, record=False))
+    job = wait(evaluation_job.start(tiny_checkpoint, "emotions", held_out=False, record=False))
     assert job.failure.key == "evaluation_ended"
-    assert evaluating.running() is None
-    evaluating.forget(tiny_checkpoint)
-    assert evaluating.newest(tiny_checkpoint) is None
+    assert evaluation_job.running() is None
+    evaluation_job.forget(tiny_checkpoint)
+    assert evaluation_job.newest(tiny_checkpoint) is None

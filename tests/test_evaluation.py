@@ -9,15 +9,17 @@ import pytest
 import torch
 from conftest import plain_model
 
-from kochat import chatbot, checkpoint, pairs
-from kochat.cards import FIGURE_NAMES
 from kochat.config import TrainingConfig
+from kochat.data import pairs
 from kochat.errors import DataError, ReplyError
-from kochat.evaluation import Progress, evaluate, held_out, measure, reply_parts, shares
-from kochat.events import Epoch
-from kochat.model import make_model
-from kochat.recognition import answer_classifier
-from kochat.training import fine_tune
+from kochat.evaluation.baselines import answer_classifier
+from kochat.evaluation.metrics import Progress, evaluate, held_out, measure, reply_parts, shares
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.model.cards import FIGURE_NAMES
+from kochat.model.gpt2 import make_model
+from kochat.training.events import Epoch
+from kochat.training.fine_tuning import fine_tune
 
 ROWS = [
     ("안녕", "안녕하세요.", "0"),

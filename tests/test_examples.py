@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from kochat.cards import Card
 from kochat.config import TrainingConfig
-from kochat.examples import Examples, Split, still_known, to_keep
-from kochat.kept_pairs import newest
-from kochat.prompt import Prompt
+from kochat.model.cards import Card
+from kochat.model.kept_pairs import newest
+from kochat.model.prompt import Prompt
+from kochat.training.examples import Examples, Split, still_known, to_keep
 
 TRAINING = [("안녕", "반가워요", "0"), ("고마워", "별말씀을요", "0")]
 VALIDATION = [("잘 자", "꿈에서 봐요", "1")]

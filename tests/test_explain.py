@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from kochat import chatbot, checkpoint
-from kochat.sampling import Sampling
-from kochat.ui import explain, messages
+from kochat.inference import chatbot
+from kochat.inference.sampling import Sampling
+from kochat.model import checkpoint
+from kochat.ui import explain, messages, widgets
 
 ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
 
@@ -59,7 +60,7 @@ def test_the_reply_that_is_meant_is_found():
      (0.0001, "0.01%"), (1 / 32000, "1/32,000"), (3e-8, "1/33,333,333"), (0, "0%"), (1e-30, "0%")],
 )  # fmt: skip
 def test_a_probability_for_people(p, told):
-    assert explain.percent(p) == told
+    assert widgets.percent(p) == told
 
 
 def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
@@ -72,7 +73,7 @@ def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
     running = 1.0
     for step in steps[:10]:
         running *= step.probability
-        told = f"{step.token.strip()}, 확률 {explain.percent(step.probability)}, 여기까지 {explain.percent(running)}"
+        told = f"{step.token.strip()}, 확률 {widgets.percent(step.probability)}, 여기까지 {widgets.percent(running)}"
         assert f'aria-label="{html.escape(told)}"' in shown
     # Each runner-up says how the reply would begin with it.
     starts = [[int(i) for i in one.split()] for one in re.findall(r'data-start="([\d ]+)"', shown)]
@@ -84,7 +85,7 @@ def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
     for label, p in talker.predict_label("안녕").items():
         name = {"0": "일상다반사", "1": "이별·부정", "2": "사랑·긍정"}[label]
         row = next(row for row in re.findall(r"<tr.*?</tr>", shown) if name in row)
-        assert explain.percent(p) in row
+        assert widgets.percent(p) in row
         assert html.escape(talker.reply("안녕", label)) in row
         assert ("chosen" in row) == (label == "1")
     assert "낯섦" not in shown  # without a calibration nothing is said of it

@@ -5,13 +5,15 @@ import math
 import pandas as pd
 import pytest
 
-from kochat import chatbot, checkpoint, familiarity, pairs
 from kochat.config import TrainingConfig
-from kochat.decoder import Decoder
-from kochat.evaluation import held_out
-from kochat.prompt import Prompt
-from kochat.training import fine_tune
-from kochat.weights import weights_of
+from kochat.data import pairs
+from kochat.evaluation.metrics import held_out
+from kochat.inference import chatbot, familiarity
+from kochat.inference.decoder import Decoder
+from kochat.model import checkpoint
+from kochat.model.prompt import Prompt
+from kochat.model.weights import weights_of
+from kochat.training.fine_tuning import fine_tune
 
 
 class Fixed:
@@ -50,7 +52,7 @@ def test_macos_letters_are_as_many_bytes_as_syllables(model, tokenizer):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tokenizer, sample):
     """A small bot trained on the questions too, 20 or more of them kept for validation."""
-    from kochat.model import make_model
+    from kochat.model.gpt2 import make_model
 
     folder = tmp_path_factory.mktemp("familiar")
     model = make_model(tokenizer, layers=2, width=64, heads=2, positions=96, seed=0)

@@ -6,12 +6,14 @@ import gradio as gr
 import pandas as pd
 import pytest
 
-from kochat import checkpoint, evaluating, pairs
-from kochat.cards import FIGURE_NAMES
 from kochat.config import SHIPPED_CHECKPOINTS
+from kochat.data import pairs
 from kochat.errors import DataError
-from kochat.evaluating import Job
-from kochat.ui import figures, form
+from kochat.model import checkpoint
+from kochat.model.cards import FIGURE_NAMES
+from kochat.runs import evaluation_job
+from kochat.runs.evaluation_job import Job
+from kochat.ui import figures, sources
 
 OLD = {"questions": 1554, "nll_per_char": 1.2094, "exact": 0.1336, "held_out": True}
 NEW = {
@@ -91,12 +93,12 @@ def test_what_is_not_in_the_card_is_shown_too_and_said_to_be_so(own, monkeypatch
     assert figures.figures_html("ko", "gone") == figures.figures_html("ko", None) == ""
     checkpoint.record(path, {"evaluation": OLD})
     assert figures.figures_html("ko", "own").count("<table>") == 1
-    monkeypatch.setattr(evaluating, "_newest", {path: Job(path, recorded=False, figures=NEW)})
+    monkeypatch.setattr(evaluation_job, "_newest", {path: Job(path, recorded=False, figures=NEW)})
     shown = figures.figures_html("ko", "own")
     assert shown.count("<table>") == 2
     assert shown.count("카드에 저장하지 않았어요") == 1
     # About the same questions the newer table is enough.
-    monkeypatch.setattr(evaluating, "_newest", {path: Job(path, recorded=False, figures={**NEW, "held_out": True})})
+    monkeypatch.setattr(evaluation_job, "_newest", {path: Job(path, recorded=False, figures={**NEW, "held_out": True})})
     assert figures.figures_html("ko", "own").count("<table>") == 1
 
 
@@ -110,12 +112,12 @@ def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     # The same file uploaded again: only what was kept out of it tells anything.
     copy = home / "copy.csv"
     copy.write_bytes(kept.read_bytes())
-    assert figures.data_for(card, form.OWN_FILE, str(copy), a_request()) == (str(copy), True)
+    assert figures.data_for(card, sources.OWN_FILE, str(copy), a_request()) == (str(copy), True)
     assert figures.data_for(card, "emotions", None, a_request()) == ("emotions", False)
     kept.unlink()
     dropdown, upload = figures.sources("own", a_request())
-    assert (dropdown.value, upload.visible) == (form.OWN_FILE, True)
-    for source, upload, key in ((figures.HELD_OUT, None, "data_gone"), (form.OWN_FILE, None, "no_upload"),
+    assert (dropdown.value, upload.visible) == (sources.OWN_FILE, True)
+    for source, upload, key in ((figures.HELD_OUT, None, "data_gone"), (sources.OWN_FILE, None, "no_upload"),
                                 ("/etc/passwd", None, "no_file"), ("dataset:../x", None, "no_dataset")):  # fmt: skip
         with pytest.raises(DataError) as refused:
             figures.data_for(card, source, upload, a_request())
@@ -125,7 +127,7 @@ def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
 def test_the_card_keeps_what_tells_most_and_the_shipped_one_stays_as_it_is(own, monkeypatch):
     path, _ = own
     started = []
-    monkeypatch.setattr(evaluating, "start", lambda *given, record: started.append((*given, record)))
+    monkeypatch.setattr(evaluation_job, "start", lambda *given, record: started.append((*given, record)))
     figures.start("own", "emotions", None, a_request())
     checkpoint.record(path, {"evaluation": OLD})
     figures.start("own", "emotions", None, a_request())
@@ -152,7 +154,7 @@ def test_only_the_owner_measures_and_only_what_is_in_the_list(own):
 def test_whoever_opens_the_tab_follows_what_is_on_and_hears_how_it_ended(own, monkeypatch):
     path, _ = own
     job = Job(path, recorded=True, done=0.25)
-    monkeypatch.setattr(evaluating, "_newest", {path: job})
+    monkeypatch.setattr(evaluation_job, "_newest", {path: job})
     monkeypatch.setattr(figures, "BETWEEN_LOOKS", 0)
     bars = figures.follow(a_request(language="en"))
     assert 'aria-valuenow="25"' in next(bars)

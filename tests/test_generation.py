@@ -14,14 +14,14 @@ from kogpt2_like import write_kogpt2_like
 from scipy.stats import chisquare
 from transformers import PreTrainedTokenizerFast
 
-from kochat.decoder import Decoder
-from kochat.drafts import Drafts
-from kochat.generation import Engine, GenerationRequest, text_of, text_pieces, token_texts
-from kochat.model import make_model
-from kochat.prompt import Prompt
-from kochat.sampling import waits
-from kochat.tokenizer import load_tokenizer
-from kochat.weights import weights_of
+from kochat.inference.decoder import Decoder
+from kochat.inference.drafts import Drafts
+from kochat.inference.engine import Engine, GenerationRequest, text_of, text_pieces, token_texts
+from kochat.inference.sampling import waits
+from kochat.model.gpt2 import make_model
+from kochat.model.prompt import Prompt
+from kochat.model.tokenizer import load_tokenizer
+from kochat.model.weights import weights_of
 
 POSITIONS = 32
 NEVER = -1  # as eos_id: no token ends the reply
@@ -196,7 +196,7 @@ def test_a_drawn_reply_is_that_of_the_loop_alone_among_others_and_with_drafts(to
 def test_at_temperature_0_a_reply_is_greedy_whatever_the_seed(tokenizer, monkeypatch):
     model = lively(tokenizer, 2)
     plain = decoded(model, PROMPTS, max_tokens=12)
-    monkeypatch.setattr("kochat.generation.draw", None)  # nor is anything computed for a draw
+    monkeypatch.setattr("kochat.inference.engine.draw", None)  # nor is anything computed for a draw
     cold = [GenerationRequest(prompt, seed=7, top_p=0.1) for prompt in PROMPTS]
     assert Engine(Decoder(weights_of(model)), NEVER).replies(cold, 12) == plain
 

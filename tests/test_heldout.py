@@ -5,11 +5,11 @@ import os
 import pandas as pd
 import pytest
 
-from kochat import pairs
-from kochat.cards import Card
+from kochat.data import pairs
+from kochat.data.splits import split_in_two
 from kochat.errors import DataError
-from kochat.heldout import has_held_out, held_out, own_data, own_source, split_again, spread, withheld
-from kochat.splits import split_in_two
+from kochat.evaluation.heldout import has_held_out, held_out, own_data, own_source, split_again, spread, withheld
+from kochat.model.cards import Card
 
 TABLE = pd.DataFrame([(f"질문 {i}", f"답 {i}", "0") for i in range(40)], columns=["Q", "A", "label"], dtype="str")
 

@@ -14,9 +14,9 @@ from hub_server import HubServer
 from kogpt2_like import write_kogpt2_like
 from transformers import GPT2LMHeadModel
 
-from kochat import checkpoint
 from kochat.config import KOGPT2
-from kochat.hub import TIMEOUT, looks_like_hub_id
+from kochat.model import checkpoint
+from kochat.model.hub import TIMEOUT, looks_like_hub_id
 
 CLIENT = """
 import json, sys

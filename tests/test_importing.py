@@ -13,12 +13,12 @@ import pytest
 from conftest import PROJECT
 from odd_files import FILES
 
-from kochat import datasets, importing, store
-from kochat.datasets import Dataset
+from kochat.data import datasets, importing, store
+from kochat.data.datasets import Dataset
+from kochat.data.importing import Imported, create
+from kochat.data.pairs import Columns, examine, find_columns, read_pairs
+from kochat.data.tables import open_table
 from kochat.errors import CheckpointError, DataError
-from kochat.importing import Imported, create
-from kochat.pairs import Columns, examine, find_columns, read_pairs
-from kochat.tables import open_table
 
 TEXT = "Q,A,label\n\n안녕,네,0\n안녕,네,0\n안녕,아니요,0\n,,\n안녕 , 네,0\n안녕,,0\n"
 COLUMNS = Columns("Q", "A", "label")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from kochat import journal
+from kochat.runs import journal
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import psutil
 import pytest
 import torch
 
-from kochat import checkpoint, launcher, runs
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError, RunError, SettingsError
 from kochat.files import write_whole
+from kochat.model import checkpoint
+from kochat.runs import queue, registry
 
 
 def config(base, home, name="mine", **settings):
@@ -34,9 +35,9 @@ def kinds(events):
 
 
 def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
-    run = launcher.start(config(tiny_base, home))
-    assert runs.running() == [run]
-    followed = list(launcher.follow(run))
+    run = queue.start(config(tiny_base, home))
+    assert registry.running() == [run]
+    followed = list(queue.follow(run))
     one = ["epoch", "saved"]
     assert kinds(followed) == ["queued", "launched", *["preparing"] * 4, "started", *one, *one, "finished"]
     assert followed == run.events()
@@ -46,40 +47,40 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
 
 
 def test_a_process_that_waits_takes_the_next_run_and_one_that_died_meanwhile_is_replaced(tiny_base, home):
-    launcher.warm_up()
-    waiting = launcher._spare._process
-    launcher.warm_up()
-    assert launcher._spare._process is waiting
-    run = launcher.start(config(tiny_base, home))
-    list(launcher.follow(run))
+    queue.warm_up()
+    waiting = queue._spare._process
+    queue.warm_up()
+    assert queue._spare._process is waiting
+    run = queue.start(config(tiny_base, home))
+    list(queue.follow(run))
     assert (run.state(), run.record().process["pid"]) == ("finished", waiting.pid)
     assert "epoch 2/2" in run.log()
-    launcher.warm_up()
-    died = launcher._spare._process
+    queue.warm_up()
+    died = queue._spare._process
     died.kill()
     died.wait()
-    second = launcher.start(config(tiny_base, home, "two", epochs=10_000))
+    second = queue.start(config(tiny_base, home, "two", epochs=10_000))
     assert second.record().process["pid"] not in (waiting.pid, died.pid)
-    launcher.stop(second)
-    launcher.warm_up()
-    unused = launcher._spare._process
-    launcher._spare.dismiss()
+    queue.stop(second)
+    queue.warm_up()
+    unused = queue._spare._process
+    queue._spare.dismiss()
     assert unused.wait(60) == 0
 
 
 def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
-    first = launcher.start(config(tiny_base, home, "one", epochs=10_000))
-    second = launcher.start(config(tiny_base, home, "two", epochs=1))
-    third = launcher.start(config(tiny_base, home, "three"))
+    first = queue.start(config(tiny_base, home, "one", epochs=10_000))
+    second = queue.start(config(tiny_base, home, "two", epochs=1))
+    third = queue.start(config(tiny_base, home, "three"))
     assert (first.state(), second.state(), third.state()) == ("running", "queued", "queued")
-    assert runs.queued() == [second, third]
+    assert registry.queued() == [second, third]
     wait_for(lambda: first.record().epochs)
     # The first will take long, and the others about as long a pair as it does.
-    soon, later = launcher.seconds_until_start(second), launcher.seconds_until_start(third)
+    soon, later = queue.seconds_until_start(second), queue.seconds_until_start(third)
     assert 5 < soon < later < 2 * soon
-    launcher.stop(third)
+    queue.stop(third)
     assert third.state() == "cancelled"
-    launcher.stop(first)
+    queue.stop(first)
     # Whoever ends starts the next: nobody else looks after the queue here.
     wait_for(lambda: second.state() == "finished")
     assert first.state() == "stopped"
@@ -88,28 +89,28 @@ def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
 
 def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch):
     monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", "2")
-    started = [launcher.start(config(tiny_base, home, name, epochs=10_000)) for name in ("one", "two", "three")]
+    started = [queue.start(config(tiny_base, home, name, epochs=10_000)) for name in ("one", "two", "three")]
     assert [run.state() for run in started] == ["running", "running", "queued"]
     for run in reversed(started):
-        launcher.stop(run)
+        queue.stop(run)
     for wrong in ("0", "many", "-1"):
         monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", wrong)
         with pytest.raises(SettingsError, match="KOCHAT_RUNS_AT_ONCE"):
-            launcher.dispatch()
+            queue.dispatch()
 
 
 def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home):
-    whole = launcher.start(config(tiny_base, home, "whole", epochs=16))
-    list(launcher.follow(whole))
-    run = launcher.start(config(tiny_base, home, epochs=16))
-    for stop in (lambda: launcher.stop(run), lambda: os.kill(run.record().process["pid"], signal.SIGTERM)):
+    whole = queue.start(config(tiny_base, home, "whole", epochs=16))
+    list(queue.follow(whole))
+    run = queue.start(config(tiny_base, home, epochs=16))
+    for stop in (lambda: queue.stop(run), lambda: os.kill(run.record().process["pid"], signal.SIGTERM)):
         at = len(run.record().steps)
         wait_for(lambda at=at: len(run.record().steps) > at + 3)
         stop()
         wait_for(lambda: run.state() == "stopped", seconds=3)
         assert not (home / "checkpoints" / "mine").exists()
-        launcher.resume(run)
-    list(launcher.follow(run))
+        queue.resume(run)
+    list(queue.follow(run))
     assert run.state() == "finished"
     losses = [[one["loss"] for one in r.record().steps.values()] for r in (run, whole)]
     assert losses[0] == losses[1]
@@ -117,20 +118,20 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
 
 
 def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home):
-    run = launcher.start(config(tiny_base, home, epochs=10_000))
+    run = queue.start(config(tiny_base, home, epochs=10_000))
     wait_for(lambda: run.record().epochs)
-    launcher.stop(run)
+    queue.stop(run)
     wait_for(lambda: run.state() == "stopped")
-    other = launcher.start(config(tiny_base, home, "other", epochs=10_000))
-    launcher.resume(run, finish=True)
+    other = queue.start(config(tiny_base, home, "other", epochs=10_000))
+    queue.resume(run, finish=True)
     wait_for(lambda: run.state() == "finished")
     assert other.state() == "running"
     assert checkpoint.load(home / "checkpoints" / "mine").card.labels == ["0", "1", "2"]
-    launcher.stop(other)
+    queue.stop(other)
 
 
 def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home):
-    run = launcher.start(config(tiny_base, home, epochs=12))
+    run = queue.start(config(tiny_base, home, epochs=12))
     wait_for(run.has_state)
     pid = run.record().process["pid"]
     assert psutil.Process(pid).nice() == 10
@@ -138,38 +139,38 @@ def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home):
     wait_for(lambda: run.state() == "interrupted", seconds=5)
     assert not (home / "checkpoints" / "mine").exists()
     with pytest.raises(CheckpointError, match="kept for the run “mine”"):
-        launcher.create(config(tiny_base, home))
-    launcher.resume(run)
-    list(launcher.follow(run))
+        queue.create(config(tiny_base, home))
+    queue.resume(run)
+    list(queue.follow(run))
     assert run.state() == "finished"
     assert list(run.record().steps) == list(range(1, run.record().started["steps"] + 1))
 
 
 def test_what_cannot_be_done_is_refused(tiny_base, home):
     with pytest.raises(DataError, match="no file"):
-        launcher.start(config(tiny_base, home, data=str(home / "gone.csv")))
+        queue.start(config(tiny_base, home, data=str(home / "gone.csv")))
     (home / "checkpoints" / "taken").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="already"):
-        launcher.start(config(tiny_base, home, "taken"))
-    assert runs.list_runs() == []
-    run = launcher.create(config(tiny_base, home))
+        queue.start(config(tiny_base, home, "taken"))
+    assert registry.list_runs() == []
+    run = queue.create(config(tiny_base, home))
     with pytest.raises(RunError, match="cannot be resumed"):
-        launcher.resume(run)
+        queue.resume(run)
     with pytest.raises(RunError, match="Stop it first"):
-        launcher.delete(run)
-    launcher.stop(run)
+        queue.delete(run)
+    queue.stop(run)
     with pytest.raises(RunError, match="has saved nothing"):
-        launcher.resume(run, finish=True)
-    launcher.delete(run)
-    assert runs.list_runs() == []
+        queue.resume(run, finish=True)
+    queue.delete(run)
+    assert registry.list_runs() == []
     # The name is free again.
-    assert launcher.create(config(tiny_base, home)) == run
+    assert queue.create(config(tiny_base, home)) == run
 
 
 def test_the_run_of_a_deleted_checkpoint_does_not_stand_in_the_way_of_its_name(tiny_base, home):
-    first = launcher.create(config(tiny_base, home, "same"))
+    first = queue.create(config(tiny_base, home, "same"))
     first.write("finished", checkpoint="x", epoch=1, seconds=1.0)
-    second = launcher.create(config(tiny_base, home, "same"))
+    second = queue.create(config(tiny_base, home, "same"))
     assert (second.name, second.checkpoint_name) == ("same-2", "same")
 
 
@@ -182,17 +183,17 @@ def be_the_process(home: str, name: str) -> None:
     """What `python -m kochat train --run NAME` does, in a process that has torch already."""
     os.environ["KOCHAT_HOME"] = home
     torch.set_num_threads(1)
-    from kochat import worker
+    from kochat.runs import worker
 
-    launcher.mark_launched(runs.find(name), os.getpid())
-    worker.execute(runs.find(name))
+    queue.mark_launched(registry.find(name), os.getpid())
+    worker.execute(registry.find(name))
 
 
 @pytest.fixture
 def processes():
     """Starts processes that need not import torch anew: twenty of them are done in seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kochat.training", "tests.test_launcher"])
+    context.set_forkserver_preload(["kochat.training.fine_tuning", "tests.test_launcher"])
     return context
 
 
@@ -204,7 +205,7 @@ def test_killed_at_twenty_random_moments_and_resumed_the_weights_are_the_same(ti
 
     def make(name):
         # Saved again and again, so that many a kill comes in the middle of saving.
-        return launcher.create(config(tiny_base, home, name, epochs=3, save_minutes=0.001, sample_questions=()))
+        return queue.create(config(tiny_base, home, name, epochs=3, save_minutes=0.001, sample_questions=()))
 
     whole = make("whole")
     process(whole).join()
@@ -248,10 +249,10 @@ def test_files_are_written_whole(tmp_path):
 
 def test_a_name_for_no_label_is_refused_before_anything_runs(tiny_checkpoint, home):
     with pytest.raises(SettingsError, match="우산=비, but must be label=name with one of the labels 0, 1, 2"):
-        launcher.create(config(tiny_checkpoint, home, label_names=("우산=비",)))
-    assert runs.list_runs() == []
+        queue.create(config(tiny_checkpoint, home, label_names=("우산=비",)))
+    assert registry.list_runs() == []
     named = {"data": "jobs", "rows": None, "label_names": ("2=맑음", "우산장수=비")}
     with pytest.raises(SettingsError, match="label_names is 2=맑음"):
-        launcher.create(config(tiny_checkpoint, home, **named))
-    run = launcher.create(config(tiny_checkpoint, home, keep_labels=True, **named), pid=os.getpid())
+        queue.create(config(tiny_checkpoint, home, **named))
+    run = queue.create(config(tiny_checkpoint, home, keep_labels=True, **named), pid=os.getpid())
     assert run.config.label_names == ("2=맑음", "우산장수=비")

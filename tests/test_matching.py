@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from kochat import pairs
 from kochat.config import DEFAULT_CHECKPOINT, PROJECT
-from kochat.kept_pairs import read_pairs
-from kochat.matching import QuestionMatcher, ngrams
+from kochat.data import pairs
+from kochat.inference.matching import QuestionMatcher, ngrams
+from kochat.model.kept_pairs import read_pairs
 
 OWN = [
     ("배달 되나요?", "손님"),

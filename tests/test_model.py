@@ -9,15 +9,10 @@ import torch
 from kogpt2_like import write_kogpt2_like
 from torch import nn
 
-from kochat.batches import pad
-from kochat.model import (
-    loss,
-    make_model,
-    scale_logits,
-    set_dropout,
-)
-from kochat.prompt import IGNORE, Part, Prompt
-from kochat.tokenizer import load_tokenizer
+from kochat.model.batches import pad
+from kochat.model.gpt2 import loss, make_model, scale_logits, set_dropout
+from kochat.model.prompt import IGNORE, Part, Prompt
+from kochat.model.tokenizer import load_tokenizer
 
 # No punctuation, so that the notebook has nothing to replace.
 PAIRS = [("안녕", "좋은 아침이에요"), ("지금 저녁이야 바보야", "늦지 않았어요"), ("고마워", "저도 감사합니다")]

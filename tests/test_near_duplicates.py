@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kochat.near_duplicates import bigrams, canonical, groups, similar
+from kochat.data.near_duplicates import bigrams, canonical, groups, similar
 
 
 @pytest.mark.parametrize(

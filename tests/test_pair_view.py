@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from kochat import chatbot, checkpoint
 from kochat.errors import ReplyError
-from kochat.prompt import Part
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.model.prompt import Part
 from kochat.ui import pair_view
 
 

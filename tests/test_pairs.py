@@ -9,12 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from odd_files import FILES
 
-from kochat import pairs
-from kochat.checks import CONTROL, LONGEST_LABEL, clean
+from kochat.data import pairs
+from kochat.data.checks import CONTROL, LONGEST_LABEL, clean
+from kochat.data.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs
+from kochat.data.tables import open_table
 from kochat.errors import DataError
 from kochat.labels import AUTO
-from kochat.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs
-from kochat.tables import open_table
 
 TEXT = "Q,A,label\n12시 땡!,하루가 또 가네요.,0\n고백할까?,용기를 내 보세요!,2\n"
 ROWS = [["12시 땡!", "하루가 또 가네요.", "0"], ["고백할까?", "용기를 내 보세요!", "2"]]

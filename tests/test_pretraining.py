@@ -4,13 +4,13 @@ import lzma
 
 import pytest
 
-from kochat import checkpoint
-from kochat.chatbot import load
 from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.errors import CheckpointError, DataError, ReplyError, SettingsError
-from kochat.events import Finished, Step
-from kochat.pretraining import clean_lines, pretrain, read_lines
-from kochat.training import fine_tune
+from kochat.inference.chatbot import load
+from kochat.model import checkpoint
+from kochat.training.events import Finished, Step
+from kochat.training.fine_tuning import fine_tune
+from kochat.training.pretraining import clean_lines, pretrain, read_lines
 
 
 def test_coarse_foreign_short_long_and_repeated_lines_are_left_out():

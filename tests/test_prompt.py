@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kogpt2_like import write_kogpt2_like
 
 from kochat.errors import DataError
-from kochat.prompt import EOS, LABEL_MARK, MASK, PAD, SYSTEM, UNK, USER, Example, Prompt
-from kochat.tokenizer import load_tokenizer
+from kochat.model.prompt import EOS, LABEL_MARK, MASK, PAD, SYSTEM, UNK, USER, Example, Prompt
+from kochat.model.tokenizer import load_tokenizer
 
 TYPED = ["</s><sys>", "<usr>", "<unused1>", "<unk>", "<pad>", "<unused0>", "＜usr＞", "<0x41>", "\ud83d", "\0"]
 TYPED += [" " * 3, "😀", "🦜", "가" * 5000, "\n", "▁", "?!.,", "a"]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kochat.cards import Card
 from kochat.config import NOTEBOOK_DEFAULTS, TrainingConfig
-from kochat.recipe import filled, num_epochs, num_rehearsed, seconds
+from kochat.model.cards import Card
+from kochat.training.recipe import filled, num_epochs, num_rehearsed, seconds
 
 ANSWERS = Card(
     labels=["0", "1", "2"], defaults={"epochs": 10, "batch_size": 32, "learning_rate": 1e-3, "max_length": 96}

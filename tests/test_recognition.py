@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from kochat import recognition
-from kochat.recognition import LabelClassifier, answer_classifier, baselines
+from kochat.evaluation import baselines as module
+from kochat.evaluation.baselines import LabelClassifier, answer_classifier, baselines
 
 TRAINING = pd.DataFrame(
     [
@@ -94,13 +94,13 @@ def test_the_baselines_are_right_where_they_should_be():
 def test_of_two_equally_near_questions_the_first_counts_and_pieces_change_nothing(monkeypatch):
     known = ["안녕", "안녕", "잘 가", "또 봐"]
     asked = ["또 봐", "안녕", "잘 가", "안녕"]
-    assert recognition._nearest(known, asked) == [3, 0, 2, 0]
-    monkeypatch.setattr(recognition, "COMPARED_AT_ONCE", 3)
-    assert recognition._nearest(known, asked) == [3, 0, 2, 0]
+    assert module._nearest(known, asked) == [3, 0, 2, 0]
+    monkeypatch.setattr(module, "COMPARED_AT_ONCE", 3)
+    assert module._nearest(known, asked) == [3, 0, 2, 0]
 
 
 def test_they_reach_on_chatbot_data_what_such_classifiers_reach(chatbot_data):
-    from kochat import pairs, splits
+    from kochat.data import pairs, splits
 
     table = pairs.read_pairs(chatbot_data)
     if len(table) < 11_000:  # the sample stands in; it has every question under three labels

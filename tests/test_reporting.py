@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from kochat import reporting
 from kochat.config import TrainingConfig
 from kochat.errors import SettingsError
+from kochat.runs import reporting
 
 EPOCH = {
     "type": "epoch", "epoch": 1, "loss": 2.5, "validation_loss": None, "perplexity": 12.2, "tokens_per_second": 800.0,

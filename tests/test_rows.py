@@ -2,7 +2,7 @@
 
 import pytest
 
-from kochat.rows import as_cells, histogram
+from kochat.data.rows import as_cells, histogram
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ import time
 import psutil
 import pytest
 
-from kochat import launcher, runs
 from kochat.config import TrainingConfig
 from kochat.errors import RunError
+from kochat.runs import queue, registry
 from tests.conftest import MINI
 
 
 def make(home, name, base=str(MINI), **settings):
     settings = {"data": "emotions", "rows": 60, **settings}
-    return launcher.create(TrainingConfig(base=base, output=str(home / "checkpoints" / name), **settings))
+    return queue.create(TrainingConfig(base=base, output=str(home / "checkpoints" / name), **settings))
 
 
 def step(run, number, seconds, steps=20):
@@ -29,14 +29,14 @@ def epoch(run, number, loss, validation_loss):
 def test_the_state_follows_from_the_journal_and_the_process(home):
     run = make(home, "mine")
     assert run.state() == "queued"
-    launcher.mark_launched(run, os.getpid())
+    queue.mark_launched(run, os.getpid())
     assert run.state() == "running"
-    assert runs.running() == [run]
+    assert registry.running() == [run]
     run.write("stopped", step=1, seconds=1.0)
     assert run.state() == "stopped"
     assert run.is_resumable()
     run.write("queued", at=time.time(), pairs=60, finish=False)
-    assert runs.queued() == [run]
+    assert registry.queued() == [run]
     # Another process has the number by now.
     run.write("launched", pid=os.getpid(), created=psutil.Process().create_time() - 100, at=time.time())
     assert run.state() == "interrupted"
@@ -70,34 +70,34 @@ def test_the_curve_as_csv(home):
 
 def test_runs_are_found_by_name_and_the_newest_comes_first(home):
     first, second = make(home, "one"), make(home, "two")
-    assert runs.list_runs() == [second, first]
-    assert runs.find("one") == first
+    assert registry.list_runs() == [second, first]
+    assert registry.find("one") == first
     for bad in ("nothing", "", "..", "../runs/one"):
         with pytest.raises(RunError, match="no run named"):
-            runs.find(bad)
+            registry.find(bad)
 
 
 def test_the_run_to_look_at_is_the_one_that_is_on(home):
-    assert runs.shown() is None
+    assert registry.shown() is None
     first, second = make(home, "one"), make(home, "two")
-    assert runs.shown() in (first, second)
-    launcher.mark_launched(first, os.getpid())
-    assert runs.shown() == first
+    assert registry.shown() in (first, second)
+    queue.mark_launched(first, os.getpid())
+    assert registry.shown() == first
 
 
 def test_only_the_settings_that_differ_are_compared(home):
     first = make(home, "one", epochs=2, learning_rate=1e-3)
     second = make(home, "two", epochs=2, learning_rate=3e-3)
-    assert runs.differing_settings([first, second]) == {"learning_rate": [1e-3, 3e-3]}
-    assert runs.differing_settings([first]) == runs.differing_settings([]) == {}
+    assert registry.differing_settings([first, second]) == {"learning_rate": [1e-3, 3e-3]}
+    assert registry.differing_settings([first]) == registry.differing_settings([]) == {}
 
 
 def test_a_name_is_kept_while_its_run_can_still_fill_it(home):
     run = make(home, "mine")
-    assert list(runs.reserved()) == ["mine"]
+    assert list(registry.reserved()) == ["mine"]
     run.write("cancelled")
-    assert runs.reserved() == {}
+    assert registry.reserved() == {}
     (run.state_folder / "000001-000000003").mkdir(parents=True)
-    assert list(runs.reserved()) == ["mine"]
+    assert list(registry.reserved()) == ["mine"]
     run.write("finished", checkpoint="x", epoch=1, seconds=1.0)
-    assert runs.reserved() == {}
+    assert registry.reserved() == {}

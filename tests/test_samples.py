@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kochat import pairs
+from kochat.data import pairs
 
 SAMPLES = {"emotions": (300, ["0", "1", "2"]), "jobs": (60, ["건설현장", "우산장수"])}
 
@@ -32,7 +32,7 @@ def test_no_answer_is_taken_from_chatbot_data(shipped, chatbot_data):
 
 
 def test_samples_fit_an_example_of_the_default_length(shipped, tokenizer):
-    from kochat.prompt import Prompt
+    from kochat.model.prompt import Prompt
 
     rows = shipped[1].itertuples(index=False, name=None)
     assert not any(Prompt(tokenizer, 96).encode_example(*row).cut for row in rows)

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from kochat.errors import ReplyError
-from kochat.sampling import HEAD, Sampling, checked, distribution, draw, waits
+from kochat.inference.sampling import HEAD, Sampling, checked, distribution, draw, waits
 
 PROBABILITIES = [0.02, 0.5, 0.08, 0.4]
 SCORES = torch.tensor([PROBABILITIES]).log() + 7  # what is the same for all tokens of a row does not count

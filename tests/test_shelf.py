@@ -8,10 +8,11 @@ import zipfile
 import pytest
 import torch
 
-from kochat import checkpoint, launcher, shelf
-from kochat.cards import Card
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.runs import library, queue
 
 
 @pytest.fixture
@@ -26,24 +27,24 @@ def names():
 
 
 def test_a_renamed_checkpoint_says_its_new_name_and_talks(own, home):
-    assert shelf.rename("mine", "우리-봇") == home / "checkpoints" / "우리-봇"
+    assert library.rename("mine", "우리-봇") == home / "checkpoints" / "우리-봇"
     assert names() == ["우리-봇"]
     assert "# 우리-봇" in (home / "checkpoints" / "우리-봇" / "README.md").read_text("utf-8")
     assert checkpoint.load(home / "checkpoints" / "우리-봇").card.labels == ["0", "1"]
     for taken in ("kochat-mini", "우리-봇", "../x"):
         with pytest.raises(CheckpointError):
-            shelf.rename("우리-봇", taken)
+            library.rename("우리-봇", taken)
 
 
 def test_a_deleted_checkpoint_is_gone(own, home):
-    shelf.delete("mine")
+    library.delete("mine")
     assert names() == []
     assert list((home / "checkpoints").iterdir()) == []
 
 
 def test_the_shipped_one_and_one_that_a_run_works_with_stay(own, home):
-    launcher.create(TrainingConfig(data="emotions", base=str(own), output=str(home / "checkpoints" / "next")))
-    for change in (shelf.delete, lambda name: shelf.rename(name, "other")):
+    queue.create(TrainingConfig(data="emotions", base=str(own), output=str(home / "checkpoints" / "next")))
+    for change in (library.delete, lambda name: library.rename(name, "other")):
         with pytest.raises(CheckpointError, match="comes with kochat"):
             change("kochat-mini")
         with pytest.raises(CheckpointError, match="in use by the run “next”"):
@@ -54,12 +55,12 @@ def test_the_shipped_one_and_one_that_a_run_works_with_stay(own, home):
 
 
 def test_out_as_a_zip_and_in_again_it_is_the_same(own, home, tmp_path):
-    packed = shelf.pack("mine", tmp_path)
+    packed = library.pack("mine", tmp_path)
     before = checkpoint.load(own)
     with pytest.raises(CheckpointError, match="already"):
-        shelf.unpack(packed)
-    shelf.delete("mine")
-    after = checkpoint.load(shelf.unpack(packed))
+        library.unpack(packed)
+    library.delete("mine")
+    after = checkpoint.load(library.unpack(packed))
     assert names() == ["mine"]
     assert after.card == before.card
     assert after.pairs == [("안녕", "반가워요, 정말", "0")]
@@ -71,7 +72,7 @@ def test_files_without_a_folder_take_the_name_of_the_zip(own, tmp_path):
     with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
         for file in own.iterdir():
             archive.write(file, file.name)
-    assert shelf.unpack(tmp_path / "flat.zip").name == "flat"
+    assert library.unpack(tmp_path / "flat.zip").name == "flat"
 
 
 def link(name):
@@ -93,7 +94,7 @@ def test_what_does_not_belong_into_a_checkpoint_is_refused(own, home, tmp_path, 
             archive.write(file, f"new/{file.name}")
         archive.writestr(name, "{}")
     with pytest.raises(CheckpointError, match=r"does not belong|could not be read as the zip"):
-        shelf.unpack(tmp_path / "x.zip")
+        library.unpack(tmp_path / "x.zip")
     assert names() == ["mine"]
     assert not list(tmp_path.glob("**/evil.json"))
     assert [path.name for path in (home / "checkpoints").iterdir()] == ["mine"]
@@ -114,7 +115,7 @@ def with_file(name, text):
 def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, monkeypatch):
     def refused(path, sentence):
         with pytest.raises(CheckpointError, match=sentence):
-            shelf.unpack(path)
+            library.unpack(path)
         assert [path.name for path in (home / "checkpoints").iterdir()] == ["mine"]
 
     (tmp_path / "no.zip").write_bytes(b"PK no zip")
@@ -152,8 +153,8 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
                      {"metrics": [1]}, {"defaults": "x"}, {"recipe": None}, {"label_names": {"0": []}}):  # fmt: skip
         changed = json.dumps({**card, **nonsense})
         refused(packed_as(own, tmp_path / "odd.zip", with_file("kochat.json", changed)), "odd.zip is damaged")
-    whole = shelf.pack("mine", tmp_path)
-    monkeypatch.setattr(shelf, "MOST_BYTES", 1000)
+    whole = library.pack("mine", tmp_path)
+    monkeypatch.setattr(library, "MOST_BYTES", 1000)
     refused(whole, "already|could not be read as the zip")
     whole.rename(tmp_path / "big.zip")
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):

@@ -9,12 +9,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from kochat import checkpoint, evaluation, heldout, pairs
-from kochat.cards import FIGURE_NAMES
-from kochat.chatbot import load
 from kochat.config import TrainingConfig
-from kochat.strength import AtStrength, choose
-from kochat.training import fine_tune
+from kochat.data import pairs
+from kochat.evaluation import heldout, metrics
+from kochat.evaluation.guidance import AtStrength, choose
+from kochat.inference.chatbot import load
+from kochat.model import checkpoint
+from kochat.model.cards import FIGURE_NAMES
+from kochat.training.fine_tuning import fine_tune
 from tests.conftest import MINI, PROJECT
 
 CARD = checkpoint.read_card(MINI)
@@ -57,7 +59,7 @@ def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
 def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data):
     parts = heldout.split_again(CARD, chatbot_data)
     assert parts.test.empty
-    figures = evaluation.evaluate(mini, parts.validation, training=parts.training)
+    figures = metrics.evaluate(mini, parts.validation, training=parts.training)
     for name in FIGURE_NAMES:
         if name in CARD.metrics["evaluation"]["validation"]:
             value = CARD.metrics["evaluation"]["validation"][name]

@@ -1,10 +1,11 @@
 """A shop's file, trained as the button does it: nothing set but data, base and name."""
 
-from kochat import checkpoint, load
+from kochat import load
 from kochat.config import DEFAULT_CHECKPOINT, PROJECT, TrainingConfig
-from kochat.events import Finished, Started
-from kochat.pairs import read_pairs
-from kochat.training import fine_tune
+from kochat.data.pairs import read_pairs
+from kochat.model import checkpoint
+from kochat.training.events import Finished, Started
+from kochat.training.fine_tuning import fine_tune
 
 SHOP = PROJECT / "benchmarks" / "shops" / "dev" / "bakery12.csv"
 

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kochat.errors import DataError
-from kochat.near_duplicates import groups
-from kochat.pairs import read_pairs
-from kochat.splits import (
+from kochat.data.near_duplicates import groups
+from kochat.data.pairs import read_pairs
+from kochat.data.splits import (
     MIN_PAIRS_TO_WITHHOLD,
     SPLIT_VERSION,
     divide,
@@ -17,6 +16,7 @@ from kochat.splits import (
     split_in_two,
     withheld_shares,
 )
+from kochat.errors import DataError
 
 
 def table_of(questions):

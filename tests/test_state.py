@@ -7,13 +7,16 @@ import json
 import pytest
 import torch
 
-from kochat import checkpoint, heldout, pairs, state
-from kochat.cards import Card
 from kochat.config import TrainingConfig
+from kochat.data import pairs
+from kochat.data.splits import SPLIT_VERSION, split_in_two
 from kochat.errors import CheckpointError, RunError
-from kochat.events import Epoch, Finished, Saved, Started, Step, Stopped
-from kochat.splits import SPLIT_VERSION, split_in_two
-from kochat.training import fine_tune, finish_early
+from kochat.evaluation import heldout
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.training import state
+from kochat.training.events import Epoch, Finished, Saved, Started, Step, Stopped
+from kochat.training.fine_tuning import fine_tune, finish_early
 
 
 def config(base, tmp_path, name="trained", **settings):

@@ -10,8 +10,8 @@ import sys
 import pytest
 from conftest import PROJECT
 
-from kochat import datasets, store
-from kochat.datasets import Dataset
+from kochat.data import datasets, store
+from kochat.data.datasets import Dataset
 from kochat.errors import DataError
 
 

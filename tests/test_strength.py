@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from kochat import strength
 from kochat.errors import DataError, ReplyError
-from kochat.evaluation import Progress
-from kochat.strength import AtStrength, choose, measure
+from kochat.evaluation import guidance
+from kochat.evaluation.guidance import AtStrength, choose, measure
+from kochat.evaluation.metrics import Progress
 
 ROWS = [("안녕", "안녕하세요.", "0"), ("고마워", "저도요.", "1"), ("안녕", "네", "2")]
 TABLE = pd.DataFrame(ROWS, columns=["Q", "A", "label"])
@@ -36,7 +36,7 @@ def test_replies_that_stop_making_sense_are_no_choice():
 
 
 def test_what_is_measured_is_what_it_says(bot, monkeypatch):
-    monkeypatch.setattr(strength, "STRENGTHS", (0.0, 6.0))
+    monkeypatch.setattr(guidance, "STRENGTHS", (0.0, 6.0))
     seen = list(measure(bot, TABLE, TABLE))
     progress = [one.done for one in seen if isinstance(one, Progress)]
     assert progress == sorted(progress)

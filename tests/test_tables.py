@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from odd_files import FILES, TEXT, xlsx
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from kochat import tables
+from kochat.data import tables
+from kochat.data.tables import open_table
 from kochat.errors import DataError
-from kochat.tables import open_table
 
 
 @pytest.fixture

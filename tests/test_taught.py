@@ -2,9 +2,9 @@
 
 import pytest
 
-from kochat import taught
+from kochat.data import taught
+from kochat.data.taught import Origin, forget, open_taught, teach
 from kochat.errors import DataError
-from kochat.taught import Origin, forget, open_taught, teach
 
 
 @pytest.fixture

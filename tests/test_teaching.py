@@ -5,10 +5,13 @@ import pytest
 import torch
 from conftest import MINI
 
-from kochat import chatbot, checkpoint, evaluation, pairs
 from kochat.config import TrainingConfig
-from kochat.teaching import MIN_LESSON, ask, config_for, lesson, not_learned, rows_of, to_ask
-from kochat.training import fine_tune
+from kochat.data import pairs
+from kochat.evaluation import metrics
+from kochat.inference import chatbot
+from kochat.model import checkpoint
+from kochat.training.fine_tuning import fine_tune
+from kochat.training.teaching import MIN_LESSON, ask, config_for, lesson, not_learned, rows_of, to_ask
 
 TAUGHT = [
     ("너 이름이 뭐야?", "저는 코챗이라고 해요.", "0"),
@@ -90,7 +93,7 @@ def test_beside_what_is_to_be_learned_the_last_of_the_rest_is_trained_again():
 def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, chatbot_data, two_threads):
     card = checkpoint.read_card(MINI)
     real = pairs.fingerprint(pairs.read_pairs(chatbot_data)) == card.data["sha256"]
-    asked = evaluation.held_out(card, chatbot_data) if real else pairs.read_pairs("emotions")
+    asked = metrics.held_out(card, chatbot_data) if real else pairs.read_pairs("emotions")
     held_out = list(asked.sample(200, random_state=0)[pairs.COLUMNS].itertuples(index=False, name=None))
     before = chatbot.load(MINI)
     pd.DataFrame(TAUGHT, columns=pairs.COLUMNS).to_csv(tmp_path / "taught.csv", index=False)
@@ -104,7 +107,7 @@ def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, cha
     # The threshold of the base still says what it is to say.
     assert after.card.familiarity == before.card.familiarity | {"of": "kochat-mini"}
     if real:
-        unseen = evaluation.held_out(card, chatbot_data)["Q"].unique()
+        unseen = metrics.held_out(card, chatbot_data)["Q"].unique()
         assert 0.03 < sum(after.read(question).unfamiliar for question in unseen) / len(unseen) < 0.08
 
 

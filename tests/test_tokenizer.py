@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 from kogpt2_like import write_kogpt2_like
 
-from kochat.prompt import CHAT_TEMPLATE
-from kochat.tokenizer import load_tokenizer, make_tokenizer
+from kochat.model.prompt import CHAT_TEMPLATE
+from kochat.model.tokenizer import load_tokenizer, make_tokenizer
 
 
 @pytest.mark.parametrize("text", ["안녕", "뷁 쀍", "🦜👩‍👩‍👧 ok", "龘靐", "a\tb", "ﷺ", "e\u0301é", "<0x41>", "\0"])

@@ -8,17 +8,19 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from kochat import checkpoint, heldout, pairs
-from kochat.chatbot import load
 from kochat.config import SAMPLE_QUESTIONS, TrainingConfig
+from kochat.data import pairs
+from kochat.data.splits import split_by_question
 from kochat.errors import CheckpointError, DataError, SettingsError
-from kochat.events import Epoch, Finished, Started, Step, Stopped, to_dict
-from kochat.model import loss
-from kochat.probes import Probes
-from kochat.prompt import Prompt
-from kochat.splits import split_by_question
-from kochat.trainer import choose_precision
-from kochat.training import fine_tune
+from kochat.evaluation import heldout
+from kochat.inference.chatbot import load
+from kochat.model import checkpoint
+from kochat.model.gpt2 import loss
+from kochat.model.prompt import Prompt
+from kochat.training.events import Epoch, Finished, Started, Step, Stopped, to_dict
+from kochat.training.fine_tuning import fine_tune
+from kochat.training.probes import Probes
+from kochat.training.trainer import choose_precision
 
 
 def config(base, tmp_path, **settings):
@@ -314,7 +316,7 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
     # A learning rate next to nothing leaves the weights as they are, so the loss can be computed afterwards.
     made = config(tiny_base, tmp_path, epochs=1, learning_rate=1e-12, label_dropout=0, validation_share=0.1)
     epoch = next(e for e in fine_tune(made) if isinstance(e, Epoch))
-    from kochat.batches import pad
+    from kochat.model.batches import pad
 
     base = checkpoint.load(tiny_base, as_base=True)
     prompt = Prompt(base.tokenizer, 64)

@@ -9,14 +9,16 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
-from kochat import checkpoint, checks, launcher, runs
-from kochat.cards import FIGURE_NAMES, Card
 from kochat.config import TrainingConfig
+from kochat.data import checks
+from kochat.data.splits import MAX_WITHHELD_NAMED
 from kochat.errors import CheckpointError, DataError
-from kochat.events import PREPARING
-from kochat.sampling import Sampling
-from kochat.splits import MAX_WITHHELD_NAMED
-from kochat.ui import bots, chat, form, history, messages, progress, text, training, variety
+from kochat.inference.sampling import Sampling
+from kochat.model import checkpoint
+from kochat.model.cards import FIGURE_NAMES, Card
+from kochat.runs import queue, registry
+from kochat.training.events import PREPARING
+from kochat.ui import bots, chat, form, history, messages, progress, sources, text, training, variety, widgets
 
 STARTED = {
     "type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0,
@@ -39,8 +41,8 @@ def epoch(number, loss, validation_loss):
 @pytest.fixture
 def run(home):
     """A run called mine, as if this process trained it."""
-    made = launcher.create(TrainingConfig(data="emotions", output=str(home / "checkpoints" / "mine")))
-    launcher.mark_launched(made, os.getpid())
+    made = queue.create(TrainingConfig(data="emotions", output=str(home / "checkpoints" / "mine")))
+    queue.mark_launched(made, os.getpid())
     return made
 
 
@@ -79,7 +81,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     used = set(re.findall(r'"(k_\w+)"', code))
     made = {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
     made |= {f"k_state_{name}" for name in ("running", "stopped", "cancelled")}
-    made |= {f"k_is_{name}" for name in (*runs.RESUMABLE, "queued", "running", "finished")}
+    made |= {f"k_is_{name}" for name in (*registry.RESUMABLE, "queued", "running", "finished")}
     made |= {f"k_keep_{name}" for name in ("auto", "best", "last")}
     made |= {f"k_keep_labels_{name}" for name in form.KEEP_LABELS}
     made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
@@ -276,11 +278,11 @@ def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_
 
 def test_the_dropdown_names_labels_as_their_owner_did():
     shown, values = zip(
-        *chat.label_choices(Card(["0", "1", "2", "우산장수"], label_names={"1": "헤어짐"})), strict=True
+        *widgets.label_choices(Card(["0", "1", "2", "우산장수"], label_names={"1": "헤어짐"})), strict=True
     )
     assert values == ("auto", "0", "1", "2", "우산장수")
     assert list(map(str, shown[1:])) == [str(text.t("k_label_0")), "헤어짐", str(text.t("k_label_2")), "우산장수"]
-    shown, _ = zip(*chat.label_choices(Card(["0", "1"])), strict=True)
+    shown, _ = zip(*widgets.label_choices(Card(["0", "1"])), strict=True)
     assert shown[1:] == ("0", "1")
 
 
@@ -321,7 +323,7 @@ def test_making_a_chatbot_of_a_stopped_run_is_called_so_and_its_end_says_what_wa
     write(run, {"type": "stopped", "step": 15, "seconds": 30.0})
     write(run, {"type": "queued", "at": 9.0, "pairs": 54, "finish": True})
     waiting = progress.progress_html("ko", run)
-    launcher.mark_launched(run, os.getpid())
+    queue.mark_launched(run, os.getpid())
     for shown in (waiting, progress.progress_html("ko", run)):
         assert "지금까지 배운 내용으로 “mine” 챗봇을 만들고 있어요" in shown
         assert "학습 중" not in shown
@@ -351,8 +353,8 @@ def test_the_axis_of_the_curve_stays_what_it_was_while_a_run_goes_on(run):
     write(run, *({**epoch(number, 1.0, None), "epochs": 40} for number in (1, 2)))
     record = run.record()
     assert progress.curve("ko", record)["epoch"].tolist() == [1, 2]
-    assert training.loss_plot("ko", *history.compared("ko", [run])).x_lim == [0, 40]
-    assert training.loss_plot("ko", None, [], 0).x_lim is None
+    assert progress.loss_plot("ko", *history.compared("ko", [run])).x_lim == [0, 40]
+    assert progress.loss_plot("ko", None, [], 0).x_lim is None
 
 
 def test_a_failed_or_killed_run_shows_its_sentence(run):
@@ -420,8 +422,8 @@ def test_the_curve_of_one_long_epoch_is_the_running_loss_of_its_steps(run):
     losses = frame["loss"].tolist()
     assert losses[:2] == [3.0, 3.0]
     assert 1.0 < losses[4] < losses[3] < losses[2] < 3.0
-    plot = training.loss_plot("ko", frame, progress.series("ko"), 2)
-    assert (plot.x_lim, training.empty_plot().x_axis_format) == ([0, 2], "d")
+    plot = progress.loss_plot("ko", frame, progress.series("ko"), 2)
+    assert (plot.x_lim, progress.empty_plot().x_axis_format) == ([0, 2], "d")
 
 
 BASE = {"own_right": 1, "own_asked": 39, "base_nll": 1.1, "learning_rate": 1.5e-3, "rehearsal": 0, "rehearsed": 0}
@@ -471,9 +473,9 @@ def test_one_that_made_things_worse_says_so_and_is_started_again_with_better_set
     assert "일부만 배웠어요. 학습한 질문 39개 가운데 12개" in told
     assert "원래 알던 것은 일부 잊었어요 (글자당 손실 1.10 → 1.36)." in told
     assert (repeat.visible, repeat.value) == (True, "이 설정으로 다시 학습 (복습 3배 · 4에폭)")
-    monkeypatch.setattr(launcher, "dispatch", lambda: None)
+    monkeypatch.setattr(queue, "dispatch", lambda: None)
     training.train_again(run)
-    [waiting] = runs.queued()
+    [waiting] = registry.queued()
     assert waiting.config == replace(run.config, output=waiting.config.output, rehearsal=3, epochs=4)
     assert waiting.checkpoint_name == "mine-2"
 
@@ -499,9 +501,9 @@ def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():
 
 
 def test_a_name_is_offered_that_is_free(home):
-    assert form.free_name("ko") == "내-챗봇-1"
+    assert sources.free_name("ko") == "내-챗봇-1"
     (home / "checkpoints" / "my-bot-1").mkdir(parents=True)
-    assert form.free_name("en") == "my-bot-2"
+    assert sources.free_name("en") == "my-bot-2"
 
 
 def test_the_page_is_imported_without_gradio_writing_stubs_or_torch():

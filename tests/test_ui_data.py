@@ -9,10 +9,11 @@ import pytest
 from odd_files import FILES
 from test_visitors import request
 
-from kochat import datasets, launcher
-from kochat.datasets import Dataset
+from kochat.data import datasets
+from kochat.data.datasets import Dataset
 from kochat.errors import SENTENCES
-from kochat.ui import data, form, importing, overview, rows, visitors
+from kochat.runs import queue
+from kochat.ui import data, form, importing, overview, rows, sources, visitors
 
 STRANGER = {"host": "8.8.8.8", "cookies": {visitors.VISITOR: "somebody"}}
 
@@ -162,7 +163,7 @@ def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key)
 )
 def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
     taken = []
-    monkeypatch.setattr(launcher, "start", taken.append)
+    monkeypatch.setattr(queue, "start", taken.append)
     form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, "yes", typed, request())
     config = taken[0]
     assert (config.keep_labels, config.label_names) == (True, ("우산장수=비", "건설현장=볕"))
@@ -175,7 +176,9 @@ def test_a_dataset_without_a_good_row_is_not_trained_on(home):
     importing.make_empty("mine", request())
     data.save(("mine", None), "", "질문만", "", "0", request())
     with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
-        form.start(f"{form.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, "auto", "", request())
+        form.start(
+            f"{sources.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, "auto", "", request()
+        )
 
 
 def test_bars_count_whole_rows_and_show_names_as_text():

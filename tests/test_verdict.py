@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kochat.journal import Record
-from kochat.verdict import FORGOTTEN, verdict
+from kochat.runs.journal import Record
+from kochat.runs.verdict import FORGOTTEN, verdict
 
 STARTED = {
     "epochs": 10, "learning_rate": 1.5e-3, "rehearsal": 0, "rehearsed": 0,

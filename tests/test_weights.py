@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kochat import checkpoint
 from kochat.errors import CheckpointError
-from kochat.weights import read_weights, weights_of
+from kochat.model import checkpoint
+from kochat.model.weights import read_weights, weights_of
 
 
 def test_they_are_those_of_the_model(tiny_checkpoint, model):

@@ -8,7 +8,7 @@ from time import monotonic as time_now
 import pytest
 from odd_files import xlsx, zipped
 
-from kochat import workbooks
+from kochat.data import workbooks
 from kochat.errors import DataError
 
 SPREADSHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gradio as gr
 
-from .. import checkpoint, launcher, pairs, runs, tables
-from ..config import DEFAULT_CHECKPOINT
-from ..errors import DataError
-from ..labels import AUTO
-from .bots import bot
-from .form import make_config
-from .text import shows_errors
-from .visitors import owner_only
+from kochat.config import DEFAULT_CHECKPOINT
+from kochat.data import pairs, tables
+from kochat.errors import DataError
+from kochat.labels import AUTO
+from kochat.model import checkpoint
+from kochat.runs import queue, registry
+from kochat.ui.bots import bot
+from kochat.ui.sources import make_config
+from kochat.ui.text import shows_errors
+from kochat.ui.visitors import owner_only
 
 MOST_PROBLEMS = 10_000  # in one answer; all are counted
 
@@ -58,7 +60,7 @@ def train(
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}
     settings |= {"keep_labels": keep_labels, "label_names": label_names or (), "rehearsal": rehearsal}
     settings |= {"validation_share": validation_share, "test_share": test_share}
-    return {"run": launcher.start(make_config(data, base, name, **settings)).name}
+    return {"run": queue.start(make_config(data, base, name, **settings)).name}
 
 
 def list_runs() -> list[dict]:
@@ -71,7 +73,7 @@ def list_runs() -> list[dict]:
             "progress": run.progress(),
             "epochs": [{k: e[k] for k in wanted} for _, e in sorted(run.record().epochs.items())],
         }
-        for run in runs.list_runs()
+        for run in registry.list_runs()
     ]
 
 

@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import checkpoint
-from ..cards import Card
+from kochat.model import checkpoint
+from kochat.model.cards import Card
 
 if TYPE_CHECKING:
-    from ..chatbot import Chatbot
-    from ..prompt import Prompt
+    from kochat.inference.chatbot import Chatbot
+    from kochat.model.prompt import Prompt
 
 KEPT = 3
 _loading = threading.Lock()
@@ -49,8 +49,8 @@ def version(name: str) -> tuple[Path, float]:
 
 
 def _load(path: Path) -> Chatbot:
-    from ..chatbot import load  # torch takes seconds; the page is there before
-    from ..model import quiet
+    from kochat.inference.chatbot import load  # torch takes seconds; the page is there before
+    from kochat.model.gpt2 import quiet
 
     quiet()
     return load(path)

@@ -4,61 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import gradio as gr
 
-from .. import checkpoint
-from ..cards import Card
-from ..labels import AUTO, AUTO_NAMES, CHATBOT_DATA_LABELS, has_names, label_name
-from .bots import bot, card
-from .messages import message, source_of, strength_of, text_of, until_last_question
-from .text import language_of, say, shows_errors, t
-from .variety import grown, samplings, variety_slider
+from kochat.labels import AUTO, AUTO_NAMES, label_name
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.ui.bots import bot, card
+from kochat.ui.messages import message, source_of, strength_of, text_of, until_last_question
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.variety import grown, samplings, variety_slider
+from kochat.ui.widgets import EXAMPLES, PRIVATE, ChatTab, label_choices
 
-EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 LONGEST_MESSAGE = 10_000  # characters
 MOST_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
-
-
-@dataclass
-class ChatTab:
-    """What other tabs need of this one."""
-
-    label: gr.Dropdown
-    checkpoint: gr.Dropdown
-    strength: gr.Slider
-    conversation: gr.Chatbot
-    below: gr.Column  # the place between the conversation and the question
-    settled: list  # events after which no reply is on its way
-    restored: gr.events.Dependency  # the conversation of the last visit is there
-
-
-def afterwards(event, *do, **options) -> None:
-    """Do something when an event has ended, well or not: `then` alone does nothing after an error."""
-    event.then(*do, **options)
-    event.failure(*do, **options)
-
-
-def label_choices(of: Card) -> list[tuple]:
-    """Dropdown choices for the labels of a checkpoint; names that are ours are translated by the browser."""
-    ours = {AUTO, *(CHATBOT_DATA_LABELS if has_names(of.labels) else ())} - of.label_names.keys()
-    return [(t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.labels)]
-
-
-def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
-    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first.
-
-    `wanted`, where it is there, is chosen instead.
-    """
-    names = list(checkpoint.list_checkpoints())
-    if wanted in names:
-        return gr.Dropdown(choices=names, value=wanted)
-    if chosen in names:
-        return gr.Dropdown(choices=names)
-    return gr.Dropdown(choices=names, value=names[0] if names else None)
 
 
 def label_dropdown(name: str, chosen: str) -> gr.Dropdown:

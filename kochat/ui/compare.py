@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from .. import checkpoint, comparison
-from ..cards import Card
-from ..comparison import LONGEST_QUESTION, Comparison
-from ..errors import DataError, SettingsError
-from ..labels import AUTO, AUTO_NAMES, label_name
-from . import bots, visitors
-from .chat import EXAMPLES, PRIVATE, afterwards
-from .comparison_table import table_html, words_of
-from .history import downloads
-from .importing import bar_html
-from .text import language_of, say, shows_errors, t
+from kochat.errors import DataError, SettingsError
+from kochat.evaluation import comparison
+from kochat.evaluation.comparison import LONGEST_QUESTION, Comparison
+from kochat.labels import AUTO, AUTO_NAMES, label_name
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.ui import bots, visitors
+from kochat.ui.comparison_table import table_html, words_of
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, downloads
 
 MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 
-from .. import comparison
-from ..cards import Card
-from ..comparison import NO_REPLY, Column, Comparison, Words
-from ..labels import AUTO, AUTO_NAMES, label_name
-from .text import TEXTS, say
+from kochat.evaluation import comparison
+from kochat.evaluation.comparison import NO_REPLY, Column, Comparison, Words
+from kochat.labels import AUTO, AUTO_NAMES, label_name
+from kochat.model.cards import Card
+from kochat.ui.text import TEXTS, say
 
 MOST_SHOWN = 60  # characters of a question in the table
 

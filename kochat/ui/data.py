@@ -10,13 +10,12 @@ import html
 
 import gradio as gr
 
-from .. import datasets
-from ..datasets import Dataset
-from ..errors import KochatError
-from . import bots, form, importing, overview, rows, visitors
-from .chat import PRIVATE, ChatTab, afterwards
-from .history import downloads
-from .text import language_of, say, shows_errors, t
+from kochat.data import datasets
+from kochat.data.datasets import Dataset
+from kochat.errors import KochatError
+from kochat.ui import bots, importing, overview, rows, sources, visitors
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, downloads
 
 QUICK = {"queue": False, **PRIVATE}
 
@@ -179,7 +178,7 @@ def chosen_now(key: str, request: gr.Request) -> gr.Dropdown:
 
 def over_to_training(key: str, request: gr.Request) -> tuple:
     """Over to the training tab, with the dataset chosen there."""
-    return gr.Tabs(selected="training"), form.data_dropdown(form.PREFIX + key, request)
+    return gr.Tabs(selected="training"), sources.data_dropdown(sources.PREFIX + key, request)
 
 
 def allowed(request: gr.Request) -> list:

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from ..labels import label_name
-from ..sampling import GREEDY, Sampling
-from .bots import bot
-from .chat import PRIVATE, ChatTab
-from .messages import reply_at, sampling_of, strength_of
-from .text import language_of, say, shows_errors, t
-from .variety import drawn_told
+from kochat.inference.sampling import GREEDY, Sampling
+from kochat.labels import label_name
+from kochat.ui.bots import bot
+from kochat.ui.messages import reply_at, sampling_of, strength_of
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.variety import drawn_told
+from kochat.ui.widgets import PRIVATE, ChatTab, percent, shown
 
 if TYPE_CHECKING:
-    from ..chatbot import Chatbot, ExplainedStep
+    from kochat.inference.chatbot import Chatbot, ExplainedStep
 
 MOST_LABELS = 12  # side by side; of more the likeliest
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour changes
@@ -113,20 +113,6 @@ def _nats(steps: Sequence[ExplainedStep]) -> float:
 def reply_of(chatbot: Chatbot, steps: Sequence[ExplainedStep]) -> str:
     """The text that steps make."""
     return chatbot.text_of([step.token_id for step in steps])
-
-
-def percent(p: float) -> str:
-    """A probability for people: 82%, 1.2%, 0.03%, and below that 1/32,000."""
-    if p >= 0.0995:
-        return f"{p:.0%}"
-    if p >= 0.0001:
-        return f"{100 * p:.2g}%"
-    return f"1/{round(1 / p):,}" if p > 1e-12 else "0%"
-
-
-def shown(token: str) -> str:
-    """A token to the letter, escaped: ▁ where a word begins, ⏎ for a new line."""
-    return html.escape(token.replace(" ", "▁", 1) if token.startswith(" ") else token).replace("\n", "⏎")
 
 
 def _steps_html(

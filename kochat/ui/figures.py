@@ -14,16 +14,17 @@ from typing import Any
 
 import gradio as gr
 
-from .. import checkpoint, evaluating, heldout
-from ..card_figures import FIGURE_NAMES, evaluations, is_cross_fitted
-from ..cards import Card
-from ..config import SHIPPED_CHECKPOINTS
-from ..errors import CheckpointError, DataError
-from ..evaluating import Job
-from . import form, visitors
-from .chat import PRIVATE, afterwards
-from .importing import bar_html
-from .text import language_of, say, shows_errors, t
+from kochat.config import SHIPPED_CHECKPOINTS
+from kochat.errors import CheckpointError, DataError
+from kochat.evaluation import heldout
+from kochat.model import checkpoint
+from kochat.model.card_figures import FIGURE_NAMES, evaluations, is_cross_fitted
+from kochat.model.cards import Card
+from kochat.runs import evaluation_job
+from kochat.runs.evaluation_job import Job
+from kochat.ui import sources, visitors
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE, afterwards, bar_html
 
 HELD_OUT = "held-out"
 BASELINES = ("nearest_exact", "frequent_exact", "linear_label_accuracy", "nearest_label_accuracy")
@@ -47,7 +48,7 @@ def figures_html(language: str, name: str | None) -> str:
     path = checkpoint.list_checkpoints().get(name or "")
     if path is None:
         return ""
-    card, job = checkpoint.read_card(path), evaluating.newest(path)
+    card, job = checkpoint.read_card(path), evaluation_job.newest(path)
     recorded = card.metrics.get("evaluation")
     unkept = bool(job and job.figures and not job.recorded)
     # Of two tables about the same questions the newer one says it all.
@@ -114,16 +115,18 @@ def _row(language: str, parts: list[dict[str, Any]], key: str, around: bool) -> 
     return f"<tr{kind}><th>{html.escape(name)}</th>{body}</tr>"
 
 
-def sources(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, gr.File]:
+def source_choices(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, gr.File]:
     """What a checkpoint can be measured on: first what its training kept out, where that can be had again.
 
     With it the place for a file, since a choice that stays the same shows nothing by itself.
     """
     path = checkpoint.list_checkpoints().get(name or "")
     kept_out = bool(path) and any(heldout.own_data(checkpoint.read_card(path)))
-    own = [(visitors.shown_name(language_of(request), key), form.PREFIX + key) for key in visitors.datasets_of(request)]
-    choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * visitors.is_owner(request) + form.data_choices()
-    value = HELD_OUT if kept_out else form.OWN_FILE
+    own = [
+        (visitors.shown_name(language_of(request), key), sources.PREFIX + key) for key in visitors.datasets_of(request)
+    ]
+    choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * visitors.is_owner(request) + sources.data_choices()
+    value = HELD_OUT if kept_out else sources.OWN_FILE
     return gr.Dropdown(choices=choices, value=value), gr.File(visible=not kept_out)
 
 
@@ -136,12 +139,12 @@ def data_for(card: Card, source: str | None, upload: str | None, request: gr.Req
     """The file, or the known name, to measure on, and whether only what was kept out of it. Raises DataError."""
     if source == HELD_OUT:
         return heldout.own_source(card), True
-    if source == form.OWN_FILE:
-        form.check_upload(upload)
+    if source == sources.OWN_FILE:
+        sources.check_upload(upload)
         data = str(upload)
-    elif (source or "").startswith(form.PREFIX):
-        data = str(form.snapshot(source.removeprefix(form.PREFIX), request))
-    elif source in [value for _, value in form.data_choices()]:
+    elif (source or "").startswith(sources.PREFIX):
+        data = str(sources.snapshot(source.removeprefix(sources.PREFIX), request))
+    elif source in [value for _, value in sources.data_choices()]:
         data = source
     else:
         raise DataError("no_file", path=source or "")
@@ -161,13 +164,13 @@ def start(name: str | None, source: str | None, upload: str | None, request: gr.
     card = checkpoint.read_card(path)
     data, held_out = data_for(card, source, upload, request)
     keeps = held_out or not (card.metrics.get("evaluation") or {}).get("held_out")
-    evaluating.start(path, data, held_out, record=keeps and path.parent != SHIPPED_CHECKPOINTS)
+    evaluation_job.start(path, data, held_out, record=keeps and path.parent != SHIPPED_CHECKPOINTS)
 
 
 @shows_errors
 def follow(request: gr.Request) -> Iterator[str]:
     """The progress bar of the evaluation that is on, whoever started it. Raises what ended it."""
-    job, language = evaluating.running(), language_of(request)
+    job, language = evaluation_job.running(), language_of(request)
     while job and not job.over:
         text = say(language, "k_evaluating", name=job.checkpoint.name, done=job.done)
         yield bar_html(language, job.done, text)
@@ -185,13 +188,13 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
     """The components and events, below the card of the checkpoint chosen."""
     shown = gr.HTML(elem_id="figures")
     source = gr.Dropdown(
-        form.data_choices(), value=form.OWN_FILE, label=t("k_evaluate_on"), info=t("k_evaluate_info"),
+        sources.data_choices(), value=sources.OWN_FILE, label=t("k_evaluate_on"), info=t("k_evaluate_info"),
         interactive=True, filterable=False, elem_id="evaluate-on",
     )  # fmt: skip
     upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="evaluate-file")
     button = gr.Button(t("k_evaluate"), elem_id="evaluate")
     bar = gr.HTML(elem_id="evaluate-bar")
-    source.change(lambda value: gr.File(visible=value == form.OWN_FILE), source, upload, **QUICK)
+    source.change(lambda value: gr.File(visible=value == sources.OWN_FILE), source, upload, **QUICK)
     look = {"fn": show, "inputs": chosen, "outputs": shown, **QUICK}
     gr.on([chosen.change, tab.select], sources, chosen, [source, upload], **QUICK)
     chosen.change(**look)

@@ -2,89 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, hub, launcher, pairs, recipe, runs
-from ..cards import Card
-from ..config import KOGPT2, TrainingConfig, home
-from ..datasets import Dataset
-from ..errors import CheckpointError, DataError, KochatError
-from ..kept_pairs import PAIRS_FILE
-from ..splits import withheld_shares
-from . import progress, visitors
-from .chat import PRIVATE
-from .text import language_of, say, shows_errors, t
+from kochat.config import TrainingConfig, home
+from kochat.data import pairs
+from kochat.data.datasets import Dataset
+from kochat.data.splits import withheld_shares
+from kochat.errors import KochatError
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.kept_pairs import PAIRS_FILE
+from kochat.runs import queue
+from kochat.training import recipe
+from kochat.ui import progress, visitors
+from kochat.ui.sources import (
+    MOST_MEGABYTES,
+    OWN_FILE,
+    PREFIX,
+    base_choices,
+    check_upload,
+    data_choices,
+    make_config,
+    snapshot,
+)
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE
 
-OWN_FILE = "own"
-PREFIX = "dataset:"  # of one in the data tab
 KEEP_LABELS = {"auto": None, "yes": True, "no": False}
 KOGPT2_SIZE = (768, 125e6)  # its width and parameters
-MOST_MEGABYTES = 50  # of a file of pairs
 AUTO_SHARE = "auto"  # of validation: what the number of pairs says
-
-
-def data_choices() -> list[tuple]:
-    """What is known by name, and a file of one's own."""
-    return [(t(f"k_data_{name}"), name) for name in ("emotions", "jobs", "ChatbotData", OWN_FILE)]
-
-
-def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
-    """What can be trained on, for the owner also what is in the data tab; a choice that is gone becomes the first."""
-    own = [(visitors.shown_name(language_of(request), key), PREFIX + key) for key in visitors.datasets_of(request)]
-    choices = [*(own if visitors.is_owner(request) else []), *data_choices()]
-    there = chosen in [value for _, value in choices]
-    return gr.Dropdown(choices=choices, value=chosen if there else data_choices()[0][1])
-
-
-def snapshot(key: str, request: gr.Request) -> Path:
-    """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
-    dataset = Dataset(visitors.path_of(key, request))
-    if not dataset.counts().good:
-        raise DataError("no_good_rows", name=dataset.name)
-    return pairs.keep(pairs.as_csv(dataset.pairs()), f"{dataset.name}.csv", home() / "uploads")
-
-
-def base_choices() -> list[tuple[str, str]]:
-    """What can be trained further: every checkpoint here, and KoGPT2 on the Hub."""
-    names = list(checkpoint.list_checkpoints(for_chat=False))
-    return [(name, name) for name in names] + [(f"KoGPT2 ({KOGPT2})", KOGPT2)]
-
-
-def base_source(base: str) -> str:
-    """The folder of a checkpoint in the list, or a Hub id; never a path. Raises CheckpointError."""
-    path = checkpoint.list_checkpoints(for_chat=False).get(base)
-    if path:
-        return str(path)
-    if hub.looks_like_hub_id(base):
-        return base
-    raise CheckpointError("no_checkpoint", path=base)
-
-
-def free_name(language: str, stem: str = "k_name_stem") -> str:
-    """A name that no checkpoint has yet; `stem` is the text that it begins with."""
-    stem, taken = say(language, stem), checkpoint.names_taken() | set(runs.reserved())
-    return next(name for number in itertools.count(1) if (name := f"{stem}-{number}") not in taken)
-
-
-def make_config(source: str, base: str, name: str, **settings) -> TrainingConfig:
-    """The settings of a run."""
-    config = TrainingConfig(data=source, base=base_source(base), output=str(checkpoint.folder_of(name)), **settings)
-    if checkpoint.safe_name(name) in checkpoint.names_taken():
-        raise CheckpointError("name_taken", name=name)
-    return config
-
-
-def check_upload(upload: str | None) -> None:
-    """Raise DataError where no file was uploaded, or one that is too large."""
-    if not upload:
-        raise DataError("no_upload")
-    if Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
-        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
 
 
 @shows_errors
@@ -105,7 +55,7 @@ def start(
         config = replace(config, data=str(snapshot(data.removeprefix(PREFIX), request)))
     if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
         config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
-    launcher.start(config)
+    queue.start(config)
 
 
 def names_in(text: str | None) -> tuple[str, ...]:

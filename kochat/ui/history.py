@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import html
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -12,16 +10,17 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import launcher, pairs, runs
-from ..events import best_epoch
-from ..journal import Record
-from ..runs import RESUMABLE, Run
-from ..verdict import verdict
-from . import progress
-from .chat import PRIVATE
-from .text import language_of, say, shows_errors, t
-from .training import empty_plot, loss_plot
-from .visitors import owner_only
+from kochat.data import pairs
+from kochat.runs import queue, registry
+from kochat.runs.journal import Record
+from kochat.runs.registry import RESUMABLE, Run
+from kochat.runs.verdict import verdict
+from kochat.training.events import best_epoch
+from kochat.ui import progress
+from kochat.ui.progress import empty_plot, loss_plot
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.visitors import owner_only
+from kochat.ui.widgets import PRIVATE, confirm, downloads
 
 COLUMNS = (
     "k_run",
@@ -44,7 +43,7 @@ SETTING_TEXTS = {name: f"k_{name}" for name in ASKED} | {"validation_share": "k_
 
 def table(language: str) -> dict:
     """The value of the list: a row a run, the newest first."""
-    rows = [_row(language, run) for run in runs.list_runs()]
+    rows = [_row(language, run) for run in registry.list_runs()]
     return {"headers": [say(language, key) for key in COLUMNS], "data": rows}
 
 
@@ -77,7 +76,7 @@ def _kept(language: str, record: Record) -> str:
 
 def chosen_runs(names: list[str]) -> list[Run]:
     """The runs of these names that are still there."""
-    there = {run.name: run for run in runs.list_runs()}
+    there = {run.name: run for run in registry.list_runs()}
     return [there[name] for name in names or [] if name in there]
 
 
@@ -95,9 +94,9 @@ def compared(language: str, chosen: list[Run]) -> tuple:
 def settings_table(language: str, chosen: list[Run]) -> dict:
     """One run: all its settings. Several: a column a run, only what differs."""
     if len(chosen) == 1:
-        values = {name: [value] for name, value in asdict(chosen[0].config).items() if name not in runs.PLACES}
+        values = {name: [value] for name, value in asdict(chosen[0].config).items() if name not in registry.PLACES}
     else:
-        values = runs.differing_settings(chosen)
+        values = registry.differing_settings(chosen)
     rows = [
         [_setting(language, name), *("–" if value is None else _short(name, value) for value in row)]
         for name, row in values.items()
@@ -141,12 +140,6 @@ def details(language: str, names: list[str]) -> list:
     ]
 
 
-@functools.cache
-def downloads() -> Path:
-    """Where files wait to be downloaded, each name once."""
-    return Path(tempfile.mkdtemp(prefix="kochat-"))
-
-
 def _csv(run: Run) -> str:
     path = downloads() / f"{run.name}.csv"
     path.write_text(run.curve_csv(), "utf-8")
@@ -155,13 +148,13 @@ def _csv(run: Run) -> str:
 
 def version(names: list[str]) -> tuple:
     """What changes whenever there is something new to show."""
-    all_runs = tuple((run.name, run.state(), len(run.record().epochs)) for run in runs.list_runs())
+    all_runs = tuple((run.name, run.state(), len(run.record().epochs)) for run in registry.list_runs())
     return all_runs, tuple((run.name, len(run.events())) for run in chosen_runs(names))
 
 
 def refresh(names: list[str], request: gr.Request) -> list:
     """The list, what can be chosen, and the details of what is chosen, as they are now."""
-    language, there = language_of(request), [run.name for run in runs.list_runs()]
+    language, there = language_of(request), [run.name for run in registry.list_runs()]
     names = [name for name in names or [] if name in there]
     return [table(language), gr.Dropdown(choices=there, value=names), *details(language, names), version(names)]
 
@@ -224,23 +217,12 @@ def build(page: gr.Blocks) -> None:
     chosen.input(**hide).then(show, chosen, below, **quick)
     listed.select(pick, None, chosen, **quick).then(**hide).then(show, chosen, below, **quick)
     for button, do in (
-        (resume, launcher.resume),
-        (stop, launcher.stop),
-        (repeat, launcher.again),
-        (yes, launcher.delete),
+        (resume, queue.resume),
+        (stop, queue.stop),
+        (repeat, queue.again),
+        (yes, queue.delete),
     ):
         button.click(act(do), chosen, None, **PRIVATE).then(refresh, chosen, everything, **quick)
     for event in (yes.click, chosen.input, listed.select):  # the question was about another run
         event(lambda: gr.Column(visible=False), None, sure, **quick)
     delete.click(lambda: gr.Column(visible=True), None, sure, **quick)
-
-
-def confirm(question: str, elem_id: str) -> tuple[gr.Column, gr.Button]:
-    """A hidden part of the page that asks before something is deleted, and its yes button."""
-    with gr.Column(visible=False) as asking:
-        gr.Markdown(t(question))
-        with gr.Row():
-            yes = gr.Button(t("k_yes_delete"), variant="stop", min_width=120, elem_id=elem_id)
-            no = gr.Button(t("k_no"), min_width=120)
-    no.click(lambda: gr.Column(visible=False), None, asking, queue=False, **PRIVATE)
-    return asking, yes

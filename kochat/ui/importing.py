@@ -15,16 +15,16 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import datasets
-from ..checks import LONGEST_LABEL, clean
-from ..errors import DataError
-from ..files import LONGEST_NAME, safe_name
-from ..importing import create
-from ..pairs import Columns, find_columns
-from ..tables import Chunk, Table, open_table
-from . import bots, visitors
-from .chat import PRIVATE
-from .text import language_of, say, shows_errors, t
+from kochat.data import datasets
+from kochat.data.checks import LONGEST_LABEL, clean
+from kochat.data.importing import create
+from kochat.data.pairs import Columns, find_columns
+from kochat.data.tables import Chunk, Table, open_table
+from kochat.errors import DataError
+from kochat.files import LONGEST_NAME, safe_name
+from kochat.ui import bots, visitors
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE, bar_html
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
@@ -130,15 +130,6 @@ def nothing() -> list:
     columns = [gr.Dropdown(choices=[], value=None)] * 3
     shown = [gr.Textbox(visible=False), "", gr.Button(visible=False), gr.Button(visible=True)]
     return ["", gr.Column(visible=False), *columns, *shown]
-
-
-def bar_html(language: str, done: float, text: str) -> str:
-    """A progress bar with a line below; `done` is from 0 to 1."""
-    percent = f"{100 * done:.0f}"
-    return (
-        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-        f'<div style="width:{percent}%"></div></div><p class="quiet" role="status">{html.escape(text)}</p>'
-    )
 
 
 @shows_errors

@@ -15,16 +15,19 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
-from .. import checkpoint, launcher, pairs, taught, teaching
-from ..config import TrainingConfig, home
-from ..datasets import Dataset
-from ..errors import DataError
-from ..pairs import Pair
-from ..runs import Run
-from . import bots, form, progress, visitors
-from .chat import checkpoint_dropdown
-from .text import language_of, say, shows_errors
-from .training import loss_plot
+from kochat.config import TrainingConfig, home
+from kochat.data import pairs, taught
+from kochat.data.datasets import Dataset
+from kochat.data.pairs import Pair
+from kochat.errors import DataError
+from kochat.model import checkpoint
+from kochat.runs import queue
+from kochat.runs.registry import Run
+from kochat.training import teaching
+from kochat.ui import bots, progress, sources, visitors
+from kochat.ui.progress import loss_plot
+from kochat.ui.text import language_of, say, shows_errors
+from kochat.ui.widgets import checkpoint_dropdown
 
 BETWEEN_LOOKS = 1.0  # seconds
 
@@ -108,8 +111,8 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
         raise DataError("nothing_taught")
     table = teaching.lesson(table, asked(name, table))
     data = pairs.keep(pairs.as_csv(table), f"{taught.NAME}.csv", home() / "uploads")
-    output = checkpoint.folder_of(form.free_name(language_of(request), "k_taught_stem"))
-    config = teaching.config_for(str(data), len(table), form.base_source(name), str(output))
+    output = checkpoint.folder_of(sources.free_name(language_of(request), "k_taught_stem"))
+    config = teaching.config_for(str(data), len(table), sources.base_source(name), str(output))
     # Everybody sees the samples of a run, so no visitor's words are among them.
     samples = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
     return replace(config, sample_questions=tuple(samples)[:4])
@@ -122,7 +125,7 @@ def learn(name: str, request: gr.Request) -> Iterator[tuple]:
     The last of what it yields says whether the training is over.
     """
     visitors.require_owner(request)
-    language, run, drawn = language_of(request), launcher.start(config_of(name, request)), -1
+    language, run, drawn = language_of(request), queue.start(config_of(name, request)), -1
     while run.state() in ("queued", "running"):
         # Drawing takes the browser longer than anything else here, so it draws what is new.
         epochs = len(run.record().epochs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 
-from ..sampling import GREEDY, Sampling
+from kochat.inference.sampling import GREEDY, Sampling
 
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 

@@ -12,10 +12,10 @@ from datetime import datetime
 
 import gradio as gr
 
-from ..datasets import Change, Counts, Dataset
-from ..files import LONGEST_NAME
-from .history import confirm
-from .text import say, t
+from kochat.data.datasets import Change, Counts, Dataset
+from kochat.files import LONGEST_NAME
+from kochat.ui.text import say, t
+from kochat.ui.widgets import confirm
 
 MOST_NAMED = 200  # problems that are listed at once; the table pages through all
 MOST_BARS = 12  # labels in the plot

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, launcher
-from ..shelf import MOST_BYTES
-from . import api, chat, compare, data, explain, history, pair_view, shelf, teach, training
-from .bots import bot
-from .text import TEXTS, i18n, t
+from kochat.model import checkpoint
+from kochat.runs import queue
+from kochat.runs.library import MOST_BYTES
+from kochat.ui import api, chat, compare, data, explain, history, pair_view, shelf, teach, training
+from kochat.ui.bots import bot
+from kochat.ui.text import TEXTS, i18n, t
 
 # System fonts only: nothing is asked of another host, and Korean looks as it does elsewhere on the device.
 KOREAN = ("Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "Noto Sans CJK KR", "NanumGothic")
@@ -97,7 +98,7 @@ def _look_after_the_queue() -> None:
     """Start what waits: after a restart, and when a run was killed, nobody else would."""
     while True:
         try:
-            launcher.dispatch()
+            queue.dispatch()
         except Exception:
             log.exception("the queue of runs could not be looked after")
         time.sleep(1)

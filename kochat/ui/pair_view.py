@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from .. import checkpoint, pairs
-from ..labels import AUTO
-from ..prompt import IGNORE, Part
-from .bots import bot, card
-from .chat import PRIVATE, label_choices
-from .explain import percent, shown
-from .text import language_of, say, shows_errors, t
+from kochat.data import pairs
+from kochat.labels import AUTO
+from kochat.model import checkpoint
+from kochat.model.prompt import IGNORE, Part
+from kochat.ui.bots import bot, card
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE, label_choices, percent, shown
 
 if TYPE_CHECKING:
-    from ..chatbot import Chatbot, ExaminedToken
+    from kochat.inference.chatbot import Chatbot, ExaminedToken
 
 LONGEST_TEXT = 2000  # characters
 MOST_ROWS = 400  # tokens of one pair that are shown

@@ -1,22 +1,26 @@
 """What a run looks like on the page, made from its journal alone: progress, curve, table, samples.
 
-Knows runs and HTML; no component and no process.
+Knows runs, HTML and the plot; no process.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 from typing import Any
 
+import gradio as gr
 import pandas as pd
 
-from ..events import best_epoch
-from ..journal import Record
-from ..labels import label_name
-from ..runs import Run
-from ..splits import MAX_WITHHELD_NAMED
-from ..verdict import Verdict
-from .text import say
+from kochat.data.splits import MAX_WITHHELD_NAMED
+from kochat.labels import label_name
+from kochat.runs.journal import Record
+from kochat.runs.registry import Run
+from kochat.runs.verdict import Verdict
+from kochat.training.events import best_epoch
+from kochat.ui.text import say, t
+
+COLORS = ("#2563eb", "#f97316", "#16a34a", "#93b4f5")
 
 
 def epochs_of(record: Record) -> list[dict]:
@@ -264,3 +268,24 @@ def _cell(language: str, sample: dict) -> str:
     if not sample.get("answer") or sample["reply"] != sample["answer"]:
         return f"<td>{reply}</td>"
     return f'<td class="own" title="{html.escape(say(language, "k_is_own_answer"))}">✔ {reply}</td>'
+
+
+def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last: int) -> gr.LinePlot:
+    """The loss of each epoch up to the `last` one; `names` are the series in the order of their colours."""
+    return gr.LinePlot(
+        frame,
+        color_map=dict(zip(names, itertools.cycle(COLORS), strict=False)),
+        visible=frame is not None,
+        x_lim=[0, last] if last else None,
+        x_title=say(language, "k_epoch"),
+        y_title=say(language, "k_loss"),
+        color_title="",
+    )
+
+
+def empty_plot(height: int = 280, **options) -> gr.LinePlot:
+    """A loss curve that has nothing to show yet, `height` in pixels; "d" has ticks at whole epochs only."""
+    return gr.LinePlot(
+        x="epoch", y="loss", color="kind", title=t("k_curve"), height=height, show_label=False, tooltip="axis",
+        buttons=[], x_axis_format="d", visible=False, **options,
+    )  # fmt: skip

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from ..datasets import Dataset
-from ..errors import KochatError
-from ..prompt import Piece, Prompt
-from ..rows import Row
-from .text import say, t
+from kochat.data.datasets import Dataset
+from kochat.data.rows import Row
+from kochat.errors import KochatError
+from kochat.model.prompt import Piece, Prompt
+from kochat.ui.text import say, t
 
 ROWS_A_PAGE = 25
 LAST = 2**31  # a page behind every last one

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import checkpoint, shelf
-from ..cards import model_card
-from ..config import DEFAULT_CHECKPOINT
-from . import figures
-from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
-from .history import confirm, downloads
-from .text import language_of, say, shows_errors, t
-from .visitors import is_owner, log_in, owner_only, password
+from kochat.config import DEFAULT_CHECKPOINT
+from kochat.model import checkpoint
+from kochat.model.cards import model_card
+from kochat.runs import library
+from kochat.ui import figures
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.visitors import is_owner, log_in, owner_only, password
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, confirm, downloads
 
 
 def card_of(name: str | None) -> str:
@@ -56,7 +56,7 @@ def changed(wanted: str | None, in_chat: str) -> tuple:
 @owner_only
 def rename(name: str, new_name: str, in_chat: str, request: gr.Request):
     """Rename the checkpoint chosen; a chat with it goes on under the new name."""
-    made = shelf.rename(name, new_name)
+    made = library.rename(name, new_name)
     return changed(made.name, made.name if in_chat == name else in_chat)
 
 
@@ -64,7 +64,7 @@ def rename(name: str, new_name: str, in_chat: str, request: gr.Request):
 @owner_only
 def delete(name: str, in_chat: str, request: gr.Request):
     """Delete the checkpoint chosen."""
-    shelf.delete(name)
+    library.delete(name)
     return changed(None, in_chat)
 
 
@@ -72,7 +72,7 @@ def delete(name: str, in_chat: str, request: gr.Request):
 @owner_only
 def pack(name: str, request: gr.Request):
     """Offer the checkpoint chosen as a zip."""
-    return gr.DownloadButton(value=str(shelf.pack(name, downloads())), visible=True)
+    return gr.DownloadButton(value=str(library.pack(name, downloads())), visible=True)
 
 
 @shows_errors
@@ -81,7 +81,7 @@ def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
         return [gr.skip()] * 5
-    made = shelf.unpack(Path(path))
+    made = library.unpack(Path(path))
     gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
     return changed(made.name, in_chat)
 

@@ -6,17 +6,19 @@ import html
 
 import gradio as gr
 
-from .. import checkpoint, launcher, taught
-from ..cards import Card
-from ..checks import clean
-from ..errors import DataError
-from ..labels import label_name
-from . import bots, visitors
-from .chat import PRIVATE, ChatTab, label_choices
-from .learning import asked, learn, learn_button, lesson, opened, put_away, rows_of, summary_of, waiting_for
-from .messages import Reply, reply_at
-from .text import TEXTS, language_of, say, shows_errors, t
-from .training import empty_plot
+from kochat.data import taught
+from kochat.data.checks import clean
+from kochat.errors import DataError
+from kochat.labels import label_name
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.runs import queue
+from kochat.ui import bots, visitors
+from kochat.ui.learning import asked, learn, learn_button, lesson, opened, put_away, rows_of, summary_of, waiting_for
+from kochat.ui.messages import Reply, reply_at
+from kochat.ui.progress import empty_plot
+from kochat.ui.text import TEXTS, language_of, say, shows_errors, t
+from kochat.ui.widgets import PRIVATE, ChatTab, label_choices
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
 # The page's own sentences are no answers to learn.
@@ -93,7 +95,7 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         return closed()
     question, said, label, name = reply
     if visitors.is_owner(request):
-        launcher.warm_up()  # while the better answer is being written
+        queue.warm_up()  # while the better answer is being written
     if event.liked is True and said in OURS:
         return closed()
     if event.liked is True or event.liked is False:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..errors import KochatError
+from kochat.errors import KochatError
 
 TEXTS = {
     language: json.loads((Path(__file__).parent / "text" / f"{language}.json").read_text("utf-8"))

@@ -6,23 +6,21 @@ second device shows the same.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
-import pandas as pd
 
-from .. import checkpoint, launcher, runs
-from ..journal import Record
-from ..runs import RESUMABLE
-from ..verdict import Verdict, verdict
-from . import form, progress
-from .chat import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
-from .text import language_of, say, shows_errors, t
-from .visitors import is_owner, owner_only
-
-COLORS = ("#2563eb", "#f97316", "#16a34a", "#93b4f5")
+from kochat.model import checkpoint
+from kochat.runs import queue, registry
+from kochat.runs.journal import Record
+from kochat.runs.registry import RESUMABLE
+from kochat.runs.verdict import Verdict, verdict
+from kochat.ui import form, progress, sources
+from kochat.ui.progress import empty_plot, loss_plot
+from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.visitors import is_owner, owner_only
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 
 
 @dataclass
@@ -37,29 +35,29 @@ class TrainingTab:
     data: gr.Dropdown
 
 
-def act(do: Callable[[runs.Run], None]):
+def act(do: Callable[[registry.Run], None]):
     """A handler that does something with the run that this page shows, even if another is on by now."""
 
     @shows_errors
     @owner_only
     def handler(seen: tuple, request: gr.Request):
         if seen and seen[1]:
-            do(runs.find(seen[1]))
+            do(registry.find(seen[1]))
 
     return handler
 
 
-def finish_early(run: runs.Run) -> None:
+def finish_early(run: registry.Run) -> None:
     """Make a chatbot of what a run has learned so far."""
-    launcher.resume(run, finish=True)
+    queue.resume(run, finish=True)
 
 
 @shows_errors
 @owner_only
 def cancel(name: str | None, request: gr.Request):
     """Take a run out of the queue."""
-    if name and (run := runs.find(name)).state() == "queued":
-        launcher.stop(run)
+    if name and (run := registry.find(name)).state() == "queued":
+        queue.stop(run)
 
 
 def view(language: str, chosen: str | None) -> list:
@@ -67,12 +65,12 @@ def view(language: str, chosen: str | None) -> list:
 
     `chosen` is the waiting run that somebody has picked.
     """
-    run = runs.shown()
+    run = registry.shown()
     record = run.record() if run else Record()
     state, name = (run.state(), run.checkpoint_name) if run else ("none", "")
     running, stopping, has_epochs = state == "running", record.stopping, bool(record.epochs)
     ready = state == "finished" and name in checkpoint.list_checkpoints()
-    waiting = runs.queued()
+    waiting = registry.queued()
     names = [one.name for one in waiting]
     return [
         progress.progress_html(language, run) if run else say(language, "k_no_run"),
@@ -87,7 +85,7 @@ def view(language: str, chosen: str | None) -> list:
         gr.Button(visible=ready, value=say(language, "k_talk_to", name=name)),
         gr.Button(visible=state in RESUMABLE),
         gr.Button(visible=state in RESUMABLE and run.has_state()),
-        progress.queue_html(language, [(one.checkpoint_name, launcher.seconds_until_start(one)) for one in waiting]),
+        progress.queue_html(language, [(one.checkpoint_name, queue.seconds_until_start(one)) for one in waiting]),
         gr.Dropdown(
             choices=[(one.checkpoint_name, one.name) for one in waiting],
             value=chosen if chosen in names else next(reversed(names), None),
@@ -104,39 +102,18 @@ def _again_text(language: str, found: Verdict | None) -> str:
     return say(language, "k_train_again", settings=settings)
 
 
-def train_again(run: runs.Run) -> None:
+def train_again(run: registry.Run) -> None:
     """Train anew with the settings that the verdict on a run offers."""
     found = verdict(run.record())
     if found and found.changes:
-        launcher.again(run, **found.changes)
-
-
-def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last: int) -> gr.LinePlot:
-    """The loss of each epoch up to the `last` one; `names` are the series in the order of their colours."""
-    return gr.LinePlot(
-        frame,
-        color_map=dict(zip(names, itertools.cycle(COLORS), strict=False)),
-        visible=frame is not None,
-        x_lim=[0, last] if last else None,
-        x_title=say(language, "k_epoch"),
-        y_title=say(language, "k_loss"),
-        color_title="",
-    )
+        queue.again(run, **found.changes)
 
 
 def version() -> tuple:
     """State of the runs and all else that changes whenever there is something new to show."""
-    run = runs.shown()
+    run = registry.shown()
     shown = (run.state(), run.name, len(run.events())) if run else ("none", "", 0)
-    return *shown, len(runs.queued()), *checkpoint.list_checkpoints(for_chat=False)
-
-
-def empty_plot(height: int = 280, **options) -> gr.LinePlot:
-    """A loss curve that has nothing to show yet, `height` in pixels; "d" has ticks at whole epochs only."""
-    return gr.LinePlot(
-        x="epoch", y="loss", color="kind", title=t("k_curve"), height=height, show_label=False, tooltip="axis",
-        buttons=[], x_axis_format="d", visible=False, **options,
-    )  # fmt: skip
+    return *shown, len(registry.queued()), *checkpoint.list_checkpoints(for_chat=False)
 
 
 def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
@@ -144,7 +121,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             inputs, start_button, stop_button = form.build(page)
-            queue = gr.HTML(elem_id="queue")
+            waiting_list = gr.HTML(elem_id="queue")
             with gr.Row():
                 waiting = gr.Dropdown(
                     label=t("k_queue"), visible=False, show_label=False, container=False, elem_id="waiting"
@@ -168,28 +145,42 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in (
-        (stop_button, launcher.stop), (resume, launcher.resume), (finish, finish_early), (repeat, train_again),
+        (stop_button, queue.stop), (resume, queue.resume), (finish, finish_early), (repeat, train_again),
     ):  # fmt: skip
         button.click(act(do), seen, None, **PRIVATE)
     cancel_button.click(cancel, waiting, None, **PRIVATE)
 
     def go_and_talk():
-        ready = next((run.checkpoint_name for run in runs.list_runs() if run.state() == "finished"), None)
+        ready = next((run.checkpoint_name for run in registry.list_runs() if run.state() == "finished"), None)
         return gr.Tabs(selected="chat"), checkpoint_dropdown(None, wanted=ready)
 
     talk.click(go_and_talk, None, [tabs, chat.checkpoint], queue=False, **PRIVATE)
-    shown = [bar, plot, table, samples, stop_button, talk, resume, finish, queue, waiting, cancel_button, told, repeat]
+    shown = [
+        bar,
+        plot,
+        table,
+        samples,
+        stop_button,
+        talk,
+        resume,
+        finish,
+        waiting_list,
+        waiting,
+        cancel_button,
+        told,
+        repeat,
+    ]
     return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0])
 
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
     """Everything that changes by itself: the run's view, and what the dropdowns and the name offer."""
-    names = [value for _, value in form.base_choices()]
+    names = [value for _, value in sources.base_choices()]
     return [
         *view(language, waiting),
         checkpoint_dropdown(chosen),
-        gr.Dropdown(choices=form.base_choices(), **({} if base in names else {"value": names[0]})),
-        form.free_name(language) if offer_name else gr.skip(),
+        gr.Dropdown(choices=sources.base_choices(), **({} if base in names else {"value": names[0]})),
+        sources.free_name(language) if offer_name else gr.skip(),
         version(),
     ]
 
@@ -197,7 +188,7 @@ def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_na
 def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
     """Show the newest run when the page loads, and what is new once a second; offer the datasets there are."""
     for event in (page.load, opened.select):
-        event(form.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
+        event(sources.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
     inputs, outputs = (
         [chat.checkpoint, tab.base, tab.waiting],
         [*tab.shown, chat.checkpoint, tab.base, tab.name, tab.seen],
@@ -216,7 +207,7 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
 
     def get_ready(request: gr.Request):
         if is_owner(request):
-            launcher.warm_up()
+            queue.warm_up()
 
     opened.select(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)

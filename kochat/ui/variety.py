@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from ..sampling import GREEDY, Sampling, checked
-from .text import say, t
+from kochat.inference.sampling import GREEDY, Sampling, checked
+from kochat.ui.text import say, t
 
 if TYPE_CHECKING:
-    from ..chatbot import Chatbot
+    from kochat.inference.chatbot import Chatbot
 
 MAX_VARIETY, VARIETY_STEP = 1.5, 0.1  # temperatures
 TOP_P = 0.9

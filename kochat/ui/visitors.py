@@ -17,10 +17,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..config import home
-from ..datasets import list_datasets
-from ..errors import DataError, SettingsError
-from .text import say
+from kochat.config import home
+from kochat.data.datasets import list_datasets
+from kochat.errors import DataError, SettingsError
+from kochat.ui.text import say
 
 VISITOR, OWNER = "kochat_visitor", "kochat_owner"  # cookies
 PROXY_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip", "via")

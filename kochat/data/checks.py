@@ -1,0 +1,108 @@
+"""What can be wrong with one row: question, answer and label. Knows no file and no table.
+
+A pair that repeats an earlier one, or answers its question otherwise, is found by whoever sees all rows;
+only rows that are good in themselves are compared, with the first such row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kochat.labels import AUTO
+
+BAD = (
+    "empty_question", "empty_answer", "no_label", "long_label", "reserved_label", "control", "too_long", "duplicate",
+)  # fmt: skip
+NOTES = ("other_answer",)  # said, not wrong: the same question under the same label, answered otherwise
+LONGEST_LABEL = 40  # characters
+
+# (question, answer, label) of many rows in, whether each is over the length that a model can take out.
+TooLong = Callable[[list[tuple[str, str, str]]], list[bool]]
+
+# Nobody types these: controls (a line break and a tab are text), what turns the direction of the text around,
+# half a character, and the mark of text that was read in a wrong encoding.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffd]")
+
+# What web pages and spreadsheets leave around a text, and `Dataset.write_csv` before what looks like a formula.
+BLANK = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u2060\ufeff"
+
+COLUMN_NAMES = {
+    "en": {"question": "question", "answer": "answer", "label": "label"},
+    "ko": {"question": "질문", "answer": "답변", "label": "라벨"},
+}
+REASONS = {
+    "en": {
+        "empty_question": "is empty",
+        "empty_answer": "is empty",
+        "no_label": "is empty",
+        "long_label": "is longer than {longest} characters",
+        "reserved_label": "“{auto}” means that the bot chooses by itself",
+        "control": "has control characters or broken ones",
+        "too_long": "longer than the model can take",
+        "duplicate": "the same as row {other}",
+        "other_answer": "answers the question of row {other} otherwise",
+    },
+    "ko": {
+        "empty_question": "비어 있어요",
+        "empty_answer": "비어 있어요",
+        "no_label": "비어 있어요",
+        "long_label": "{longest}자보다 길어요",
+        "reserved_label": "“{auto}”는 챗봇이 스스로 고른다는 뜻이라 쓸 수 없어요",
+        "control": "제어 문자나 깨진 글자가 있어요",
+        "too_long": "모델이 다룰 수 있는 길이보다 길어요",
+        "duplicate": "{other}행과 똑같아요",
+        "other_answer": "{other}행과 같은 질문인데 답이 달라요",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a row, or to be noted of it.
+
+    `row` is its number as a spreadsheet counts, `column` "question", "answer", "label" or "" for the whole row,
+    `reason` one of BAD and NOTES, `other` the row that it repeats.
+    """
+
+    row: int
+    column: str
+    reason: str
+    other: int | None = None
+
+    @property
+    def is_note(self) -> bool:
+        """Whether the row can be used all the same."""
+        return self.reason in NOTES
+
+    def text(self, language: str) -> str:
+        """One line for people; `language` is "ko" or "en"."""
+        place = f"{self.row}행" if language == "ko" else f"row {self.row}"
+        return place + (" · " if self.column else ": ") + self.text_in_row(language)
+
+    def text_in_row(self, language: str) -> str:
+        """The same where the number of the row stands already."""
+        place = f"{COLUMN_NAMES[language][self.column]}: " if self.column else ""
+        reason = REASONS[language][self.reason]
+        return place + reason.format(longest=LONGEST_LABEL, auto=AUTO, other=self.other)
+
+
+def clean(text: str) -> str:
+    """A cell as it is kept: without outer white space, and without what is as wide as nothing."""
+    return text.strip(BLANK)
+
+
+def problems_of(question: str, answer: str, label: str) -> list[tuple[str, str]]:
+    """(column, reason) of all that can be seen to be wrong in a clean row alone."""
+    found = []
+    for column, cell in (("question", question), ("answer", answer), ("label", label)):
+        if not cell:
+            found.append((column, "no_label" if column == "label" else f"empty_{column}"))
+        elif CONTROL.search(cell):
+            found.append((column, "control"))
+    if len(label) > LONGEST_LABEL:
+        found.append(("label", "long_label"))
+    if label == AUTO:
+        found.append(("label", "reserved_label"))
+    return found

@@ -1,0 +1,228 @@
+"""The card of a checkpoint: what kochat.json holds, and its README.md made from that.
+
+Knows names, licences and figures; no file and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kochat.config import TrainingConfig, command, refuse
+from kochat.labels import NAMES, has_names, in_order
+from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
+from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
+from kochat.model.card_figures import figures_text
+
+FORMAT_VERSION = 1
+SHORTEST = 8  # tokens, as TrainingConfig has it
+
+# What is known of public data and models: by the first part of a file's name, or by Hub id.
+PUBLIC_SOURCES = {
+    "ChatbotData": "[songys/Chatbot_data](https://github.com/songys/Chatbot_data) (MIT, Youngsook Song 2018)",
+    "nsmc_reviews": (
+        "[e9t/nsmc](https://github.com/e9t/nsmc) (CC0): the texts of the reviews in its folder `raw`, one a line"
+    ),
+    "emotions": "kochat's sample `emotions` (MIT)",
+    "jobs": "kochat's sample `jobs` (MIT)",
+    "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
+}
+OWN_SAMPLES = {"emotions", "jobs"}  # somebody's emotions.csv is not ours
+FREE = {"ChatbotData", "nsmc_reviews", "emotions", "jobs"}
+
+
+@dataclass
+class Card:
+    """How to talk to a checkpoint, and where it comes from."""
+
+    labels: list[str] = field(default_factory=list)  # none: a base that was not trained to answer
+    label_names: dict[str, str] = field(default_factory=dict)  # for display, of some labels or none
+    max_length: int = 40
+    strip_punctuation: bool = False
+    strength: float = 0.0  # of the label at decoding, unless asked otherwise
+    unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
+    base: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    familiarity: dict[str, Any] = field(default_factory=dict)  # of validation questions, see familiarity.py; or none
+    defaults: dict[str, Any] = field(default_factory=dict)  # settings for whoever fine-tunes it further
+    sources: list[str] = field(default_factory=list)  # all data and models that it was made of, first to last
+    recipe: list[str] = field(default_factory=list)  # the commands that made it, first to last
+    weights_sha256: str = ""  # of model.safetensors, checked when loaded
+    format_version: int = FORMAT_VERSION
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def can_strengthen(self) -> bool:
+        """Whether it was trained without the label too, which a strength above 0 compares with."""
+        return bool(self.config.get("label_dropout"))
+
+    @property
+    def split(self) -> tuple[int, float, float, int]:
+        """How its training divided the data: split version, shares of validation and of test, seed; see splits.py."""
+        shares = (self.config.get(f"{part}_share") or 0.0 for part in ("validation", "test"))
+        return self.data.get("split", 1), *shares, self.config.get("seed", 0)
+
+    def __post_init__(self):
+        """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
+        kinds = {"data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
+        wrong = [name for name, kind in kinds.items() if not isinstance(getattr(self, name), kind)]
+        names = self.label_names
+        if not (isinstance(names, dict) and all(isinstance(one, str) for one in names.values())):
+            wrong.append("label_names")
+        for name in ("labels", "sources", "recipe"):
+            if not (isinstance(getattr(self, name), list) and all(isinstance(one, str) for one in getattr(self, name))):
+                wrong.append(name)
+        if "data" not in wrong and not _is_number_of_pairs(self.data.get("newest_pairs", 0)):
+            wrong.append("data")
+        if type(self.unsure) is not bool:
+            wrong.append("unsure")
+        if type(self.max_length) is not int or self.max_length < SHORTEST:
+            wrong.append("max_length")
+        if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
+            wrong.append("strength")
+        if not _is_calibration(self.familiarity):
+            wrong.append("familiarity")
+        version, *shares, seed = self.split
+        if type(version) is not int or type(seed) is not int or not all(type(one) in (int, float) for one in shares):
+            wrong.append("split")
+        if wrong:
+            raise TypeError(f"a card cannot have such {', '.join(wrong)}")
+
+
+def _is_calibration(value: object) -> bool:
+    if value == {}:
+        return True
+    if not isinstance(value, dict) or not isinstance(value.get("of", ""), str):
+        return False
+    found = [value.get(name) for name in ("questions", "threshold")]
+    return all(type(one) in (int, float) and 0 < one < math.inf for one in found)
+
+
+def _is_number_of_pairs(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def card_of_training(
+    config: TrainingConfig, base: str, before: Card, labels: Sequence[str], rows: int, sha256: str
+) -> Card:
+    """The card of what `config` makes of the base called `base`, whose card is `before`.
+
+    `labels` are those of the data, of `rows` rows. Raises SettingsError where a name is for no label.
+    """
+    labels, label_names = labels_of_training(config, before, labels)
+    source = source_name(config.data)
+    return Card(
+        labels=labels,
+        label_names=label_names,
+        max_length=config.max_length,
+        strip_punctuation=config.strip_punctuation,
+        strength=before.strength if config.label_dropout else 0.0,
+        base=base,
+        data={"source": source, "rows": rows, "sha256": sha256},
+        config={**config.to_dict(), "data": source, "base": base, "output": Path(config.output).name},
+        defaults=before.defaults,
+        sources=[*(before.sources or [base]), source],
+        recipe=[*before.recipe, command("train", config)],
+    )
+
+
+def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The labels of what `config` makes, and the names of those that have one; as `card_of_training`."""
+    kept = before.labels if config.keep_labels else []
+    labels = [*kept, *(label for label in in_order(labels) if label not in kept)]
+    # With a number of somebody's own beside them, ChatbotData's labels would lose their names.
+    lost = NAMES["ko"] if has_names(kept) and not has_names(labels) else {}
+    names = {label: name for label, name in {**lost, **before.label_names}.items() if label in kept}
+    return labels, names | _names_of(config.label_names, labels)
+
+
+def _names_of(texts: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """Names by label, out of texts like "label=name"; a label may have a = in it."""
+    names = {}
+    for text in texts:
+        found = [label for label in labels if text.startswith(f"{label}=")]
+        if not found:
+            known = ", ".join(labels)
+            refuse("label_names", text, f"label=name with one of the labels {known}", f"라벨=이름 꼴(라벨: {known})인")
+        label = max(found, key=len)
+        names[label] = text[len(label) + 1 :].strip()
+    return names
+
+
+def source_name(source: str) -> str:
+    """What a card calls a file, a URL or a Hub id: never where it lay on somebody's disk."""
+    if source in PUBLIC_SOURCES:
+        return source
+    # Without what follows the path of a URL: it may be a key.
+    name = Path(urlsplit(source).path if "://" in source else source).name
+    bare = re.sub(r"(\.(csv|txt|xz|gz))+$", "", name, flags=re.IGNORECASE)
+    return name if bare in OWN_SAMPLES else bare
+
+
+def model_card(name: str, card: Card) -> str:
+    """The README.md of a checkpoint, as the Hub shows it."""
+    parts = [_front_matter(card), f"# {name}", _about(card)]
+    if card.labels:
+        parts.append(_how_to_talk(name, card))
+    if card.metrics or card.familiarity:
+        parts.append(figures_text(card.metrics, card.familiarity, card.strength, card.data, card.split))
+    parts += [_recipe(card), _sources(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(card: Card) -> str:
+    licence = (
+        "mit" if set(card.sources) <= FREE else "cc-by-nc-sa-4.0" if "skt/kogpt2-base-v2" in card.sources else "other"
+    )
+    return (
+        f"---\nlanguage: ko\nlicense: {licence}\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+        "tags: [kochat, gpt2, korean, chatbot]\n---"
+    )
+
+
+def _about(card: Card) -> str:
+    if not card.labels:
+        return "A small Korean GPT-2, trained on plain text by kochat. It does not answer yet: fine-tune it on pairs."
+    return (
+        "A Korean chatbot (GPT-2) made with kochat: it answers one question at a time, conditioned on a label. "
+        f"Its labels are {', '.join(_named(label, card) for label in card.labels)}."
+        + (" 0 is everyday, 1 breakup and negative, 2 love and positive." if has_names(card.labels) else "")
+        + " It remembers no earlier turn, and what it says is not advice."
+    )
+
+
+def _named(label: str, card: Card) -> str:
+    name = card.label_names.get(label)
+    return f"`{label}` ({name})" if name else f"`{label}`"
+
+
+def _how_to_talk(name: str, card: Card) -> str:
+    return (
+        "```python\nimport kochat\n\n"
+        f'bot = kochat.load("{name}")\n'
+        f'bot.reply("12시 땡!", label={json.dumps(card.labels[0], ensure_ascii=False)})\n```\n\n'
+        "Plain `transformers` works too: the tokenizer's chat template takes the label as `label=`.\n\n"
+        "A `pairs.csv.xz` beside the weights holds the pairs that it was trained on: kochat takes drafts of replies "
+        "from their answers, which makes replies quicker and changes none, and can go over them again in a further "
+        "training, so that it does not forget. A `validation.csv.xz` holds pairs that it was not trained on: a further "
+        "training measures on them what it forgets. Remove the files if the pairs are nobody's business, and mind "
+        "that a model can say by heart what it was trained on."
+    )
+
+
+def _recipe(card: Card) -> str:
+    return "## Made by\n\n```\n" + "\n".join(card.recipe) + "\n```"
+
+
+def _sources(card: Card) -> str:
+    named = [PUBLIC_SOURCES.get(source, f"`{source}` (ask its owner for the licence)") for source in card.sources]
+    return "## Made of\n\n" + "\n".join(f"- {source}" for source in dict.fromkeys(named))

@@ -1,0 +1,265 @@
+"""Checkpoints: a folder with a model, its tokenizer and its card; complete, or not there at all.
+
+Knows the folder and the Hub; loads strictly, writes whole or not at all. The model itself is
+`gpt2.py`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kochat.config import SHIPPED_CHECKPOINTS, home
+from kochat.errors import CheckpointError
+from kochat.files import LONGEST_NAME, safe_name, whole_folder, write_whole
+from kochat.labels import CHATBOT_DATA_LABELS
+from kochat.model import hub
+from kochat.model.cards import Card, model_card
+from kochat.model.kept_pairs import MOST_PAIRS as MOST_PAIRS
+from kochat.model.kept_pairs import PAIRS_FILE as PAIRS_FILE
+from kochat.model.kept_pairs import VALIDATION_FILE, read_pairs, write_pairs
+
+if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
+    from kochat.data.pairs import Pair
+    from kochat.model.gpt2 import Model
+    from kochat.model.tokenizer import Tokenizer
+    from kochat.model.weights import Weights
+
+CARD_FILE = "kochat.json"
+NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json", CARD_FILE)
+
+
+@dataclass
+class Checkpoint:
+    """A loaded checkpoint: to train on its `model` is used, to talk its `weights`."""
+
+    name: str
+    folder: Path
+    tokenizer: Tokenizer
+    card: Card
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """What it was trained on, (question, answer, label), as far as it is kept. Raises CheckpointError."""
+        return read_pairs(self.folder, self.name)
+
+    @cached_property
+    def validation(self) -> list[Pair]:
+        """Pairs that no training of it has seen, as far as they are kept. Raises CheckpointError."""
+        return read_pairs(self.folder, self.name, VALIDATION_FILE)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model as transformers has it. Raises CheckpointError."""
+        from kochat.model.gpt2 import load_model
+
+        return load_model(self.folder, self.tokenizer)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights alone. Raises CheckpointError."""
+        from kochat.model.weights import read_weights, weights_of
+
+        ours = read_weights(self.folder) if (self.folder / CARD_FILE).is_file() else None
+        return ours or weights_of(self.model)
+
+
+def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
+    """Load a checkpoint folder, one of the list by its name, or a Hub id.
+
+    A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
+    without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
+    """
+    if folder := folder_meant(source):
+        return _load(folder, folder.name, read_card(folder, needed=not as_base) or Card(), as_base)
+    if not hub.looks_like_hub_id(str(source)):
+        explain_absence(str(source))
+    folder = hub.fetch(str(source))
+    try:
+        card = read_card(folder, needed=False) or Card([] if as_base else list(CHATBOT_DATA_LABELS))
+        return _load(folder, str(source), card, as_base)
+    except CheckpointError as error:
+        # The folder's own name is the hash of a commit.
+        raise CheckpointError(error.key, **{**error.values, "name": source}) from error
+
+
+def folder_meant(source: str | os.PathLike) -> Path | None:
+    """The folder `source`, or that of the checkpoint in the list which is called so; None where neither is there."""
+    folder = Path(os.path.abspath(source))  # "." has no name of its own
+    here = bool(str(source)) and folder.is_dir()
+    return folder if here else list_checkpoints(for_chat=False).get(str(source))
+
+
+def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
+    if card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
+        raise CheckpointError("damaged_checkpoint", name=name)
+    from kochat.model.tokenizer import load_tokenizer
+
+    loaded = Checkpoint(name, folder, load_tokenizer(folder), card)
+    if as_base:
+        _ = loaded.model  # what is wrong with it is said now
+    elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
+        raise CheckpointError("damaged_checkpoint", name=name)
+    return loaded
+
+
+def read_card(folder: Path, needed: bool = True) -> Card | None:
+    """The card of a checkpoint folder, whose files must all be there. Raises CheckpointError.
+
+    None where there is no kochat.json and it is not `needed`; then a .bin will do for weights too.
+    """
+    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    if not needed and CARD_FILE in missing:
+        missing.remove(CARD_FILE)
+        if (folder / "pytorch_model.bin").is_file() and "model.safetensors" in missing:
+            missing.remove("model.safetensors")
+    if missing:
+        raise CheckpointError("incomplete_checkpoint", name=folder.name, missing=", ".join(missing))
+    if not (folder / CARD_FILE).is_file():
+        return None
+    try:
+        values = json.loads((folder / CARD_FILE).read_text("utf-8"))
+        known = {f.name for f in fields(Card)}
+        return Card(**{name: value for name, value in values.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+
+
+def size_of(folder: Path) -> tuple[int, float]:
+    """How wide the model of a checkpoint folder is, and about how many parameters it has. Raises CheckpointError."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        width, layers, vocabulary = (int(config[name]) for name in ("n_embd", "n_layer", "vocab_size"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
+    return width, 12.0 * layers * width**2 + vocabulary * width
+
+
+def folder_of(name: str) -> Path:
+    """Where a new checkpoint of this name goes. Raises CheckpointError for an unsafe name."""
+    return home() / "checkpoints" / safe_name(name)
+
+
+def check_free(output: str | os.PathLike) -> None:
+    """Raise CheckpointError where a new checkpoint cannot be called `output`."""
+    if not str(output).strip():
+        raise CheckpointError("unsafe_name", name="", longest=LONGEST_NAME)
+    if Path(output).exists():
+        raise CheckpointError("name_taken", name=Path(output).name)
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=Path(output).parent).close()
+    except OSError as error:
+        raise CheckpointError("not_writable", path=str(Path(output).parent)) from error
+
+
+def names_taken() -> set[str]:
+    """Names that a new checkpoint cannot have: those of all folders beside the shipped and the own ones."""
+    parents = (SHIPPED_CHECKPOINTS, home() / "checkpoints")
+    return {path.name for parent in parents if parent.is_dir() for path in parent.iterdir()}
+
+
+def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
+    """Complete checkpoints by name: the shipped ones first, then what was trained, newest first.
+
+    `for_chat` leaves out bases that were not trained to answer.
+    """
+    shipped = sorted(_complete(SHIPPED_CHECKPOINTS, for_chat), key=lambda path: path.name != "kochat-mini")
+    own = _complete(home() / "checkpoints", for_chat)
+    own.sort(key=_changed, reverse=True)
+    found: dict[str, Path] = {}
+    for path in shipped[:1] + own + shipped[1:]:
+        found.setdefault(path.name, path)
+    return found
+
+
+def explain_absence(name: str) -> NoReturn:
+    """Raise the CheckpointError that says why `name` is not in the list."""
+    is_name = re.fullmatch(r"[\w-]+", name)
+    if is_name and (home() / "checkpoints" / name).is_dir():
+        read_card(home() / "checkpoints" / name)
+    raise CheckpointError("no_checkpoint", path=name)
+
+
+def _changed(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _complete(parent: Path, for_chat: bool) -> list[Path]:
+    paths = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        if path.name.startswith(".") or not all((path / name).is_file() for name in NEEDED_FILES):
+            continue
+        # One that is damaged must not hide the others.
+        with contextlib.suppress(CheckpointError):
+            if read_card(path).labels or not for_chat:
+                paths.append(path)
+    return paths
+
+
+def save(
+    output: str | os.PathLike,
+    model: Model,
+    tokenizer: Tokenizer,
+    card: Card,
+    dtype: str = "float32",
+    pairs: Sequence[Pair] = (),
+    validation: Sequence[Pair] = (),
+) -> Path:
+    """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
+
+    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MOST_PAIRS, and
+    `validation` what it was not. Raises CheckpointError when the name is taken or the disk is full; nothing
+    half-written stays.
+    """
+    output = Path(output)
+    check_free(output)
+    with whole_folder(output) as part:
+        _write(part, output.name, model, tokenizer, card, dtype)
+        for rows, file in ((pairs, PAIRS_FILE), (validation, VALIDATION_FILE)):
+            if rows:
+                write_pairs(part, rows, file)
+    return output
+
+
+def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Card, dtype: str) -> None:
+    from kochat.model.gpt2 import save_model
+
+    save_model(model, folder, dtype)
+    tokenizer.save_pretrained(folder)
+    # transformers indents it, which doubles its size.
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    card.weights_sha256 = _sha256(folder / "model.safetensors")
+    write_card(folder, name, card)
+
+
+def write_card(folder: Path, name: str, card: Card) -> None:
+    """Write kochat.json, and the README.md made from it, of a checkpoint called `name`."""
+    text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
+    for file, content in ((CARD_FILE, text), ("README.md", model_card(name, card))):
+        write_whole(folder / file, content)
+
+
+def record(folder: Path, metrics: dict[str, Any], strength: float | None = None) -> None:
+    """Add figures to the card of a checkpoint, and its default strength where given. Raises CheckpointError."""
+    card = read_card(folder)
+    card.metrics.update(metrics)
+    if strength is not None:
+        card.strength = strength
+    write_card(folder, folder.name, card)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

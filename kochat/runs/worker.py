@@ -1,0 +1,139 @@
+"""Being the process of a run: train it, write its journal, end it with a last word whatever happens.
+
+Knows the run, the training and signals; starts no other process but the next one in the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+from filelock import Timeout
+
+from kochat.errors import CheckpointError, KochatError
+from kochat.files import is_disk_full
+from kochat.runs import queue, registry
+from kochat.runs.registry import Run
+from kochat.runs.reporting import reporter
+from kochat.training.events import Preparing, to_dict
+
+RESERVE = 64 * 1024  # bytes kept free for the last words when the disk is full
+log = logging.getLogger(__name__)
+
+
+def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
+    """Train `run` in this process until it ends, then start the next in the queue.
+
+    SIGTERM and SIGINT stop it before its next step, its state saved. Raises what `fine_tune` raises, after
+    a last word in the journal.
+    """
+    own = queue.process_lock(run)
+    try:
+        own.acquire(timeout=5)  # whoever only looks whether somebody has it, has it for a moment
+    except Timeout:  # started twice; the other one trains it
+        log.warning("run %s has a process already", run.name)
+        return
+    try:
+        with own, _stopped_by_signals() as signals:
+            with queue.lock():  # whoever started this process has noted it by then, or was killed
+                if (run.record().process or {}).get("pid") != os.getpid():
+                    queue.mark_launched(run, os.getpid())
+            _train(run, on_event, lambda: bool(signals) or run.record().stopping)
+    finally:
+        queue.dispatch()
+
+
+def wait_for_run() -> str | None:
+    """Import what a training needs, then read the name of a run from the input; None where it is closed.
+
+    What is printed from then on goes to the run's log.
+    """
+    from kochat.training import fine_tuning  # noqa: F401
+
+    name = sys.stdin.readline().strip()
+    if not name:
+        return None
+    with (registry.find(name).path / "log.txt").open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(output.fileno(), stream.fileno())
+    return name
+
+
+def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> None:
+    reserve = run.path / "reserve"
+    try:
+        reserve.write_bytes(bytes(RESERVE))
+        report = reporter(run.name, run.config)
+
+        def tell(event: dict[str, Any]) -> None:
+            report(event)
+            run.write(**_as_arguments(event))
+            on_event(event)
+
+        for event in _events(run, should_stop, tell):
+            tell(event)
+        if run.record().state == "finished":
+            shutil.rmtree(run.state_folder, ignore_errors=True)  # a finished run goes nowhere
+    except Exception as error:
+        reserve.unlink(missing_ok=True)
+        known = CheckpointError("disk_full") if is_disk_full(error) else error
+        if not isinstance(known, KochatError):
+            log.exception("run %s failed", run.name)
+            known = KochatError("run_failed", log=f"runs/{run.name}/log.txt")
+        run.write("failed", key=known.key, values={name: str(value) for name, value in known.values.items()})
+        if known.key == "run_failed":
+            raise
+        raise known from error
+    finally:
+        reserve.unlink(missing_ok=True)
+
+
+def _as_arguments(event: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": event["type"], **{name: value for name, value in event.items() if name != "type"}}
+
+
+def _events(
+    run: Run, should_stop: Callable[[], bool], tell: Callable[[dict[str, Any]], None]
+) -> Iterator[dict[str, Any]]:
+    """What a training yields, after what it tells while it gets ready."""
+    if not run.record().finishing:
+        tell(to_dict(Preparing("starting")))
+    from kochat.training.fine_tuning import fine_tune, finish_early  # bring torch, which takes seconds
+
+    if run.record().finishing:
+        yield to_dict(finish_early(run.config, run.state_folder))
+        return
+    # The state of several processes would be one for each; their run starts anew.
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    state = run.state_folder if alone else None
+    for event in fine_tune(run.config, should_stop, state, lambda event: tell(to_dict(event))):
+        yield to_dict(event)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[list[int]]:
+    """While inside, SIGTERM and SIGINT are put into the list instead of ending the process."""
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def lower_priority() -> None:
+    """Let this process wait for the chat."""
+    lower = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10
+    psutil.Process().nice(lower)

@@ -1,0 +1,176 @@
+"""Trainer: model, optimisers and schedule, made ready by accelerate; it learns one batch at a time.
+
+Knows batches, the loss and torch; no data, no checkpoint and no epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch.optim import AdamW, Muon, Optimizer
+from transformers import GPT2LMHeadModel, get_scheduler
+
+from kochat.config import TrainingConfig
+from kochat.errors import SettingsError
+from kochat.model.batches import Batch
+from kochat.model.gpt2 import Loss, LossModule, scale_logits, set_dropout
+
+Weights = dict[str, torch.Tensor]
+
+
+class Trainer:
+    """A model on its way: one `step` a batch. With `rehearses` it is held to what it knew for rehearsed examples."""
+
+    def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int, rehearses: bool = False):
+        precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
+        # accelerate keeps its precision for the whole process; a second training may want another.
+        AcceleratorState._reset_state()
+        self.accelerator = Accelerator(mixed_precision=precision)
+        if config.dropout is not None:
+            set_dropout(model, config.dropout)
+        self.model = model
+        # Without this the few rows that a batch looks up become a gradient as large as the vocabulary, zeros
+        # nearly all, to be added to that of the LM head. Several processes exchange dense gradients only.
+        tied = model.lm_head.weight is model.transformer.wte.weight
+        model.transformer.wte.sparse = tied and self.accelerator.num_processes == 1
+        optimizers = make_optimizers(model, config)
+        schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
+        warmup = round(steps * config.warmup_share)
+        teacher = copy.deepcopy(model).eval().requires_grad_(False).to(self.accelerator.device) if rehearses else None
+        self.module = self.accelerator.prepare(LossModule(model, config.label_loss, config.question_loss, teacher))
+        self.optimizers = [self.accelerator.prepare(one) for one in optimizers]
+        self.schedulers = [
+            self.accelerator.prepare(get_scheduler(schedule, one, num_warmup_steps=warmup, num_training_steps=steps))
+            for one in optimizers
+        ]
+        self.max_grad_norm, self.learning_rate = config.max_grad_norm, config.learning_rate
+
+    def step(self, batch: Batch) -> Loss:
+        """Learn from one batch. Raises SettingsError where the loss is no number any more."""
+        self.module.train()
+        result = self.module(self._on_device(batch))
+        if not result.objective.isfinite():
+            raise SettingsError("diverged", learning_rate=self.learning_rate)
+        self.accelerator.backward(result.objective)
+        self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        return result._replace(objective=result.objective.detach())  # else the graph would stay in memory
+
+    def evaluate(self, batches: Sequence[Batch], should_stop: Callable[[], bool] = lambda: False) -> float | None:
+        """Mean negative log-likelihood of an answer token over all batches, nats; None when stopped."""
+        self.module.eval()
+        results = []
+        for batch in batches:
+            if self.agree(should_stop()):
+                return None
+            with torch.inference_mode():
+                results.append(self.module(self._on_device(batch)))
+        return mean_loss(results)
+
+    def calibrate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Fit the temperature: a model that has learned small data by heart is surer than it should be.
+
+        Guo et al. 2017, "On Calibration of Modern Neural Networks". Greedy replies stay the same.
+        """
+        losses, before = {}, 1.0
+        for factor in [f / 100 for f in range(100, 45, -5)]:
+            scale_logits(self.model, factor / before)
+            losses[factor], before = self.evaluate(batches), factor
+        best = min(losses, key=losses.get)
+        scale_logits(self.model, best / before)
+        return {"factor": best, "validation_loss": losses[best]}
+
+    def weights(self) -> Weights:
+        """A copy of the model's weights as they are now."""
+        return {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+
+    def set_weights(self, weights: Weights) -> None:
+        """Put a copy of `weights()` back."""
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                weight.copy_(weights[name])
+
+    def save(self, folder: Path) -> None:
+        """Write model, optimisers, schedules and random states into `folder`."""
+        self.accelerator.save_state(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self.accelerator.load_state(folder)
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any of the processes wants to stop; then all have to, or the others would wait forever."""
+        if stop:
+            self.accelerator.set_trigger()
+        return self.accelerator.check_trigger()
+
+    def share(self, batches: list) -> list:
+        """The batches that this process trains: every n-th, the same number for each."""
+        n = self.accelerator.num_processes
+        whole = len(batches) - len(batches) % n or len(batches)
+        return batches[self.accelerator.process_index : whole : n]
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+
+
+def make_optimizers(model: GPT2LMHeadModel, config: TrainingConfig) -> list[Optimizer]:
+    """AdamW for every weight; or Muon for the matrices inside the blocks, AdamW for the rest.
+
+    Muon (Jordan 2024) makes each step of a matrix orthogonal; with its steps scaled to AdamW's (Liu et al.
+    2025, "Muon is Scalable for LLM Training") both take the same rate. It learns more from a token and
+    takes longer for a step, which pays where batches are large: in pre-training.
+    """
+    rate = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "adamw":
+        return [AdamW(model.parameters(), fused=True, **rate)]
+    matrices = [weight for weight in model.transformer.h.parameters() if weight.ndim == 2]
+    inside = set(map(id, matrices))
+    rest = [weight for weight in model.parameters() if id(weight) not in inside]
+    return [
+        Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate),
+        AdamW(rest, betas=(0.9, 0.95), fused=True, **rate),
+    ]
+
+
+def mean_loss(results: Sequence[Loss]) -> float:
+    """Summed answer loss of several batches over their answer tokens, nats a token."""
+    return sum(r.answer.item() for r in results) / max(1, sum(r.tokens.item() for r in results))
+
+
+def choose_precision(wish: str) -> str:
+    """ "float32" or "bfloat16"; for "auto" the one in which this processor multiplies matrices faster.
+
+    A GPU is asked, not measured. Of a processor, having bfloat16 instructions does not say so: with
+    AVX512-BF16 alone it is the slower one.
+    """
+    if wish != "auto":
+        return wish
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # which might measure differently
+    if several or not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "float32"
+    # bfloat16 also has to pay for its casts.
+    return "bfloat16" if _seconds_to_multiply(torch.float32) > 1.5 * _seconds_to_multiply(torch.bfloat16) else "float32"
+
+
+def _seconds_to_multiply(dtype: torch.dtype) -> float:
+    """The shortest time that a product of the size that training has takes."""
+    inputs, weight = torch.ones(640, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        inputs @ weight
+        times.append(time.perf_counter() - start)
+    return min(times)

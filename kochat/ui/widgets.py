@@ -1,0 +1,97 @@
+"""What the tabs share: buttons that ask first, downloads, a progress bar, the checkpoint dropdown, labels, tokens."""
+
+from __future__ import annotations
+
+import functools
+import html
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from kochat.labels import AUTO, CHATBOT_DATA_LABELS, has_names
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.ui.text import t
+
+EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass
+class ChatTab:
+    """What other tabs need of this one."""
+
+    label: gr.Dropdown
+    checkpoint: gr.Dropdown
+    strength: gr.Slider
+    conversation: gr.Chatbot
+    below: gr.Column  # the place between the conversation and the question
+    settled: list  # events after which no reply is on its way
+    restored: gr.events.Dependency  # the conversation of the last visit is there
+
+
+def afterwards(event, *do, **options) -> None:
+    """Do something when an event has ended, well or not: `then` alone does nothing after an error."""
+    event.then(*do, **options)
+    event.failure(*do, **options)
+
+
+def label_choices(of: Card) -> list[tuple]:
+    """Dropdown choices for the labels of a checkpoint; names that are ours are translated by the browser."""
+    ours = {AUTO, *(CHATBOT_DATA_LABELS if has_names(of.labels) else ())} - of.label_names.keys()
+    return [(t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.labels)]
+
+
+def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
+    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first.
+
+    `wanted`, where it is there, is chosen instead.
+    """
+    names = list(checkpoint.list_checkpoints())
+    if wanted in names:
+        return gr.Dropdown(choices=names, value=wanted)
+    if chosen in names:
+        return gr.Dropdown(choices=names)
+    return gr.Dropdown(choices=names, value=names[0] if names else None)
+
+
+@functools.cache
+def downloads() -> Path:
+    """Where files wait to be downloaded, each name once."""
+    return Path(tempfile.mkdtemp(prefix="kochat-"))
+
+
+def confirm(question: str, elem_id: str) -> tuple[gr.Column, gr.Button]:
+    """A hidden part of the page that asks before something is deleted, and its yes button."""
+    with gr.Column(visible=False) as asking:
+        gr.Markdown(t(question))
+        with gr.Row():
+            yes = gr.Button(t("k_yes_delete"), variant="stop", min_width=120, elem_id=elem_id)
+            no = gr.Button(t("k_no"), min_width=120)
+    no.click(lambda: gr.Column(visible=False), None, asking, queue=False, **PRIVATE)
+    return asking, yes
+
+
+def bar_html(language: str, done: float, text: str) -> str:
+    """A progress bar with a line below; `done` is from 0 to 1."""
+    percent = f"{100 * done:.0f}"
+    return (
+        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+        f'<div style="width:{percent}%"></div></div><p class="quiet" role="status">{html.escape(text)}</p>'
+    )
+
+
+def percent(p: float) -> str:
+    """A probability for people: 82%, 1.2%, 0.03%, and below that 1/32,000."""
+    if p >= 0.0995:
+        return f"{p:.0%}"
+    if p >= 0.0001:
+        return f"{100 * p:.2g}%"
+    return f"1/{round(1 / p):,}" if p > 1e-12 else "0%"
+
+
+def shown(token: str) -> str:
+    """A token to the letter, escaped: ▁ where a word begins, ⏎ for a new line."""
+    return html.escape(token.replace(" ", "▁", 1) if token.startswith(" ") else token).replace("\n", "⏎")
