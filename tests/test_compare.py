@@ -9,7 +9,9 @@ from kochat.errors import DataError, SettingsError
 from kochat.evaluation.comparison import Column, Comparison
 from kochat.model import checkpoint
 from kochat.model.cards import Card
-from kochat.ui import bots, compare, comparison_table
+from kochat.ui import models
+from kochat.ui.compare import tab as compare
+from kochat.ui.compare import table as comparison_table
 
 CARDS = {
     "mini": Card(["0", "1", "2"], config={"label_dropout": 0.1}),
@@ -27,7 +29,7 @@ def visitor(cookie="a", language="ko-KR"):
 def _tiny(home, model, tokenizer):
     """One small checkpoint called tiny, beside the shipped one."""
     checkpoint.save(home / "checkpoints" / "tiny", model, tokenizer, Card(labels=["0", "9"], max_length=64))
-    bots._bots.clear()
+    models._bots.clear()
 
 
 def test_the_labels_offered_are_those_of_all_chatbots_chosen_as_each_calls_them():

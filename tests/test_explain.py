@@ -9,7 +9,8 @@ import pytest
 from kochat.inference import chatbot
 from kochat.inference.sampling import Sampling
 from kochat.model import checkpoint
-from kochat.ui import explain, messages, widgets
+from kochat.ui import widgets
+from kochat.ui.chat import explain, messages
 
 ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
 

@@ -13,7 +13,8 @@ from kochat.model import checkpoint
 from kochat.model.cards import FIGURE_NAMES
 from kochat.runs import evaluation_job
 from kochat.runs.evaluation_job import Job
-from kochat.ui import figures, sources
+from kochat.ui import sources
+from kochat.ui.checkpoints import figures
 
 OLD = {"questions": 1554, "nll_per_char": 1.2094, "exact": 0.1336, "held_out": True}
 NEW = {

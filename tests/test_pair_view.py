@@ -10,7 +10,7 @@ from kochat.errors import ReplyError
 from kochat.inference import chatbot
 from kochat.model import checkpoint
 from kochat.model.prompt import Part
-from kochat.ui import pair_view
+from kochat.ui.training import pair_view
 
 
 def cells(shown: str) -> list[list[str]]:

@@ -18,7 +18,12 @@ from kochat.model import checkpoint
 from kochat.model.cards import FIGURE_NAMES, Card
 from kochat.runs import queue, registry
 from kochat.training.events import PREPARING
-from kochat.ui import bots, chat, form, history, messages, progress, sources, text, training, variety, widgets
+from kochat.ui import models, progress, sources, text, widgets
+from kochat.ui.chat import messages, variety
+from kochat.ui.chat import tab as chat
+from kochat.ui.runs import tab as history
+from kochat.ui.training import form
+from kochat.ui.training import tab as training
 
 STARTED = {
     "type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0,
@@ -62,7 +67,7 @@ def test_every_text_is_there_in_both_languages_with_the_same_blanks():
 
 
 def test_the_settings_of_a_run_are_called_as_the_form_calls_them(run):
-    from kochat.ui import history
+    from kochat.ui.runs import tab as history
 
     rows = {row[0]: row[1] for row in history.settings_table("ko", [run])["data"]}
     assert rows["검증 비율 (validation_share)"] == "–"  # what the number of pairs says
@@ -266,14 +271,14 @@ def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again
 def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_checkpoint):
     (home / "checkpoints").mkdir()
     tiny_checkpoint.rename(home / "checkpoints" / "tiny")
-    bots._bots.clear()
-    borrowed = bots.borrow("tiny")
-    assert not bots._bots
-    assert bots.borrow("tiny") is not borrowed
-    shared = bots.bot("tiny")
-    assert bots.borrow("tiny") is shared
+    models._bots.clear()
+    borrowed = models.borrow("tiny")
+    assert not models._bots
+    assert models.borrow("tiny") is not borrowed
+    shared = models.bot("tiny")
+    assert models.borrow("tiny") is shared
     with pytest.raises(CheckpointError, match="no checkpoint gone"):
-        bots.borrow("gone")
+        models.borrow("gone")
 
 
 def test_the_dropdown_names_labels_as_their_owner_did():

@@ -13,9 +13,12 @@ from kochat.data import datasets
 from kochat.data.datasets import Dataset
 from kochat.errors import SENTENCES
 from kochat.runs import queue
-from kochat.ui import data, form, importing, overview, rows, sources, visitors
+from kochat.ui import auth, sources
+from kochat.ui.data import importing, overview, rows
+from kochat.ui.data import tab as data
+from kochat.ui.training import form
 
-STRANGER = {"host": "8.8.8.8", "cookies": {visitors.VISITOR: "somebody"}}
+STRANGER = {"host": "8.8.8.8", "cookies": {auth.VISITOR: "somebody"}}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +34,7 @@ def bring_in(path, name, asked_by, **chosen) -> Dataset:
     *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
     assert 'role="progressbar"' in bars[0][0]
     assert last == ("", name.strip())
-    return Dataset(visitors.path_of(last[1], asked_by))
+    return Dataset(auth.path_of(last[1], asked_by))
 
 
 @pytest.mark.parametrize("name", FILES)

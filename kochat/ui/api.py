@@ -10,10 +10,10 @@ from kochat.errors import DataError
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.runs import queue, registry
-from kochat.ui.bots import bot
+from kochat.ui.auth import owner_only
+from kochat.ui.models import bot
 from kochat.ui.sources import make_config
 from kochat.ui.text import shows_errors
-from kochat.ui.visitors import owner_only
 
 MOST_PROBLEMS = 10_000  # in one answer; all are counted
 

@@ -13,9 +13,17 @@ import gradio as gr
 from kochat.model import checkpoint
 from kochat.runs import queue
 from kochat.runs.library import MOST_BYTES
-from kochat.ui import api, chat, compare, data, explain, history, pair_view, shelf, teach, training
-from kochat.ui.bots import bot
+from kochat.ui import api
+from kochat.ui.chat import explain, teach
+from kochat.ui.chat import tab as chat
+from kochat.ui.checkpoints import tab as shelf
+from kochat.ui.compare import tab as compare
+from kochat.ui.data import tab as data
+from kochat.ui.models import bot
+from kochat.ui.runs import tab as history
 from kochat.ui.text import TEXTS, i18n, t
+from kochat.ui.training import pair_view
+from kochat.ui.training import tab as training
 
 # System fonts only: nothing is asked of another host, and Korean looks as it does elsewhere on the device.
 KOREAN = ("Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "Noto Sans CJK KR", "NanumGothic")

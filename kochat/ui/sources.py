@@ -13,7 +13,7 @@ from kochat.data.datasets import Dataset
 from kochat.errors import CheckpointError, DataError
 from kochat.model import checkpoint, hub
 from kochat.runs import registry
-from kochat.ui import visitors
+from kochat.ui import auth
 from kochat.ui.text import language_of, say, t
 
 OWN_FILE = "own"
@@ -28,15 +28,15 @@ def data_choices() -> list[tuple]:
 
 def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
     """What can be trained on, for the owner also what is in the data tab; a choice that is gone becomes the first."""
-    own = [(visitors.shown_name(language_of(request), key), PREFIX + key) for key in visitors.datasets_of(request)]
-    choices = [*(own if visitors.is_owner(request) else []), *data_choices()]
+    own = [(auth.shown_name(language_of(request), key), PREFIX + key) for key in auth.datasets_of(request)]
+    choices = [*(own if auth.is_owner(request) else []), *data_choices()]
     there = chosen in [value for _, value in choices]
     return gr.Dropdown(choices=choices, value=chosen if there else data_choices()[0][1])
 
 
 def snapshot(key: str, request: gr.Request) -> Path:
     """The good rows of a dataset as they are now, in a file: a run that is resumed sees the same. Raises DataError."""
-    dataset = Dataset(visitors.path_of(key, request))
+    dataset = Dataset(auth.path_of(key, request))
     if not dataset.counts().good:
         raise DataError("no_good_rows", name=dataset.name)
     return pairs.keep(pairs.as_csv(dataset.pairs()), f"{dataset.name}.csv", home() / "uploads")

@@ -18,10 +18,10 @@ import gradio as gr
 
 from kochat.inference.sampling import GREEDY, Sampling
 from kochat.labels import label_name
-from kochat.ui.bots import bot
-from kochat.ui.messages import reply_at, sampling_of, strength_of
+from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
+from kochat.ui.chat.variety import drawn_told
+from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.variety import drawn_told
 from kochat.ui.widgets import PRIVATE, ChatTab, percent, shown
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from kochat.evaluation.comparison import LONGEST_QUESTION, Comparison
 from kochat.labels import AUTO, AUTO_NAMES, label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
-from kochat.ui import bots, visitors
-from kochat.ui.comparison_table import table_html, words_of
+from kochat.ui import auth, models
+from kochat.ui.compare.table import table_html, words_of
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, downloads
 
@@ -125,14 +125,14 @@ def run(
     text: str, names: list[str], labels: list[str], strengths: list[str], request: gr.Request
 ) -> Iterator[tuple[str, str, Comparison]]:
     """Ask everything; yields bar, table and what they show as it grows. Raises KochatError."""
-    language, visitor = language_of(request), visitors.name_of(request)
+    language, visitor = language_of(request), auth.name_of(request)
     made = planned(text, names, labels, strengths, language)
     cards, shown_at = cards_of(names), time.monotonic()
     drawn_at, between = shown_at, max(BETWEEN_PICTURES, TABLE_EVERY * len(made.questions) * len(made.columns))
     _newest[visitor] = made
     try:
         yield bar_of(language, made), table_html(language, made, cards), made
-        for _ in comparison.compare(made, bots.borrow):
+        for _ in comparison.compare(made, models.borrow):
             if _newest.get(visitor) is not made:
                 gr.Info(say(language, "k_compare_replaced"))
                 break
@@ -155,7 +155,7 @@ def bar_of(language: str, made: Comparison) -> str:
 @shows_errors
 def to_csv(made: Comparison | None, request: gr.Request) -> str:
     """The table as a file to download, in a folder that only this visitor's downloads are in."""
-    folder = downloads() / visitors.name_of(request)
+    folder = downloads() / auth.name_of(request)
     folder.mkdir(exist_ok=True)
     path = folder / "kochat-compare.csv"
     made.write_csv(path, words_of(language_of(request), cards_of([column.checkpoint for column in made.columns])))

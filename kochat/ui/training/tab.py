@@ -16,10 +16,11 @@ from kochat.runs import queue, registry
 from kochat.runs.journal import Record
 from kochat.runs.registry import RESUMABLE
 from kochat.runs.verdict import Verdict, verdict
-from kochat.ui import form, progress, sources
+from kochat.ui import progress, sources
+from kochat.ui.auth import is_owner, owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.visitors import is_owner, owner_only
+from kochat.ui.training import form
 from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
 
 

@@ -24,7 +24,7 @@ from kochat.model import checkpoint
 from kochat.runs import queue
 from kochat.runs.registry import Run
 from kochat.training import teaching
-from kochat.ui import bots, progress, sources, visitors
+from kochat.ui import auth, models, progress, sources
 from kochat.ui.progress import loss_plot
 from kochat.ui.text import language_of, say, shows_errors
 from kochat.ui.widgets import checkpoint_dropdown
@@ -34,7 +34,7 @@ BETWEEN_LOOKS = 1.0  # seconds
 
 def opened(request: gr.Request) -> Dataset | None:
     """What a visitor taught, as a dataset; None where there is nothing."""
-    path = taught.path_of(visitors.folder_of(request))
+    path = taught.path_of(auth.folder_of(request))
     return Dataset(path) if path.is_file() else None
 
 
@@ -50,8 +50,8 @@ def rows_of(request: gr.Request) -> list:
 
 def lesson(request: gr.Request):
     """All that can be learned by the button: a visitor's own rows, for the owner those of everybody."""
-    everybody = visitors.visitors().glob("*") if visitors.is_owner(request) else ()
-    return taught.everything([*sorted(everybody), visitors.folder_of(request)])
+    everybody = auth.visitors().glob("*") if auth.is_owner(request) else ()
+    return taught.everything([*sorted(everybody), auth.folder_of(request)])
 
 
 @functools.lru_cache(maxsize=8)
@@ -69,7 +69,7 @@ def waiting_for(name: str | None, table: pd.DataFrame) -> tuple[pd.DataFrame, li
     """The taught pairs that a checkpoint answers otherwise, and those that it has to be asked before all is known."""
     if name not in checkpoint.list_checkpoints():
         return table, []
-    version = bots.version(name)
+    version = models.version(name)
     known = _known_of(*version)
     trained_on = _pairs_of(*version) if len(table) > teaching.MAX_ASKED else frozenset()
     return teaching.not_learned(table, known, trained_on), teaching.to_ask(table, known)
@@ -80,8 +80,8 @@ def asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     waiting, to_ask = waiting_for(name, table)
     if not to_ask:
         return waiting
-    known = _known_of(*bots.version(name))
-    for _ in teaching.ask(bots.bot(name), to_ask, known):
+    known = _known_of(*models.version(name))
+    for _ in teaching.ask(models.bot(name), to_ask, known):
         pass
     return waiting_for(name, table)[0]
 
@@ -91,7 +91,7 @@ def summary_of(rows: list, num_taught: int, waiting: int | None, request: gr.Req
     language, num_open = language_of(request), sum(row.is_bad for row in rows)
     if not rows and not num_taught:
         return say(language, "k_taught_none")
-    if rows and not visitors.is_owner(request):
+    if rows and not auth.is_owner(request):
         return say(language, "k_taught_by_visitor", n=num_taught, open=num_open)
     if waiting is None:
         return say(language, "k_taught_asking", n=num_taught, open=num_open)
@@ -101,7 +101,7 @@ def summary_of(rows: list, num_taught: int, waiting: int | None, request: gr.Req
 def learn_button(waiting: int, request: gr.Request) -> gr.Button:
     """The button that learns what was taught, with how much that is; only where there is something, for the owner."""
     text = say(language_of(request), "k_learn", n=waiting)
-    return gr.Button(text, visible=waiting > 0 and visitors.is_owner(request))
+    return gr.Button(text, visible=waiting > 0 and auth.is_owner(request))
 
 
 def config_of(name: str, request: gr.Request) -> TrainingConfig:
@@ -124,7 +124,7 @@ def learn(name: str, request: gr.Request) -> Iterator[tuple]:
 
     The last of what it yields says whether the training is over.
     """
-    visitors.require_owner(request)
+    auth.require_owner(request)
     language, run, drawn = language_of(request), queue.start(config_of(name, request)), -1
     while run.state() in ("queued", "running"):
         # Drawing takes the browser longer than anything else here, so it draws what is new.

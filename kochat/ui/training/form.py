@@ -18,7 +18,7 @@ from kochat.model.cards import Card
 from kochat.model.kept_pairs import PAIRS_FILE
 from kochat.runs import queue
 from kochat.training import recipe
-from kochat.ui import progress, visitors
+from kochat.ui import auth, progress
 from kochat.ui.sources import (
     MOST_MEGABYTES,
     OWN_FILE,
@@ -38,7 +38,7 @@ AUTO_SHARE = "auto"  # of validation: what the number of pairs says
 
 
 @shows_errors
-@visitors.owner_only
+@auth.owner_only
 def start(
     data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, keep_labels, label_names,
     request: gr.Request,
@@ -93,9 +93,9 @@ def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Req
 def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Request) -> int:
     """About how many pairs there are to learn; 0 where that is not known yet. Raises KochatError."""
     if data.startswith(PREFIX):
-        found = Dataset(visitors.path_of(data.removeprefix(PREFIX), request)).counts().good
+        found = Dataset(auth.path_of(data.removeprefix(PREFIX), request)).counts().good
     elif data == OWN_FILE:
-        visitors.require_owner(request)
+        auth.require_owner(request)
         if not upload or Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
             return 0
         found = len(pairs.read_pairs(upload, bad_rows="skip"))

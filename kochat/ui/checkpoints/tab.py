@@ -13,9 +13,9 @@ from kochat.config import DEFAULT_CHECKPOINT
 from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
-from kochat.ui import figures
+from kochat.ui.auth import is_owner, log_in, owner_only, password
+from kochat.ui.checkpoints import figures
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.visitors import is_owner, log_in, owner_only, password
 from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, confirm, downloads
 
 

@@ -16,7 +16,7 @@ from kochat.data import pairs
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.model.prompt import IGNORE, Part
-from kochat.ui.bots import bot, card
+from kochat.ui.models import bot, card
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, label_choices, percent, shown
 

@@ -13,9 +13,19 @@ from kochat.labels import label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.runs import queue
-from kochat.ui import bots, visitors
-from kochat.ui.learning import asked, learn, learn_button, lesson, opened, put_away, rows_of, summary_of, waiting_for
-from kochat.ui.messages import Reply, reply_at
+from kochat.ui import auth, models
+from kochat.ui.chat.learning import (
+    asked,
+    learn,
+    learn_button,
+    lesson,
+    opened,
+    put_away,
+    rows_of,
+    summary_of,
+    waiting_for,
+)
+from kochat.ui.chat.messages import Reply, reply_at
 from kochat.ui.progress import empty_plot
 from kochat.ui.text import TEXTS, language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, label_choices
@@ -47,7 +57,7 @@ def overview(name: str | None, history: list[dict], editing: Reply | None, reque
     """
     language, rows, table = language_of(request), rows_of(request), lesson(request)
     waiting, to_ask = waiting_for(name, table)
-    pending = bool(to_ask) and visitors.is_owner(request)
+    pending = bool(to_ask) and auth.is_owner(request)
     return [
         summary_of(rows, len(table), None if pending else len(waiting), request),
         gr.skip() if pending else learn_button(len(waiting), request),
@@ -63,7 +73,7 @@ def overview(name: str | None, history: list[dict], editing: Reply | None, reque
 def counted(name: str | None, request: gr.Request) -> tuple:
     """Summary and button, once the checkpoint was asked which of the taught answers it gives already."""
     table = lesson(request)
-    if not visitors.is_owner(request) or table.empty or not waiting_for(name, table)[1]:
+    if not auth.is_owner(request) or table.empty or not waiting_for(name, table)[1]:
         return gr.skip(), gr.skip()  # `overview` has said it
     waiting = len(asked(name, table))
     return summary_of(rows_of(request), len(table), waiting, request), learn_button(waiting, request)
@@ -94,13 +104,13 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
     if not reply:
         return closed()
     question, said, label, name = reply
-    if visitors.is_owner(request):
+    if auth.is_owner(request):
         queue.warm_up()  # while the better answer is being written
     if event.liked is True and said in OURS:
         return closed()
     if event.liked is True or event.liked is False:
         how, answer = ("liked", said) if event.liked else ("disliked", "")
-        rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
+        rows = taught.open_taught(auth.folder_of(request), models.bot(name).prompt.too_long)
         taught.teach(rows, question, answer, label, taught.Origin(how, said, label, name))
     elif not event.liked and reply != editing and (rows := opened(request)):
         taught.forget(rows, question, label)
@@ -108,7 +118,7 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
     if event.liked is True or (not event.liked and event.liked is not False):
         return closed()
-    known = label_choices(bots.card(name))[1:]
+    known = label_choices(models.card(name))[1:]
     return gr.Column(visible=True), reply, question, said, gr.Dropdown(choices=known, value=label)
 
 
@@ -125,7 +135,7 @@ def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
     question, said, under, name = reply
     if not answer.strip():
         raise DataError("empty_correction")
-    rows = taught.open_taught(visitors.folder_of(request), bots.bot(name).prompt.too_long)
+    rows = taught.open_taught(auth.folder_of(request), models.bot(name).prompt.too_long)
     taught.teach(rows, question, answer, label or under, taught.Origin("corrected", said, under, name))
     gr.Info(html.escape(say(language_of(request), "k_corrected")), duration=4)
     return closed()

@@ -10,10 +10,10 @@ import gradio as gr
 from kochat.labels import AUTO, AUTO_NAMES, label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
-from kochat.ui.bots import bot, card
-from kochat.ui.messages import message, source_of, strength_of, text_of, until_last_question
+from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
+from kochat.ui.chat.variety import grown, samplings, variety_slider
+from kochat.ui.models import bot, card
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.variety import grown, samplings, variety_slider
 from kochat.ui.widgets import EXAMPLES, PRIVATE, ChatTab, label_choices
 
 LONGEST_MESSAGE = 10_000  # characters

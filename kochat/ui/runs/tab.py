@@ -17,9 +17,9 @@ from kochat.runs.registry import RESUMABLE, Run
 from kochat.runs.verdict import verdict
 from kochat.training.events import best_epoch
 from kochat.ui import progress
+from kochat.ui.auth import owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.visitors import owner_only
 from kochat.ui.widgets import PRIVATE, confirm, downloads
 
 COLUMNS = (

@@ -22,7 +22,7 @@ from kochat.model.card_figures import FIGURE_NAMES, evaluations, is_cross_fitted
 from kochat.model.cards import Card
 from kochat.runs import evaluation_job
 from kochat.runs.evaluation_job import Job
-from kochat.ui import sources, visitors
+from kochat.ui import auth, sources
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, afterwards, bar_html
 
@@ -122,10 +122,8 @@ def source_choices(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, 
     """
     path = checkpoint.list_checkpoints().get(name or "")
     kept_out = bool(path) and any(heldout.own_data(checkpoint.read_card(path)))
-    own = [
-        (visitors.shown_name(language_of(request), key), sources.PREFIX + key) for key in visitors.datasets_of(request)
-    ]
-    choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * visitors.is_owner(request) + sources.data_choices()
+    own = [(auth.shown_name(language_of(request), key), sources.PREFIX + key) for key in auth.datasets_of(request)]
+    choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * auth.is_owner(request) + sources.data_choices()
     value = HELD_OUT if kept_out else sources.OWN_FILE
     return gr.Dropdown(choices=choices, value=value), gr.File(visible=not kept_out)
 
@@ -153,7 +151,7 @@ def data_for(card: Card, source: str | None, upload: str | None, request: gr.Req
 
 
 @shows_errors
-@visitors.owner_only
+@auth.owner_only
 def start(name: str | None, source: str | None, upload: str | None, request: gr.Request) -> None:
     """Start to measure the checkpoint chosen. Raises KochatError.
 
@@ -196,7 +194,7 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
     bar = gr.HTML(elem_id="evaluate-bar")
     source.change(lambda value: gr.File(visible=value == sources.OWN_FILE), source, upload, **QUICK)
     look = {"fn": show, "inputs": chosen, "outputs": shown, **QUICK}
-    gr.on([chosen.change, tab.select], sources, chosen, [source, upload], **QUICK)
+    gr.on([chosen.change, tab.select], source_choices, chosen, [source, upload], **QUICK)
     chosen.change(**look)
     watching = {"outputs": bar, "concurrency_limit": 32, "concurrency_id": "watch evaluation", **PRIVATE}
     afterwards(tab.select(**look).then(follow, None, **watching), **look)

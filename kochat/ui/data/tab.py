@@ -13,7 +13,8 @@ import gradio as gr
 from kochat.data import datasets
 from kochat.data.datasets import Dataset
 from kochat.errors import KochatError
-from kochat.ui import bots, importing, overview, rows, sources, visitors
+from kochat.ui import auth, models, sources
+from kochat.ui.data import importing, overview, rows
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, downloads
 
@@ -22,12 +23,12 @@ QUICK = {"queue": False, **PRIVATE}
 
 def choices(language: str, request: gr.Request) -> list[tuple[str, str]]:
     """Dropdown choices: one's own datasets by name, for the owner also those of each visitor."""
-    return [(visitors.shown_name(language, key), key) for key in visitors.datasets_of(request)]
+    return [(auth.shown_name(language, key), key) for key in auth.datasets_of(request)]
 
 
 def opened(key: str | None, request: gr.Request, chatbot: str | None = None) -> Dataset:
     """The dataset chosen; rows that change are held against what `chatbot` can take. Raises KochatError."""
-    path, prompt = visitors.path_of(key, request), bots.prompt(chatbot) if chatbot else None
+    path, prompt = auth.path_of(key, request), models.prompt(chatbot) if chatbot else None
     return Dataset(path, prompt.too_long if prompt else None)
 
 
@@ -54,7 +55,7 @@ def refresh(key: str | None, number, search: str, label: str, only: str, row: ro
 
 def note(request: gr.Request, some: bool) -> gr.Markdown:
     """A sentence: what visitors may do, or what the owner begins with, where there are no datasets yet."""
-    owner = visitors.is_owner(request)
+    owner = auth.is_owner(request)
     return gr.Markdown(t("k_first_dataset") if owner else t("k_visitors_data"), visible=not (owner and some))
 
 
@@ -93,7 +94,7 @@ def turned(by: int):
 @shows_errors
 def pick(key: str, chatbot: str, request: gr.Request, event: gr.EventData) -> list:
     """The form of the row that was clicked."""
-    dataset, prompt = opened(key, request), bots.prompt(chatbot)
+    dataset, prompt = opened(key, request), models.prompt(chatbot)
     return rows.filled_with(language_of(request), key, dataset, dataset.row(int(event.row)), prompt)
 
 
@@ -105,7 +106,7 @@ def new_row(key: str, request: gr.Request) -> list:
 
 def tokens(chatbot: str, question: str, answer: str, label: str | None, request: gr.Request) -> str:
     """What the form's texts become."""
-    return rows.tokens_html(language_of(request), bots.prompt(chatbot), question, answer, label)
+    return rows.tokens_html(language_of(request), models.prompt(chatbot), question, answer, label)
 
 
 @shows_errors
@@ -148,7 +149,7 @@ def go_back(key: str, change: int, request: gr.Request) -> None:
 def to_csv(key: str, request: gr.Request) -> str:
     """The dataset as a file to download, in a folder that only this visitor's downloads are in."""
     dataset = opened(key, request)
-    folder = downloads() / visitors.name_of(request)
+    folder = downloads() / auth.name_of(request)
     folder.mkdir(exist_ok=True)
     path = folder / f"{dataset.name}.csv"
     dataset.write_csv(path)
@@ -156,10 +157,10 @@ def to_csv(key: str, request: gr.Request) -> str:
 
 
 @shows_errors
-@visitors.owner_only
+@auth.owner_only
 def rename(key: str, new_name: str, request: gr.Request) -> list:
     """Another name for the dataset; the dropdown follows."""
-    made = datasets.rename(visitors.path_of(key, request), new_name)
+    made = datasets.rename(auth.path_of(key, request), new_name)
     visitor = key.rpartition("/")[0]
     return [chosen_now(f"{visitor}/{made.stem}" if visitor else made.stem, request), ""]
 
@@ -167,7 +168,7 @@ def rename(key: str, new_name: str, request: gr.Request) -> list:
 @shows_errors
 def delete(key: str, request: gr.Request) -> gr.Column:
     """The dataset goes, and the question whether it should."""
-    datasets.delete(visitors.path_of(key, request))
+    datasets.delete(auth.path_of(key, request))
     return gr.Column(visible=False)
 
 
@@ -183,7 +184,7 @@ def over_to_training(key: str, request: gr.Request) -> tuple:
 
 def allowed(request: gr.Request) -> list:
     """What only the owner sees: the import, training, renaming."""
-    owner, none = visitors.is_owner(request), not visitors.datasets_of(request)
+    owner, none = auth.is_owner(request), not auth.datasets_of(request)
     first = gr.Accordion(visible=owner, **({"open": True} if none else {}))  # else it stays as it was left
     return [first, gr.Button(visible=owner), gr.Column(visible=owner)]
 

@@ -22,7 +22,7 @@ from kochat.data.pairs import Columns, find_columns
 from kochat.data.tables import Chunk, Table, open_table
 from kochat.errors import DataError
 from kochat.files import LONGEST_NAME, safe_name
-from kochat.ui import bots, visitors
+from kochat.ui import auth, models
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, bar_html
 
@@ -98,7 +98,7 @@ def columns_chosen(table: Table, question: str, answer: str, label: str, one_lab
 @shows_errors
 def look(path: str | None, chatbot: str, request: gr.Request) -> list:
     """What the file is, and the columns that it probably has, in the order of Importing.looked_at."""
-    visitors.require_owner(request)
+    auth.require_owner(request)
     if not path:
         return nothing()
     language, table, to_choose = language_of(request), open_table(path), ""
@@ -109,7 +109,7 @@ def look(path: str | None, chatbot: str, request: gr.Request) -> list:
             raise
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
-    if bots.card(chatbot).labels:
+    if models.card(chatbot).labels:
         to_choose += f'<p class="quiet">{html.escape(say(language, "k_length_for", name=chatbot))}</p>'
     names = [(name, name) for name in table.columns]
     return [
@@ -119,7 +119,7 @@ def look(path: str | None, chatbot: str, request: gr.Request) -> list:
         gr.Dropdown(choices=names, value=found.answer or None),
         gr.Dropdown(choices=[(t("k_no_label"), ""), *names], value=found.label or ""),
         gr.Textbox(visible=not found.label),
-        name_for(path, set(datasets.list_datasets(visitors.folder_of(request)))),
+        name_for(path, set(datasets.list_datasets(auth.folder_of(request)))),
         gr.Button(visible=True),
         gr.Button(visible=False),
     ]
@@ -138,15 +138,15 @@ def bring_in(
     request: gr.Request,
 ) -> Iterator[tuple]:  # fmt: skip
     """Make a dataset of a file; yields the progress bar, in the end an empty one and its name. Raises KochatError."""
-    visitors.require_owner(request)
+    auth.require_owner(request)
     if not path:
         raise DataError("no_upload")
     language, shown_at = language_of(request), 0.0
     yield bar_html(language, 0, say(language, "k_opening")), gr.skip()
     table = open_table(path)
-    columns, prompt = columns_chosen(table, question, answer, label, one_label), bots.prompt(chatbot)
+    columns, prompt = columns_chosen(table, question, answer, label, one_label), models.prompt(chatbot)
     too_long = prompt.too_long if prompt else None
-    for read in create(visitors.folder_of(request), name, table, columns, too_long):
+    for read in create(auth.folder_of(request), name, table, columns, too_long):
         if time.monotonic() - shown_at > BETWEEN_PICTURES:
             told = say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done)
             yield bar_html(language, read.done, told), gr.skip()
@@ -155,10 +155,10 @@ def bring_in(
 
 
 @shows_errors
-@visitors.owner_only
+@auth.owner_only
 def make_empty(name: str, request: gr.Request) -> str:
     """Make a dataset without a row; its name. Raises KochatError."""
-    return datasets.empty(visitors.folder_of(request), name).name
+    return datasets.empty(auth.folder_of(request), name).name
 
 
 def build() -> Importing:

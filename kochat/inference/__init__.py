@@ -1,0 +1,1 @@
+"""Inference: decoding, and the Chatbot that others call."""

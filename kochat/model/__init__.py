@@ -1,0 +1,1 @@
+"""The model: prompt, tokenizer, batches, GPT-2, checkpoints with their cards, the Hub."""

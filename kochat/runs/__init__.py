@@ -1,0 +1,1 @@
+"""Runs: trainings and evaluations as processes, their journal, their queue."""

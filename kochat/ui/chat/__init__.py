@@ -1,0 +1,1 @@
+"""The chat tab: talk, see why, correct, learn."""

@@ -1,0 +1,1 @@
+"""The chatbots tab: card, figures, rename, delete, download, upload."""

@@ -1,0 +1,1 @@
+"""The compare tab: the same questions to several checkpoints and labels."""

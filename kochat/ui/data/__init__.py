@@ -1,0 +1,1 @@
+"""The data tab: datasets, their rows, files brought in."""

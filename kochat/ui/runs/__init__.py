@@ -1,0 +1,1 @@
+"""The runs tab: every run, one closely, several compared."""
