@@ -1,30 +1,25 @@
-"""The architecture: who may import whom, and a README that lists every file in that order."""
+"""The architecture: which folder may import which, and where gradio and torch are."""
 
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-README = (PROJECT / "README.md").read_text("utf-8")
-ROWS = re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", README, flags=re.MULTILINE)
-ORDER = [path for path, _ in ROWS]
-MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("kochat/**/*.py"))
+PACKAGE = PROJECT / "kochat"
+# Data flows one way: a folder imports only from itself, from folders before it and from the files of kochat/ itself.
+FOLDERS = ["data", "model", "inference", "training", "evaluation", "runs"]
+ENTRIES = ["cli", "ui"]  # import everything above, nothing imports them, nor they each other
+TABS = ["chat", "training", "data", "runs", "checkpoints", "compare"]
+MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PACKAGE.glob("**/*.py"))
 TORCH = {
-    "batches",
-    "weights",
-    "model",
-    "decoder",
-    "sampling",
-    "generation",
-    "trainer",
-    "state",
-    "chatbot",
-    "evaluation",
-}
-SKLEARN = {"recognition"}
+    "model/batches", "model/weights", "model/gpt2", "inference/decoder", "inference/sampling", "inference/engine",
+    "inference/chatbot", "training/trainer", "training/state", "evaluation/metrics",
+}  # fmt: skip
+SKLEARN = {"evaluation/baselines"}
 
 
 def imports(path: str) -> set[str]:
@@ -41,28 +36,78 @@ def imports(path: str) -> set[str]:
     return found
 
 
-def test_the_readme_lists_every_file_once_in_one_line():
-    listed = [path for path in ORDER if path != "app.py"]
-    assert sorted([*listed, "kochat/ui/__init__.py"]) == MODULES
-    assert all(len(line) < 90 for _, line in ROWS)
+def folder_of(path: str) -> str:
+    """The folder of kochat/ that a file is in; "" for the files of kochat/ itself."""
+    parts = Path(path).parts
+    return parts[1] if len(parts) > 2 else ""
 
 
-@pytest.mark.parametrize("path", [path for path in ORDER if path.startswith("kochat/")])
-def test_a_module_imports_only_from_those_above_it(path):
-    names = {p: p.removesuffix(".py").replace("/", ".") for p in ORDER}
-    below = {names[p] for p in ORDER[ORDER.index(path) :] if not p.endswith("__init__.py")}
-    assert not imports(path) & below
+def test_whoever_opens_the_package_sees_eight_folders_and_a_handful_of_files():
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == {*FOLDERS, *ENTRIES}
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py", "__main__.py", "errors.py", "labels.py", "config.py", "files.py",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.endswith("__main__.py")])
+def test_a_module_imports_only_from_its_folder_and_those_before_it(path):
+    own = folder_of(path)
+    if own in ENTRIES:
+        allowed = {*FOLDERS, own}
+    elif own:
+        allowed = set(FOLDERS[: FOLDERS.index(own) + 1])
+    else:
+        allowed = set()
+    named = {name.split(".")[1] for name in imports(path) if name.startswith("kochat.")}
+    assert named & {*FOLDERS, *ENTRIES} <= allowed
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("kochat/ui/")])
+def test_no_tab_imports_another_tab_and_what_tabs_share_imports_none(path):
+    parts = Path(path).parts
+    own = parts[2] if len(parts) > 3 else ""
+    if path == "kochat/ui/page.py":
+        return
+    tabs = {name.split(".")[2] for name in imports(path) if name.startswith("kochat.ui.") and name.count(".") > 1}
+    assert tabs & set(TABS) <= ({own} if own else set())
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.endswith("__main__.py")])
+def test_no_two_modules_import_each_other(path):
+    assert path.removesuffix(".py").replace("/", ".") not in closure(path)
+
+
+def closure(path: str) -> set[str]:
+    """Every module of ours that a file imports, at once or through another."""
+    names = {one.removesuffix(".py").removesuffix("/__init__").replace("/", "."): one for one in MODULES}
+    found, ahead = set(), [path]
+    while ahead:
+        for name in imports(ahead.pop()):
+            if name in names and name not in found:
+                found.add(name)
+                ahead.append(names[name])
+    return found
 
 
 @pytest.mark.parametrize("path", MODULES)
-def test_gradio_stays_in_the_page_and_torch_in_the_core(path):
+def test_gradio_stays_in_the_page_and_torch_where_numbers_are(path):
     roots = {name.split(".")[0] for name in imports(path)}
+    module = path.removeprefix("kochat/").removesuffix(".py")
     if not path.startswith("kochat/ui/"):
         assert "gradio" not in roots
-    if Path(path).stem not in TORCH or path.startswith("kochat/ui/"):
+    if module not in TORCH:
         assert "torch" not in roots
-    if Path(path).stem not in SKLEARN:
+    if module not in SKLEARN:
         assert "sklearn" not in roots
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, *ENTRIES])
+def test_every_folder_can_be_imported_alone(folder):
+    code = (
+        f"import importlib, pkgutil, kochat.{folder} as room\n"
+        f"for one in pkgutil.iter_modules(room.__path__): importlib.import_module(f'kochat.{folder}.{{one.name}}')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
 
 
 def test_no_module_imports_scikit_learn_before_it_is_needed():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from conftest import MINI, PROJECT
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from kochat.config import TrainingConfig
@@ -17,7 +18,6 @@ from kochat.inference.chatbot import load
 from kochat.model import checkpoint
 from kochat.model.cards import FIGURE_NAMES
 from kochat.training.fine_tuning import fine_tune
-from tests.conftest import MINI, PROJECT
 
 CARD = checkpoint.read_card(MINI)
 

@@ -5,11 +5,11 @@ import time
 
 import psutil
 import pytest
+from conftest import MINI
 
 from kochat.config import TrainingConfig
 from kochat.errors import RunError
 from kochat.runs import queue, registry
-from tests.conftest import MINI
 
 
 def make(home, name, base=str(MINI), **settings):

@@ -7,7 +7,7 @@ import gradio as gr
 import orjson
 import pytest
 from odd_files import FILES
-from test_visitors import request
+from test_auth import request
 
 from kochat.data import datasets
 from kochat.data.datasets import Dataset

@@ -105,7 +105,7 @@ def test_what_is_not_in_the_card_is_shown_too_and_said_to_be_so(own, monkeypatch
 
 def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     path, kept = own
-    dropdown, upload = figures.sources("own", a_request())
+    dropdown, upload = figures.source_choices("own", a_request())
     assert [value for _, value in dropdown.choices][:2] == [figures.HELD_OUT, "emotions"]
     assert (dropdown.value, upload.visible) == (figures.HELD_OUT, False)
     card = checkpoint.read_card(path)
@@ -116,7 +116,7 @@ def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     assert figures.data_for(card, sources.OWN_FILE, str(copy), a_request()) == (str(copy), True)
     assert figures.data_for(card, "emotions", None, a_request()) == ("emotions", False)
     kept.unlink()
-    dropdown, upload = figures.sources("own", a_request())
+    dropdown, upload = figures.source_choices("own", a_request())
     assert (dropdown.value, upload.visible) == (sources.OWN_FILE, True)
     for source, upload, key in ((figures.HELD_OUT, None, "data_gone"), (sources.OWN_FILE, None, "no_upload"),
                                 ("/etc/passwd", None, "no_file"), ("dataset:../x", None, "no_dataset")):  # fmt: skip

@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 import pytest
+from conftest import MINI
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from odd_files import FILES
@@ -16,7 +17,6 @@ from benchmarks.visitors import crowd, question_box
 from kochat.data import pairs
 from kochat.errors import SENTENCES
 from kochat.inference import chatbot
-from tests.conftest import MINI
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def be_the_process(home: str, name: str) -> None:
 def processes():
     """Starts processes that need not import torch anew: twenty of them are done in seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kochat.training.fine_tuning", "tests.test_launcher"])
+    context.set_forkserver_preload(["kochat.training.fine_tuning", "test_queue"])
     return context
 
 

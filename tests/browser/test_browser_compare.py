@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from browser_tools import REPLY, ask, choose, last_reply
+from conftest import MINI
 from playwright.sync_api import Page, expect
 
 from kochat.inference import chatbot
 from kochat.model import checkpoint
 from kochat.model.cards import Card
-from tests.conftest import MINI
 
 QUESTIONS = ["안녕", "여행 가고 싶어", "=1+1", "<script>x</script>"]
 
