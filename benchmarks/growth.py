@@ -16,9 +16,9 @@ from .timing import interleaved
 EPOCH = """
 import resource, sys, time
 import pandas as pd
-from kochat import pairs
+from kochat.data import pairs
 from kochat.config import TrainingConfig
-from kochat.training import fine_tune
+from kochat.training.fine_tuning import fine_tune
 rows, folder = int(sys.argv[1]), sys.argv[2]
 table = pd.concat([pairs.read_pairs("emotions")] * 40).head(rows).reset_index(drop=True)
 table["Q"] += [f" {i}" for i in range(len(table))]

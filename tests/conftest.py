@@ -173,17 +173,15 @@ def app(tmp_path_factory):
         running.close()
 
 
-SLOW = ("test_cli", "test_hub", "test_runs", "test_launcher", "test_shipped", "test_teaching", "test_api")
-
-
 def pytest_collection_modifyitems(items):
     """Quick tests first, then those with processes and trainings, those with browsers last."""
 
     def place(item) -> int:
-        name = item.path.stem
-        return len(SLOW) if name.startswith("test_browser") else SLOW.index(name) if name in SLOW else -1
+        return 2 if "browser" in item.path.parts else 1 if item.get_closest_marker("slow") else 0
 
     for item in items:
         if "chatbot_data" in item.fixturenames:
             item.add_marker("data")
+        if {"app", "browser", "processes"} & set(item.fixturenames):
+            item.add_marker("slow")
     items.sort(key=place)

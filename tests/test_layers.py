@@ -101,6 +101,7 @@ def test_gradio_stays_in_the_page_and_torch_where_numbers_are(path):
         assert "sklearn" not in roots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [*FOLDERS, *ENTRIES])
 def test_every_folder_can_be_imported_alone(folder):
     code = (

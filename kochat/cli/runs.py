@@ -1,6 +1,6 @@
 """`python -m kochat runs …`: look at runs, follow one, stop, resume, finish and delete them.
 
-Knows the launcher and typer; no model.
+Knows the queue and typer; no model.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def split_by_question(table: pd.DataFrame, validation_share: float, test_share: 
     Each question is drawn by a hash of itself and `seed`, so about these shares of the distinct questions are
     withheld; where none is, that with the lowest draw is for validation. Near-duplicates all go into the most trained
     part that one of them is drawn for: training before validation before test. So a question never leaves training
-    when rows are added: a checkpoint trained further on more of the same data has not seen its withheld questions.
+    when rows are added to at least two questions: a checkpoint trained further on more of the same data has not seen
+    its withheld questions.
     """
     questions = table["Q"].unique()
     if not (validation_share or test_share):

@@ -8,6 +8,25 @@ import pytest
 from browser_tools import REPLY, ask, choose, last_reply, open_training
 from playwright.sync_api import Page, expect
 
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny(app, tokenizer):
+    """A base that an epoch takes a second of: what a training looks like is the same."""
+    model = make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=0)
+    checkpoint.save(app.home / "checkpoints" / "tiny", model, tokenizer, Card(labels=["0", "1", "2"], max_length=64))
+
+
+def start(page: Page, name: str, epochs: int, base: str = "tiny") -> None:
+    """Start a training."""
+    choose(page, "#base", base)
+    page.locator("#name input, #name textarea").fill(name)
+    page.get_by_label("에폭 수").fill(str(epochs))
+    page.locator("#start").click()
+
 
 def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     page = visit()
@@ -100,28 +119,15 @@ def test_the_page_speaks_english_and_fits_a_phone(visit):
     assert page.locator("#heading").evaluate("e => getComputedStyle(e).fontFamily").startswith("system-ui")
 
 
-def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_talks(visit):
-    page, other = visit(), visit("en-US")
+def test_two_epochs_are_seen_on_the_plot_and_the_result_talks(visit):
+    page = visit()
     open_training(page)
-    page.locator("#name input, #name textarea").fill("내-첫-챗봇")
-    page.get_by_label("에폭 수").fill("2")
-    page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습")
-    assert ask(other, "안녕")  # somebody else's chat is not frozen
-    open_training(other)
-    expect(other.locator("#progress")).to_contain_text("“내-첫-챗봇”")
-    # A second start waits for its turn, for everybody to see, and can be taken back.
-    other.locator("#name input, #name textarea").fill("second")
-    other.locator("#start").click()
-    expect(other.locator("#queue")).to_contain_text("second")
-    expect(page.locator("#queue")).to_contain_text("second")
-    other.locator("#cancel").click()
-    expect(page.locator("#queue")).not_to_contain_text("second")
-
-    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=300_000)
-    expect(page.locator("#progress [role=progressbar]")).to_have_attribute("aria-valuenow", "78")
-    # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and 78 steps.
-    expect(page.locator("#plot g.hover_marks > path")).to_have_count(5 + 78)
+    start(page, "내-첫-챗봇", epochs=2)
+    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
+    steps = int(page.locator("#progress [role=progressbar]").get_attribute("aria-valuenow"))
+    # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and each step.
+    points = 5 + steps
+    expect(page.locator("#plot g.hover_marks > path")).to_have_count(points)
     expect(page.locator("#plot .role-axis-label text")).to_contain_text(["0", "1", "2"])
     expect(page.locator("#verdict")).to_contain_text("학습한 질문 400개 가운데")
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
@@ -130,27 +136,35 @@ def test_two_epochs_are_seen_on_the_plot_while_the_chat_goes_on_and_the_result_t
     expect(page.locator("#samples table").first).to_contain_text("학습 전")
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("내-첫-챗봇")
-    assert ask(page, "안녕")
+    ask(page, "안녕")
     expect(page.locator(f"{REPLY} .note").last).to_contain_text("· 내-첫-챗봇")
 
     # A page opened afterwards shows the same run at once.
     late = visit()
     open_training(late)
-    expect(late.locator("#plot g.hover_marks > path")).to_have_count(5 + 78)
+    expect(late.locator("#plot g.hover_marks > path")).to_have_count(points)
 
 
 def is_training(page: Page, name: str) -> None:
     expect(page.locator("#progress")).to_contain_text(f"“{name}” 학습 중이에요")
 
 
-def test_a_training_is_stopped_resumed_and_ended_early(visit, app):
-    page = visit()
+def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wait(visit, app):
+    page, other = visit(), visit("en-US")
     open_training(page)
-    page.locator("#name input, #name textarea").fill("stopped")
-    page.get_by_label("에폭 수").fill("500")
-    page.locator("#start").click()
+    start(page, "stopped", epochs=10_000)
     is_training(page, "stopped")
     expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
+    assert ask(other, "안녕")  # somebody else's chat is not frozen
+    open_training(other)
+    expect(other.locator("#progress")).to_contain_text("“stopped”")
+    # A second start waits for its turn, for everybody to see, and can be taken back.
+    other.locator("#name input, #name textarea").fill("second")
+    other.locator("#start").click()
+    expect(other.locator("#queue")).to_contain_text("second")
+    expect(page.locator("#queue")).to_contain_text("second")
+    other.locator("#cancel").click()
+    expect(page.locator("#queue")).not_to_contain_text("second")
     page.locator("#stop").click()
     expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요", timeout=10_000)
     assert not (app.home / "checkpoints" / "stopped").exists()
@@ -166,9 +180,7 @@ def test_a_training_is_stopped_resumed_and_ended_early(visit, app):
 def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_was_killed(visit, app):
     page = visit()
     open_training(page)
-    page.locator("#name input, #name textarea").fill("long")
-    page.get_by_label("에폭 수").fill("500")
-    page.locator("#start").click()
+    start(page, "long", epochs=10_000)
     is_training(page, "long")
     points = page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")
     expect(points.nth(1)).to_be_attached(timeout=60_000)
@@ -210,7 +222,8 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     page.locator("#chosen-runs input").click()
     page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
     expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
-    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + 78)
+    steps = int(page.locator("#run-progress [role=progressbar]").get_attribute("aria-valuenow"))
+    expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + steps)
     expect(page.locator("#settings")).to_contain_text("학습률 (learning_rate)")
     with page.expect_download() as download:
         page.locator("#run-csv").click()
@@ -301,10 +314,8 @@ def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
     choose(page, "#data", "내 파일")
     page.locator("#upload input[type=file]").set_input_files(tmp_path / "excel.csv")
     expect(page.locator("#upload")).to_contain_text("excel")
-    page.locator("#name input, #name textarea").fill("엑셀")
-    page.get_by_label("에폭 수").fill("1")
-    page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요", timeout=300_000)
+    start(page, "엑셀", epochs=1, base="kochat-mini")
+    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요", timeout=120_000)
     assert (app.home / "checkpoints" / "엑셀" / "kochat.json").is_file()
 
 

@@ -245,7 +245,7 @@ def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp
     )  # fmt: skip
     taken: list = []
     started = SimpleNamespace(state=lambda: "running")
-    monkeypatch.setattr(main.launcher, "start", lambda config: taken.append(config) or started)
+    monkeypatch.setattr(main.queue, "start", lambda config: taken.append(config) or started)
     monkeypatch.setattr(main, "watch", lambda run, seen: None)
     assert invoke(*shlex.split(command("train", given))[3:]).exit_code == 0
     same = {"epochs", "strip_punctuation", "keep_labels", "rehearsal", "label_names", "question_column"}

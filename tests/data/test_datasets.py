@@ -337,7 +337,7 @@ def test_datasets_have_names(dataset):
 ADD = """
 import sys
 from pathlib import Path
-from kochat.datasets import Dataset
+from kochat.data.datasets import Dataset
 dataset = Dataset(Path(sys.argv[1]))
 for number in range(20):
     dataset.add("물음", f"{sys.argv[2]} {number}", "0")

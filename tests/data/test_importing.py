@@ -195,7 +195,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(folder, table, monkeypatch):
 KILLED = """
 import sys
 from pathlib import Path
-from kochat import importing, pairs, tables
+from kochat.data import importing
+from kochat.data import pairs
+from kochat.data import tables
 for step in importing.create(Path(sys.argv[1]), "a", tables.open_table(sys.argv[2]), pairs.Columns("Q", "A", "label")):
     print(step.rows, flush=True)
     sys.stdin.readline()

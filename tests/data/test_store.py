@@ -35,7 +35,7 @@ def refusal(call, *arguments) -> str:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kochat import store
+from kochat.data import store
 with store.transaction(Path(sys.argv[1]), write=True) as db:
     db.execute("PRAGMA cache_size = 1")
     db.execute("UPDATE rows SET A = 'half', label = '1'")
@@ -79,7 +79,7 @@ def test_what_is_left_of_a_removed_one_does_not_get_into_a_new_one(dataset):
 FULL = """
 import resource, sys
 from pathlib import Path
-from kochat.datasets import Dataset
+from kochat.data.datasets import Dataset
 from kochat.errors import DataError
 dataset, most = Dataset(Path(sys.argv[1])), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

@@ -103,7 +103,7 @@ FULL = [
 
 
 @pytest.mark.parametrize("error", FULL, ids=["python", "safetensors", "tokenizers"])
-@pytest.mark.parametrize("step", ["model.save_model", "checkpoint.write_card", "files._sync"])
+@pytest.mark.parametrize("step", ["model.gpt2.save_model", "model.checkpoint.write_card", "files._sync"])
 def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, model, tokenizer, step, error):
     def fail(*_):
         raise error

@@ -20,11 +20,11 @@ from kochat.model.hub import TIMEOUT, looks_like_hub_id
 
 CLIENT = """
 import json, sys
-from kochat import checkpoint, hub
-from kochat.chatbot import Chatbot, load
+from kochat.model import checkpoint, hub
+from kochat.inference.chatbot import Chatbot, load
 from kochat.config import TrainingConfig
 from kochat.errors import KochatError
-from kochat.training import fine_tune
+from kochat.training.fine_tuning import fine_tune
 for line in sys.stdin:
     try:
         answer = {"value": eval(line)}

@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_no_half_line(path, monkeypatch):
 
 def test_processes_that_write_at_the_same_time_lose_nothing(path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom kochat import journal\n"
+        "import sys\nfrom pathlib import Path\nfrom kochat.runs import journal\n"
         "for n in range(300): journal.append(Path(sys.argv[1]), {'type': sys.argv[2], 'n': n})\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, path, name]) for name in ("one", "two")]

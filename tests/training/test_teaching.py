@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-import torch
 from conftest import MINI
 
 from kochat.config import TrainingConfig
@@ -20,13 +19,6 @@ TAUGHT = [
     ("남자친구랑 싸웠어", "먼저 미안하다고 해 보면 어떨까요?", "1"),
     ("나 오늘 고백받았어", "와, 정말요? 어떻게 대답했어요?", "연애상담"),
 ]
-
-
-@pytest.fixture
-def two_threads():
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(("rows", "epochs"), [(1, 40), (3, 40), (5, 30), (7, 21), (8, 20), (1000, 20)])
@@ -90,7 +82,7 @@ def test_beside_what_is_to_be_learned_the_last_of_the_rest_is_trained_again():
     assert lesson(table.iloc[:3], table.iloc[[1]]).index.tolist() == [0, 1, 2]
 
 
-def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, chatbot_data, two_threads):
+def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, chatbot_data):
     card = checkpoint.read_card(MINI)
     real = pairs.fingerprint(pairs.read_pairs(chatbot_data)) == card.data["sha256"]
     asked = metrics.held_out(card, chatbot_data) if real else pairs.read_pairs("emotions")
@@ -115,12 +107,7 @@ SHOP = [
     ("영업시간이 어떻게 되나요?", "평일은 오전 10시부터 저녁 8시까지 열어요.", "안내"),
     ("주말에도 여나요?", "토요일은 오후 6시까지 열고 일요일은 쉬어요.", "안내"),
     ("매장이 어디예요?", "시청역 3번 출구에서 걸어서 5분 거리예요.", "안내"),
-    ("주차할 수 있나요?", "가게 앞에 두 대까지 무료로 세울 수 있어요.", "안내"),
-    ("배송은 얼마나 걸려요?", "주문하신 다음 날 출발해서 이틀 안에 도착해요.", "배송"),
     ("배송비 얼마예요?", "3만 원 이상 사시면 무료이고 아니면 3천 원이에요.", "배송"),
-    ("제주도도 배송되나요?", "제주도는 3천 원이 더 들어요.", "배송"),
-    ("선물 포장 되나요?", "선물 포장은 천 원을 더 내시면 돼요.", "배송"),
-    ("교환하고 싶어요", "받은 지 7일 안에 연락 주시면 바꿔 드려요.", "교환"),
     ("환불은 언제 돼요?", "물건이 도착하고 사흘 안에 돌려 드려요.", "교환"),
 ]
 ANEW = [
@@ -129,7 +116,7 @@ ANEW = [
 ]
 
 
-def test_a_bot_made_a_minute_ago_learns_and_keeps_the_answers_of_its_own_file(tmp_path, two_threads):
+def test_a_bot_made_a_minute_ago_learns_and_keeps_the_answers_of_its_own_file(tmp_path):
     def made(name, rows, config):
         table_of(rows).to_csv(config.data, index=False)
         list(fine_tune(config))

@@ -123,9 +123,11 @@ def test_a_training_that_cannot_start_gets_its_sentence(client, app, settings, s
 
 
 def test_a_training_is_followed_to_its_end_and_talked_to(client):
-    assert client.predict("jobs", "직업", epochs=2, api_name="/train") == {"run": "직업"}
+    assert client.predict("jobs", "직업", epochs=2, rehearsal=0, keep_labels=False, api_name="/train") == {
+        "run": "직업"
+    }
     # Another one waits for its turn, then is trained too.
-    assert client.predict("jobs", "other", epochs=1, api_name="/train") == {"run": "other"}
+    assert client.predict("jobs", "other", epochs=1, rehearsal=0, api_name="/train") == {"run": "other"}
     assert [one["state"] for one in client.predict(api_name="/runs")] == ["queued", "running"]
     with pytest.raises(AppError, match="“직업” is kept for the run"):
         client.predict("jobs", "직업", api_name="/train")
@@ -139,6 +141,7 @@ def test_a_training_is_followed_to_its_end_and_talked_to(client):
     assert run["epochs"][1]["loss"] < run["epochs"][0]["loss"]
     listed = client.predict(api_name="/checkpoints")
     assert {"checkpoint": "직업", "labels": ["건설현장", "우산장수"]} in listed
+    assert {"checkpoint": "other", "labels": ["0", "1", "2", "건설현장", "우산장수"]} in listed
     assert client.predict("오늘 날씨는 어때?", "우산장수", "직업", api_name="/reply")
 
 

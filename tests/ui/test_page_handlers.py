@@ -82,7 +82,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     folder = kochat.ui.__path__[0]
     from pathlib import Path
 
-    code = "".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
+    code = "".join(path.read_text("utf-8") for path in Path(folder).rglob("*.py"))
     used = set(re.findall(r'"(k_\w+)"', code))
     made = {f"k_label_{name}" for name in ("auto", "0", "1", "2")}
     made |= {f"k_state_{name}" for name in ("running", "stopped", "cancelled")}
