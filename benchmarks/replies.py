@@ -25,7 +25,7 @@ from .shapes import MINI, fine_tuned, kogpt2_shaped
 from .timing import interleaved, print_table
 
 PROMPT, TOKENS = 12, 24
-LONGEST = 40  # tokens of a whole reply
+MAX_LENGTH = 40  # tokens of a whole reply
 SLOW = "the notebook's loop"  # which decodes one reply after the other; once is enough to see it
 
 
@@ -90,10 +90,10 @@ def whole_replies(folder, data: str, at_once: list[int], rounds: int) -> None:
                 continue
 
             def ours(engine, groups=groups):
-                return [engine.replies([GenerationRequest(one) for one in group], LONGEST) for group in groups]
+                return [engine.replies([GenerationRequest(one) for one in group], MAX_LENGTH) for group in groups]
 
             def theirs(decode, groups=groups):
-                return [decode(group, LONGEST) for group in groups]
+                return [decode(group, MAX_LENGTH) for group in groups]
 
             tokens = sum(len(reply) + 1 for group in ours(without) for reply in group)
             contenders = {

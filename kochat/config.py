@@ -23,7 +23,7 @@ KOGPT2 = "skt/kogpt2-base-v2"
 # What the notebook fine-tunes KoGPT2 with. A base of ours brings its own in its kochat.json.
 NOTEBOOK_DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 3e-5, "max_length": 40}
 
-HIGHEST_SEED = 2**32 - 1  # that numpy takes
+MAX_SEED = 2**32 - 1  # that numpy takes
 # What the page calls the settings that it asks for.
 KOREAN_NAMES = {
     "epochs": "에폭 수",
@@ -130,7 +130,7 @@ class TrainingConfig:
         _between(self, 0, 0.9, "validation_share", "test_share")
         _between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
         _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
-        _between(self, 0, HIGHEST_SEED, "seed")
+        _between(self, 0, MAX_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
         _positive(self, 1e6, "max_grad_norm", "save_minutes")
         _one_of(self, bad_rows=("refuse", "skip"))
@@ -217,7 +217,7 @@ class PretrainingConfig:
         _not_empty(self)
         _at_least(self, vocabulary=400, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
         _at_least(self, lines=1, seed=0)
-        _between(self, 0, HIGHEST_SEED, "seed")
+        _between(self, 0, MAX_SEED, "seed")
         _positive(self, 1.0, "learning_rate")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kochat.errors import CheckpointError
 
-LONGEST_NAME = 60
+MAX_NAME_LENGTH = 60
 WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 
@@ -26,8 +26,8 @@ def safe_name(name: str) -> str:
     Raises CheckpointError.
     """
     name = name.strip()
-    if not re.fullmatch(rf"\w[\w-]{{0,{LONGEST_NAME - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
-        raise CheckpointError("unsafe_name", name=name, longest=LONGEST_NAME)
+    if not re.fullmatch(rf"\w[\w-]{{0,{MAX_NAME_LENGTH - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
+        raise CheckpointError("unsafe_name", name=name, longest=MAX_NAME_LENGTH)
     return name
 
 

@@ -95,7 +95,7 @@ def _keep_validation(loaded: checkpoints.Checkpoint, table: pd.DataFrame) -> Non
     """Write a checkpoint's validation pairs beside it, where an earlier version did not."""
     if not (loaded.folder / kept_pairs.VALIDATION_FILE).is_file():
         rows = list(table[pairs.COLUMNS].itertuples(index=False, name=None))
-        kept_pairs.write_pairs(loaded.folder, rows[: kept_pairs.MOST_VALIDATION_PAIRS], kept_pairs.VALIDATION_FILE)
+        kept_pairs.write_pairs(loaded.folder, rows[: kept_pairs.MAX_VALIDATION_PAIRS], kept_pairs.VALIDATION_FILE)
 
 
 def _sides(

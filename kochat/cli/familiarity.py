@@ -24,7 +24,7 @@ def familiarity(
     """Say how surprising questions are; with --data, above what a question counts as unfamiliar."""
     from kochat.evaluation import metrics
     from kochat.inference.chatbot import Chatbot
-    from kochat.inference.familiarity import FEWEST_QUESTIONS
+    from kochat.inference.familiarity import MIN_QUESTIONS
     from kochat.model import checkpoint as checkpoints
     from kochat.model.gpt2 import quiet
 
@@ -39,7 +39,7 @@ def familiarity(
         unseen = metrics.held_out(bot.card, data)["Q"]
         bot.card.familiarity = bot.calibrate(list(unseen))
         if not bot.card.familiarity:
-            raise DataError("too_few_questions", name=data, found=unseen.nunique(), fewest=FEWEST_QUESTIONS)
+            raise DataError("too_few_questions", name=data, found=unseen.nunique(), fewest=MIN_QUESTIONS)
         for name, value in bot.card.familiarity.items():
             typer.echo(f"{name:10} {value}")
     if record:

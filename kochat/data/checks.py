@@ -16,7 +16,7 @@ BAD = (
     "empty_question", "empty_answer", "no_label", "long_label", "reserved_label", "control", "too_long", "duplicate",
 )  # fmt: skip
 NOTES = ("other_answer",)  # said, not wrong: the same question under the same label, answered otherwise
-LONGEST_LABEL = 40  # characters
+MAX_LABEL_LENGTH = 40  # characters
 
 # (question, answer, label) of many rows in, whether each is over the length that a model can take out.
 TooLong = Callable[[list[tuple[str, str, str]]], list[bool]]
@@ -85,7 +85,7 @@ class Problem:
         """The same where the number of the row stands already."""
         place = f"{COLUMN_NAMES[language][self.column]}: " if self.column else ""
         reason = REASONS[language][self.reason]
-        return place + reason.format(longest=LONGEST_LABEL, auto=AUTO, other=self.other)
+        return place + reason.format(longest=MAX_LABEL_LENGTH, auto=AUTO, other=self.other)
 
 
 def clean(text: str) -> str:
@@ -101,7 +101,7 @@ def problems_of(question: str, answer: str, label: str) -> list[tuple[str, str]]
             found.append((column, "no_label" if column == "label" else f"empty_{column}"))
         elif CONTROL.search(cell):
             found.append((column, "control"))
-    if len(label) > LONGEST_LABEL:
+    if len(label) > MAX_LABEL_LENGTH:
         found.append(("label", "long_label"))
     if label == AUTO:
         found.append(("label", "reserved_label"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from kochat.data.checks import Problem, TooLong, problems_of
 
-MOST_BINS = 20
+MAX_BINS = 20
 BIN_WIDTHS = [first * 10**power for power in range(10) for first in (1, 2, 5)]
 # A spreadsheet takes such a cell for a formula and may run it; so it does with the wide forms in East Asia. An
 # apostrophe would stay in the data, and white space is no help: some strip it first. This is neither, it is not
@@ -76,7 +76,7 @@ def histogram(counts: dict[int, int]) -> list[tuple[int, int, int]]:
         left -= counts[usual]
         if left < 0:
             break
-    width = next(width for width in BIN_WIDTHS if usual < width * MOST_BINS)
+    width = next(width for width in BIN_WIDTHS if usual < width * MAX_BINS)
     bins: Counter[int] = Counter()
     for length, count in counts.items():
         bins[min(length // width, usual // width + (length > usual))] += count

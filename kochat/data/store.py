@@ -89,7 +89,7 @@ UNION SELECT rows.Q, rows.label FROM before JOIN rows USING (id) WHERE change = 
 ONLY = {"all": "1", "bad": "state NOT IN ('', ':other_answer')", "notes": "state = ':other_answer'"}
 IN_EITHER_CASE = r"(Q LIKE :search ESCAPE '\' OR A LIKE :search ESCAPE '\')"
 AS_IT_IS = "(instr(Q, :search) OR instr(A, :search))"  # quicker, and the same where letters have no case
-LONGEST_PATTERN = 5_000  # characters; SQLite takes 50,000 bytes
+MAX_PATTERN_LENGTH = 5_000  # characters; SQLite takes 50,000 bytes
 
 
 def mark_all(db: sqlite3.Connection) -> None:
@@ -163,7 +163,7 @@ def matching(search: str, label: str | None, only: str) -> tuple[str, dict[str, 
     if search:
         conditions.append(IN_EITHER_CASE if has_case else AS_IT_IS)
     if has_case:
-        search = "%" + re.sub(r"([%_\\])", r"\\\1", search[:LONGEST_PATTERN]) + "%"
+        search = "%" + re.sub(r"([%_\\])", r"\\\1", search[:MAX_PATTERN_LENGTH]) + "%"
     return " AND ".join(conditions) or "1", {"search": search, "label": label, "only": only}
 
 

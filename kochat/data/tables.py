@@ -27,7 +27,7 @@ from kochat.errors import DataError
 SAMPLE, SAMPLE_ROWS = 2**16, 100  # bytes that tell what a file is; characters and rows that tell its delimiter
 DELIMITERS = (",", "\t", ";")
 ROWS_NAMED = 8  # that one sentence lists
-MOST_COLUMNS, MOST_CELLS = 1000, 500_000  # of a table; of a chunk: short rows of a small file are filled up
+MAX_COLUMNS, MAX_CELLS = 1000, 500_000  # of a table; of a chunk: short rows of a small file are filled up
 PICTURE = re.compile(rb"(?s)\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|.{4}ftyp(hei[cx]|mif1|avif)")
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head|meta|table|\?xml)", re.IGNORECASE)
 JSON = re.compile(r"\s*(\{|\[\s*[\[{\"\]])")
@@ -65,7 +65,7 @@ class Table:
     def chunks(self, rows: int = 20_000) -> Iterator[Chunk]:
         """All rows with something in them, `rows` at a time. Raises DataError where the file goes wrong."""
         with _reading(self) as (read, done):
-            records, rows = self._records(read), max(1, min(rows, MOST_CELLS // len(self.columns)))
+            records, rows = self._records(read), max(1, min(rows, MAX_CELLS // len(self.columns)))
             while part := list(itertools.islice(records, rows)):
                 numbers, cells = zip(*part, strict=True)
                 yield Chunk(pd.DataFrame(list(cells), columns=self.columns, index=list(numbers), dtype=object), done())
@@ -239,8 +239,8 @@ def _columns(table: Table) -> list[str]:
                 for key, value in record.items():
                     if key and not isinstance(value, (list, dict)):
                         has_text[key] = has_text.get(key, False) or bool(_json_text(value).strip())
-                if len(has_text) > MOST_COLUMNS:
-                    raise DataError("many_columns", name=table.name, most=MOST_COLUMNS)
+                if len(has_text) > MAX_COLUMNS:
+                    raise DataError("many_columns", name=table.name, most=MAX_COLUMNS)
             if not any(has_text.values()):
                 raise DataError("no_rows", name=table.name)
             return list(has_text)
@@ -248,8 +248,8 @@ def _columns(table: Table) -> list[str]:
         _, header = next(filled, (0, []))
         if not header:
             raise DataError("empty_file", name=table.name)
-        if len(header) > MOST_COLUMNS:
-            raise DataError("many_columns", name=table.name, most=MOST_COLUMNS)
+        if len(header) > MAX_COLUMNS:
+            raise DataError("many_columns", name=table.name, most=MAX_COLUMNS)
         if next(filled, None) is None:
             raise DataError("no_rows", name=table.name)
     return _distinct(header)

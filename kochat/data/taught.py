@@ -23,9 +23,9 @@ from kochat.data.store import SUFFIX
 from kochat.errors import CheckpointError, DataError
 
 NAME = "가르친-답"
-MOST_SHOWN = 200  # rows, the last ones
-MOST_ROWS = 2_000  # of one person
-LONGEST = 2_000  # characters of question and answer
+MAX_SHOWN = 200  # rows, the last ones
+MAX_ROWS = 2_000  # of one person
+MAX_LENGTH = 2_000  # characters of question and answer
 log = logging.getLogger(__name__)
 
 
@@ -72,8 +72,8 @@ def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origi
         return
     if same or open_one:
         taught.edit((same or open_one).id, question, answer, label, asdict(origin))
-    elif taught.counts().rows >= MOST_ROWS:
-        raise DataError("too_many_lessons", most=MOST_ROWS)
+    elif taught.counts().rows >= MAX_ROWS:
+        raise DataError("too_many_lessons", most=MAX_ROWS)
     else:
         taught.add(question, answer, label, asdict(origin))
     if same and open_one and same.id != open_one.id:
@@ -85,7 +85,9 @@ def _check(taught: Dataset, question: str, answer: str, label: str) -> None:
     wrong = [Problem(0, *one) for one in problems_of(clean(question), clean(answer) or "?", clean(label))]
     if wrong:
         raise DataError("bad_lesson", reason=wrong[0].text_in_row("en"), reason_ko=wrong[0].text_in_row("ko"))
-    if len(question) + len(answer) > LONGEST or (taught.too_long and taught.too_long([(question, answer, label)])[0]):
+    if len(question) + len(answer) > MAX_LENGTH or (
+        taught.too_long and taught.too_long([(question, answer, label)])[0]
+    ):
         raise DataError("long_lesson")
 
 
@@ -121,7 +123,7 @@ def everything(folders: Iterable[Path]) -> pd.DataFrame:
     rows: list[Row] = []
     for path in map(path_of, folders):
         try:
-            rows += [row for row in Dataset(path).page(0, MOST_ROWS)[0] if not row.is_bad] if path.is_file() else []
+            rows += [row for row in Dataset(path).page(0, MAX_ROWS)[0] if not row.is_bad] if path.is_file() else []
         except DataError:
             log.exception("what was taught in %s is left out", path)
     rows.sort(key=lambda row: (row.origin or {}).get("time", ""))

@@ -15,10 +15,10 @@ from typing import Any
 from kochat.data.encodings import storable
 from kochat.errors import DataError
 
-MOST_UNPACKED = 1024  # MB; a small zip can unpack to more than a machine holds
-MOST_HELD = 100  # MB of a part that is no sheet, such as the texts of all cells: it is held in memory
+MAX_UNPACKED_MB = 1024  # MB; a small zip can unpack to more than a machine holds
+MAX_PART_MB = 100  # MB of a part that is no sheet, such as the texts of all cells: it is held in memory
 SHEETS = "xl/worksheets/"
-MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384  # of a sheet, as Excel has it
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384  # of a sheet, as Excel has it
 COLUMNS_READ = 1001  # more than any table may have
 
 
@@ -31,12 +31,12 @@ def check(path: Path, name: str) -> None:
         raise DataError("bad_workbook", name=name) from error
     if "xl/workbook.xml" not in sizes:
         raise DataError("is_zip", name=name)
-    if sum(sizes.values()) > MOST_UNPACKED * 2**20:
-        raise DataError("file_too_large", name=name, most=MOST_UNPACKED)
+    if sum(sizes.values()) > MAX_UNPACKED_MB * 2**20:
+        raise DataError("file_too_large", name=name, most=MAX_UNPACKED_MB)
     held = max(size for part, size in sizes.items() if not part.startswith(SHEETS))
     # The list of parts is itself one that is held; it says which one has the texts, wherever that lies.
-    if held > MOST_HELD * 2**20 or sizes.get(_texts(path, name), 0) > MOST_HELD * 2**20:
-        raise DataError("file_too_large", name=name, most=MOST_HELD)
+    if held > MAX_PART_MB * 2**20 or sizes.get(_texts(path, name), 0) > MAX_PART_MB * 2**20:
+        raise DataError("file_too_large", name=name, most=MAX_PART_MB)
 
 
 def _texts(path: Path, name: str) -> str:
@@ -88,7 +88,7 @@ def _rows(sheet: Any, name: str) -> Iterator[tuple[int, list[str]]]:
         for number, found in parser.parse():
             texts = {cell["column"]: text for cell in found if (text := _text(cell["value"]))}
             width = max(texts, default=0)
-            if not last < number <= MOST_ROWS or width > MOST_COLUMNS:
+            if not last < number <= MAX_ROWS or width > MAX_COLUMNS:
                 raise DataError("bad_workbook", name=name)
             yield number, [texts.get(column, "") for column in range(1, min(width, COLUMNS_READ) + 1)]
             last = number

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kochat.evaluation.heldout import spread
 
-MOST_PAIRS = 20_000  # to learn from
+MAX_PAIRS = 20_000  # to learn from
 COMPARED_AT_ONCE = 256
 NGRAMS = (1, 3)  # characters, within words
 REGULARISATION = 10.0  # scikit-learn's C
@@ -83,10 +83,10 @@ class AnswerClassifier:
 def answer_classifier(training: pd.DataFrame | None) -> AnswerClassifier | None:
     """What tells the label of a reply, learned from the answers of `training`, cross-fitted.
 
-    None where that has one label or none, or one answer. Learns from at most MOST_PAIRS pairs, every label weighing
+    None where that has one label or none, or one answer. Learns from at most MAX_PAIRS pairs, every label weighing
     the same.
     """
-    chosen = None if training is None else spread(training, MOST_PAIRS)
+    chosen = None if training is None else spread(training, MAX_PAIRS)
     if chosen is None or chosen["label"].nunique() < 2 or chosen["A"].nunique() < 2:
         return None
     return AnswerClassifier(list(chosen["A"]), list(chosen["label"]))
@@ -99,7 +99,7 @@ def baselines(training: pd.DataFrame, table: pd.DataFrame) -> dict[str, np.ndarr
     first; `frequent_exact`: the most frequent answer; `linear_label_accuracy`: a linear classifier of questions,
     where there is more than one label. Both tables have the columns Q, A, label and are not empty.
     """
-    training = spread(training, MOST_PAIRS)
+    training = spread(training, MAX_PAIRS)
     nearest = training.iloc[_nearest(list(training["Q"]), list(table["Q"]))]
     answers, labels = table["A"].to_numpy(), table["label"].to_numpy()
     right = {

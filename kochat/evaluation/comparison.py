@@ -27,7 +27,7 @@ from kochat.model.cards import Card
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot
 
-LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as in the chat
+MAX_QUESTION_LENGTH = 10_000  # characters; of a longer one the end counts, as in the chat
 # With a strength each takes two rows of a pass, and two comparisons at once leave half of it to whoever chats.
 REPLIES_AT_ONCE = 8
 NO_REPLY = "–"
@@ -155,7 +155,7 @@ def _ask(bot: Chatbot, column: Column, questions: list[str]) -> None:
 def questions_of(lines: Iterable[str]) -> list[str]:
     """The questions among some texts: each in one line, without outer white space; blank ones are none."""
     cleaned = (clean(" ".join(storable(line).splitlines())) for line in lines)
-    return [question[-LONGEST_QUESTION:] for question in cleaned if question]
+    return [question[-MAX_QUESTION_LENGTH:] for question in cleaned if question]
 
 
 def read_questions(path: str | os.PathLike, most: int | None = None) -> list[str]:

@@ -20,7 +20,7 @@ STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 A_POINT = 0.01  # a rise of less is none
 # Nats a character that the replies may be less likely than those without strength. Of kochat-mini's, 1 of 45 everyday
 # ones breaks (태도도도도…) where they lose twice that; up to here they read like those without strength.
-MOST_LOST = 0.02
+MAX_NLL_INCREASE = 0.02
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ def measure(bot: Chatbot, table: pd.DataFrame, training: pd.DataFrame) -> Iterat
 def choose(measured: Sequence[AtStrength]) -> float:
     """The default strength: the weakest at which the label is recognised as often as in answers by people.
 
-    Only strengths count whose replies are at most MOST_LOST nats a character less likely, under their label and
+    Only strengths count whose replies are at most MAX_NLL_INCREASE nats a character less likely, under their label and
     without strength, than the replies at the lowest strength: beyond that they stop making sense. Of these, the
     smallest at which recognition reaches the classifier's accuracy on answers by people: more would be more of the
     label than people put into an answer. Where none does, the one from which on recognition rises by less than
     A_POINT, as strength rises.
     """
     in_order = sorted(measured, key=lambda one: one.strength)
-    floor = in_order[0].likelihood_per_char - MOST_LOST
+    floor = in_order[0].likelihood_per_char - MAX_NLL_INCREASE
     sensible = [one for one in in_order if one.likelihood_per_char >= floor]
     for one in sensible:
         if one.recognised >= one.recogniser_accuracy:

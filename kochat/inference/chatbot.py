@@ -28,8 +28,8 @@ from kochat.model.prompt import IGNORE, Part, Prompt
 if TYPE_CHECKING:
     from kochat.data.pairs import Pair
 
-MOST_STRENGTH = 100  # one too large for a float32 would break the pass that it shares with others
-LONGEST_QUESTION = 10_000  # characters; of a longer one the end counts, as with max_length
+MAX_STRENGTH = 100  # one too large for a float32 would break the pass that it shares with others
+MAX_QUESTION_LENGTH = 10_000  # characters; of a longer one the end counts, as with max_length
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class Chatbot:
         return [*start, *said, *([eos] if len(said) < room else [])]
 
     def _checked(self, question: str) -> str:
-        question = question.strip()[-LONGEST_QUESTION:]
+        question = question.strip()[-MAX_QUESTION_LENGTH:]
         if not question:
             raise ReplyError("empty_question")
         return question
@@ -309,8 +309,8 @@ class Chatbot:
         self, question: str, label: str, strength: float | None, drawn: sampling.Sampling
     ) -> GenerationRequest:
         strength = self.card.strength if strength is None else strength
-        if not 0 <= strength <= MOST_STRENGTH:
-            raise ReplyError("bad_strength", value=strength, most=MOST_STRENGTH)
+        if not 0 <= strength <= MAX_STRENGTH:
+            raise ReplyError("bad_strength", value=strength, most=MAX_STRENGTH)
         unlabelled = self.prompt.encode_prompt(question, None) if strength > 0 else None
         return GenerationRequest(self.prompt.encode_prompt(question, label), unlabelled, strength, *drawn)
 

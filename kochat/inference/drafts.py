@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-LONGEST = 15  # tokens; with the one before them a whole number of the kernels' rows
+MAX_DRAFT = 15  # tokens; with the one before them a whole number of the kernels' rows
 LIKELY = 0.3  # of the answers that begin alike, so many have to go on as the draft does
 
 
@@ -23,7 +23,7 @@ class Drafts:
         self.answers = sorted(counts)
         self.total_before = [0, *accumulate(counts[answer] for answer in self.answers)]
 
-    def after(self, reply: Sequence[int], most: int = LONGEST) -> list[int]:
+    def after(self, reply: Sequence[int], most: int = MAX_DRAFT) -> list[int]:
         """The most frequent way on after the tokens `reply`; empty where nothing is likely enough."""
         prefix = tuple(reply)
         low, high = self._range(prefix, 0, len(self.answers))

@@ -15,12 +15,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from kochat.inference.decoder import Decoder
-from kochat.inference.drafts import LONGEST, Drafts
+from kochat.inference.drafts import MAX_DRAFT, Drafts
 from kochat.inference.sampling import distribution, draw, strengthened, strengthened_scores
 
 MAX_REPLY_TOKENS = 128
 # More rows in one pass make everybody wait; who comes then waits for a place.
-MOST_ROWS = 64
+MAX_ROWS = 64
 # Drafts are for the time in which the processor waits for memory; so many tokens keep it busy.
 TOKENS_OF_A_PASS = 128
 
@@ -173,7 +173,7 @@ class Engine:
                 self._rows.pop()
 
     def _admit(self) -> None:
-        while self._joining and len(self._rows) + len(self._joining[0].new) <= MOST_ROWS:
+        while self._joining and len(self._rows) + len(self._joining[0].new) <= MAX_ROWS:
             reply = self._joining.popleft()
             for which in range(len(reply.new)):
                 self.decoder.add()
@@ -199,7 +199,7 @@ class Engine:
             self.decoder.lengths[row] -= len(reply.draft) - right[reply]
         most = (TOKENS_OF_A_PASS - len(self._rows)) // len(self._rows)
         for reply in right:
-            reply.draft = self.drafts.after(reply.said, min(LONGEST, most, reply.limit - len(reply.said) - 1))
+            reply.draft = self.drafts.after(reply.said, min(MAX_DRAFT, most, reply.limit - len(reply.said) - 1))
 
 
 def _drawn(
@@ -247,7 +247,7 @@ def text_of(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> str:
 
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-MOST_PIECES = 4  # bytes of a character
+MAX_PIECES = 4  # bytes of a character
 
 
 def token_texts(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int]) -> list[str]:
@@ -258,7 +258,7 @@ def token_texts(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int]) -> li
     """
     texts: list[str] = []
     while len(texts) < len(tokens):
-        rest = tokens[len(texts) : len(texts) + MOST_PIECES]
+        rest = tokens[len(texts) : len(texts) + MAX_PIECES]
         own = tokenizer.convert_ids_to_tokens(rest[0])
         # Decoded alone, a token of this kind of tokenizer would lose the space in front.
         if tokenizer.convert_tokens_to_ids("▁") != tokenizer.unk_token_id and not BYTE.fullmatch(own):

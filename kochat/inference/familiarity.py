@@ -20,8 +20,8 @@ from kochat.model.prompt import Prompt
 BYTES_FOR_FREE = 6
 THRESHOLD = 0.95  # of the validation questions are less surprising than an unfamiliar one
 QUANTILES = (0.5, 0.9, THRESHOLD, 0.975, 0.99)
-FEWEST_QUESTIONS = 20  # fewer say too little about what is usual
-MOST_QUESTIONS = 2000  # more make it no surer
+MIN_QUESTIONS = 20  # fewer say too little about what is usual
+MAX_QUESTIONS = 2000  # more make it no surer
 
 
 def surprise(log_likelihoods: Sequence[float], size: int) -> float:
@@ -44,10 +44,10 @@ def inherited(known: dict[str, Any], base: str) -> dict[str, Any]:
 def calibrate(prompt: Prompt, decoder: Decoder, questions: Sequence[str]) -> dict[str, Any]:
     """What a card keeps of validation questions: how many they are, quantiles of their surprise, the threshold.
 
-    Empty where fewer than FEWEST_QUESTIONS are distinct.
+    Empty where fewer than MIN_QUESTIONS are distinct.
     """
-    distinct = list(dict.fromkeys(questions))[:MOST_QUESTIONS]
-    if len(distinct) < FEWEST_QUESTIONS:
+    distinct = list(dict.fromkeys(questions))[:MAX_QUESTIONS]
+    if len(distinct) < MIN_QUESTIONS:
         return {}
     cuts = statistics.quantiles(surprises(prompt, decoder, distinct), n=1000, method="inclusive")
     quantiles = {str(share): round(cuts[round(share * 1000) - 1], 4) for share in QUANTILES}

@@ -22,7 +22,7 @@ from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
 
 FORMAT_VERSION = 1
-SHORTEST = 8  # tokens, as TrainingConfig has it
+MIN_MAX_LENGTH = 8  # tokens, as TrainingConfig has it
 
 # What is known of public data and models: by the first part of a file's name, or by Hub id.
 PUBLIC_SOURCES = {
@@ -85,7 +85,7 @@ class Card:
             wrong.append("data")
         if type(self.unsure) is not bool:
             wrong.append("unsure")
-        if type(self.max_length) is not int or self.max_length < SHORTEST:
+        if type(self.max_length) is not int or self.max_length < MIN_MAX_LENGTH:
             wrong.append("max_length")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
             wrong.append("strength")

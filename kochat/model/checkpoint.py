@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.errors import CheckpointError
-from kochat.files import LONGEST_NAME, safe_name, whole_folder, write_whole
+from kochat.files import MAX_NAME_LENGTH, safe_name, whole_folder, write_whole
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
-from kochat.model.kept_pairs import MOST_PAIRS as MOST_PAIRS
+from kochat.model.kept_pairs import MAX_PAIRS as MAX_PAIRS
 from kochat.model.kept_pairs import PAIRS_FILE as PAIRS_FILE
 from kochat.model.kept_pairs import VALIDATION_FILE, read_pairs, write_pairs
 
@@ -152,7 +152,7 @@ def folder_of(name: str) -> Path:
 def check_free(output: str | os.PathLike) -> None:
     """Raise CheckpointError where a new checkpoint cannot be called `output`."""
     if not str(output).strip():
-        raise CheckpointError("unsafe_name", name="", longest=LONGEST_NAME)
+        raise CheckpointError("unsafe_name", name="", longest=MAX_NAME_LENGTH)
     if Path(output).exists():
         raise CheckpointError("name_taken", name=Path(output).name)
     try:
@@ -219,7 +219,7 @@ def save(
 ) -> Path:
     """Write a checkpoint: to a hidden folder beside `output`, synced, then renamed.
 
-    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MOST_PAIRS, and
+    `dtype` is that of the saved weights, `pairs` what it was trained on, at most MAX_PAIRS, and
     `validation` what it was not. Raises CheckpointError when the name is taken or the disk is full; nothing
     half-written stays.
     """

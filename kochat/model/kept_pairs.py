@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # brings pandas, which a reply does without
 HEADER = ["Q", "A", "label"]
 PAIRS_FILE = "pairs.csv.xz"  # what it was trained on
 VALIDATION_FILE = "validation.csv.xz"  # what no training of it has seen
-MOST_PAIRS = 20_000  # of each file
-MOST_VALIDATION_PAIRS = 2000  # that a training writes; more make a figure no surer
-LONGEST_PAIR = 800  # characters; a longer one is not kept
-MOST_PAIR_BYTES = 2**26  # of so many; a small file may unpack to more than the memory holds
+MAX_PAIRS = 20_000  # of each file
+MAX_VALIDATION_PAIRS = 2000  # that a training writes; more make a figure no surer
+MAX_PAIR_LENGTH = 800  # characters; a longer one is not kept
+MAX_PAIR_BYTES = 2**26  # of so many; a small file may unpack to more than the memory holds
 
 
 def read_pairs(folder: Path, name: str, file: str = PAIRS_FILE) -> list[Pair]:
@@ -33,20 +33,20 @@ def read_pairs(folder: Path, name: str, file: str = PAIRS_FILE) -> list[Pair]:
         return []
     try:
         with lzma.open(folder / file) as packed:
-            content, more = packed.read(MOST_PAIR_BYTES), packed.read(1)
+            content, more = packed.read(MAX_PAIR_BYTES), packed.read(1)
         lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
-        rows = list(itertools.islice(csv.reader(lines, strict=True), MOST_PAIRS + 2))
+        rows = list(itertools.islice(csv.reader(lines, strict=True), MAX_PAIRS + 2))
     except (OSError, EOFError, ValueError, csv.Error, lzma.LZMAError) as error:
         raise CheckpointError("damaged_checkpoint", name=name) from error
-    pairs = [tuple(row) for row in rows[1:] if len(row) == len(HEADER) and sum(map(len, row)) <= LONGEST_PAIR]
-    if more or rows[:1] != [HEADER] or len(pairs) < len(rows) - 1 or len(pairs) > MOST_PAIRS:
+    pairs = [tuple(row) for row in rows[1:] if len(row) == len(HEADER) and sum(map(len, row)) <= MAX_PAIR_LENGTH]
+    if more or rows[:1] != [HEADER] or len(pairs) < len(rows) - 1 or len(pairs) > MAX_PAIRS:
         raise CheckpointError("damaged_checkpoint", name=name)
     return pairs
 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], file: str = PAIRS_FILE) -> None:
     """Write pairs into `file` of a folder, by way of a hidden file; those that are too long are left out."""
-    kept = [pair for pair in pairs if sum(map(len, pair)) <= LONGEST_PAIR]
+    kept = [pair for pair in pairs if sum(map(len, pair)) <= MAX_PAIR_LENGTH]
     part = folder / f".{file}"
     with lzma.open(part, "wt", encoding="utf-8", errors="replace", newline="") as packed:
         csv.writer(packed).writerows([HEADER, *kept])

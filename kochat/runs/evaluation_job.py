@@ -18,7 +18,7 @@ from kochat.config import PROJECT, home
 from kochat.errors import KochatError, RunError
 from kochat.runs.queue import OF_ITS_OWN
 
-MOST_PAIRS = 1000  # of a table, evenly spread: for more nobody waits
+MAX_PAIRS = 1000  # of a table, evenly spread: for more nobody waits
 _starting = threading.Lock()
 
 
@@ -52,8 +52,8 @@ def newest(checkpoint: Path) -> Job | None:
 
 
 def start(checkpoint: Path, data: str, held_out: bool, record: bool) -> Job:
-    """Evaluate a checkpoint folder on `data`, at most MOST_PAIRS pairs of it. Raises RunError while another is on."""
-    words = ["--checkpoint", str(checkpoint), "--data", data, "--spread", str(MOST_PAIRS), "--events"]
+    """Evaluate a checkpoint folder on `data`, at most MAX_PAIRS pairs of it. Raises RunError while another is on."""
+    words = ["--checkpoint", str(checkpoint), "--data", data, "--spread", str(MAX_PAIRS), "--events"]
     words += ["--held-out"] * held_out + ["--record"] * record
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     # One thread: the other processors are the chat's.

@@ -18,8 +18,8 @@ from typing import Any
 from filelock import FileLock
 
 log = logging.getLogger(__name__)
-MOST_POINTS = 100  # of the running loss of a whole run
-FEWEST_SMOOTHED = 8  # steps
+MAX_POINTS = 100  # of the running loss of a whole run
+MIN_SMOOTHED = 8  # steps
 FINAL = ("finished", "stopped", "failed", "cancelled")
 
 
@@ -37,7 +37,7 @@ class Record:
     started: dict[str, Any] | None = None
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
-    running_loss: dict[int, float] = field(default_factory=dict)  # by step, smoothed, see _smooth; at most MOST_POINTS
+    running_loss: dict[int, float] = field(default_factory=dict)  # by step, smoothed, see _smooth; at most MAX_POINTS
     preparing: str = ""  # what is done before the first step, as events.Preparing has it
     launched_at: float = 0.0
     final: dict[str, Any] = field(default_factory=dict)  # the event that it ended with
@@ -91,14 +91,14 @@ def _smooth(steps: dict[int, dict[str, Any]], running_loss: dict[int, float], ev
     """Add a point to the running loss, where it is time for one: of a long run not every step has one.
 
     The exponential moving average of the steps' losses, bias-corrected (Kingma and Ba 2015, "Adam", section 3), over
-    about as many steps as lie between two points, and at least FEWEST_SMOOTHED.
+    about as many steps as lie between two points, and at least MIN_SMOOTHED.
     """
-    step, apart = event["step"], -(-event["steps"] // MOST_POINTS)
+    step, apart = event["step"], -(-event["steps"] // MAX_POINTS)
     if step % apart:
         return
-    keep = 1 - 1 / max(FEWEST_SMOOTHED, apart)
+    keep = 1 - 1 / max(MIN_SMOOTHED, apart)
     # What is further back counts for less than a hundredth.
-    recent = [steps[n]["loss"] for n in range(step, max(0, step - 5 * max(FEWEST_SMOOTHED, apart)), -1) if n in steps]
+    recent = [steps[n]["loss"] for n in range(step, max(0, step - 5 * max(MIN_SMOOTHED, apart)), -1) if n in steps]
     shares = [keep**i for i in range(len(recent))]
     running_loss[step] = sum(share * loss for share, loss in zip(shares, recent, strict=True)) / sum(shares)
 

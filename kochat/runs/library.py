@@ -21,8 +21,8 @@ from kochat.files import whole_folder
 from kochat.model import checkpoint
 from kochat.runs import evaluation_job, queue, registry
 
-MOST_FILES = 20
-MOST_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
+MAX_FILES = 20
+MAX_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
 PIECE = 2**20
 # What a broken zip, a locked one, or a config with nonsense in it raises.
 BROKEN = (
@@ -127,7 +127,7 @@ def _members(opened: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
             raise CheckpointError("unsafe_zip", name=name, file=one.filename)
     sizes = sum(one.file_size for one in members)
     same = len({one.filename.casefold() for one in members}) < len(members)
-    if same or not members or len(folders) > 1 or len(members) > MOST_FILES or sizes > MOST_BYTES:
+    if same or not members or len(folders) > 1 or len(members) > MAX_FILES or sizes > MAX_BYTES:
         raise CheckpointError("bad_zip", name=name)
     return members
 

@@ -18,7 +18,7 @@ HARDLY = 0.1
 # per cent; ten epochs of the sample `jobs` without it cost eight.
 FORGOTTEN = 1.03
 FELL = 0.9  # of the first epoch's loss, or more, is left where it did not learn: the steps are too large
-REHEARSAL, MOST_REHEARSAL = 3, 15  # earlier pairs beside each pair: to begin with; what teaching takes
+REHEARSAL, MAX_REHEARSAL = 3, 15  # earlier pairs beside each pair: to begin with; what teaching takes
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def _loss_fell(record: Record) -> bool:
 def _rehearsal(started: dict[str, Any]) -> dict[str, int]:
     """More of the base's earlier pairs beside each pair; nothing where there are enough, or the base keeps none."""
     now = started["rehearsal"]
-    if now >= MOST_REHEARSAL or (now and not started["rehearsed"]):
+    if now >= MAX_REHEARSAL or (now and not started["rehearsed"]):
         return {}
-    return {"rehearsal": min(MOST_REHEARSAL, max(REHEARSAL, 2 * now))}
+    return {"rehearsal": min(MAX_REHEARSAL, max(REHEARSAL, 2 * now))}
 
 
 def _rounded(rate: float) -> float:

@@ -22,7 +22,7 @@ from kochat.inference.decoder import Decoder
 from kochat.model import checkpoint
 from kochat.model.batches import pad
 from kochat.model.cards import card_of_training
-from kochat.model.kept_pairs import MOST_PAIRS, MOST_VALIDATION_PAIRS, newest
+from kochat.model.kept_pairs import MAX_PAIRS, MAX_VALIDATION_PAIRS, newest
 from kochat.model.prompt import Example, Prompt
 from kochat.model.weights import weights_of
 from kochat.training import recipe
@@ -99,11 +99,11 @@ class _Training:
         self.card.familiarity = self._familiarity_of(base)
         unseen = still_unseen(base.validation, split, self.card.labels)
         self.probes = Probes(self.model, self.prompt, config, self.card, self.examples.rows, unseen)
-        self.pairs = to_keep(split.training, earlier, MOST_PAIRS)
-        self.card.data["newest_pairs"] = min(len(split.training), MOST_PAIRS) + num_newest
+        self.pairs = to_keep(split.training, earlier, MAX_PAIRS)
+        self.card.data["newest_pairs"] = min(len(split.training), MAX_PAIRS) + num_newest
         is_small = recipe.is_by_pairs(config, base.card) and len(split.training) < MIN_PAIRS_TO_WITHHOLD
         self.card.unsure = is_small or base.card.unsure
-        self.validation = to_keep(split.validation, unseen, MOST_VALIDATION_PAIRS)
+        self.validation = to_keep(split.validation, unseen, MAX_VALIDATION_PAIRS)
         self.best: Weights | None = None
 
     def _familiarity_of(self, base: checkpoint.Checkpoint) -> dict:

@@ -34,7 +34,7 @@ COARSE = re.compile(
     r"한남|한녀|김치녀|된장녀|메갈|일베|홍어|전라도|경상도|좌빨|좌파|우파|수꼴|빨갱이|쪽바리|짱깨|왜놈|양놈|깜둥|흑형|"
     r"또라이|돌아이|등신|장애인|정신병|찌질|대가리|아가리|주둥|똥|토나|역겹|구역질|개독|먹사|땡중"
 )
-SHORTEST, LONGEST = 6, 160  # characters
+MIN_LINE_LENGTH, MAX_LINE_LENGTH = 6, 160  # characters
 PAIRS_WEIGHT = 20  # so often the tokenizer counts the pairs, against some 60 times as much text
 MAX_LENGTH = 96
 # What suits a small model made here, for whoever fine-tunes it.
@@ -49,7 +49,7 @@ def clean_lines(lines: Iterable[str]) -> list[str]:
         # Reviewers cheer with endless runs of one sign.
         line = re.sub(r"(.)\1{3,}", r"\1\1\1", line)
         korean = len(re.findall("[가-힣]", line))
-        if SHORTEST <= len(line) <= LONGEST and korean >= 0.6 * len(line) and not COARSE.search(line):
+        if MIN_LINE_LENGTH <= len(line) <= MAX_LINE_LENGTH and korean >= 0.6 * len(line) and not COARSE.search(line):
             kept[line] = None
     return list(kept)
 

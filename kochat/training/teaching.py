@@ -23,7 +23,7 @@ REHEARSAL = 15  # earlier pairs beside each taught one
 REPEATS = 3  # an answer with a word that the model has hardly seen (뜯으셨으면) needs more than one look an epoch
 LEARNING_RATE = 6e-4
 PAIRS_TO_SEE = 150
-FEWEST_EPOCHS, MOST_EPOCHS = 20, 40
+MIN_EPOCHS, MAX_EPOCHS = 20, 40
 MIN_LESSON = 10  # pairs: beside fewer that are to be learned, the last ones that are known are trained again
 MAX_ASKED = 200  # pairs: of more, the oldest count as learned where the checkpoint was trained on them
 # A strengthened reply takes two rows of a pass, which has 64: the chat finds room beside these.
@@ -91,7 +91,7 @@ def config_for(data: str, rows: int, base: str, output: str) -> TrainingConfig:
         base=base,
         output=output,
         recipe="base",
-        epochs=max(FEWEST_EPOCHS, min(MOST_EPOCHS, PAIRS_TO_SEE // rows)),
+        epochs=max(MIN_EPOCHS, min(MAX_EPOCHS, PAIRS_TO_SEE // rows)),
         batch_size=32,
         learning_rate=LEARNING_RATE,
         repeats=REPEATS,

@@ -15,7 +15,7 @@ from kochat.ui.models import bot
 from kochat.ui.sources import make_config
 from kochat.ui.text import shows_errors
 
-MOST_PROBLEMS = 10_000  # in one answer; all are counted
+MAX_PROBLEMS = 10_000  # in one answer; all are counted
 
 
 @shows_errors
@@ -93,7 +93,7 @@ def check(file: str | None, checkpoint: str, request: gr.Request) -> dict:
         raise DataError("no_upload")
     table = tables.open_table(file)
     columns = pairs.find_columns(table.columns)
-    return pairs.examine(table, columns, MOST_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
+    return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
 def build() -> None:

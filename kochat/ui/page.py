@@ -12,7 +12,7 @@ import gradio as gr
 
 from kochat.model import checkpoint
 from kochat.runs import queue
-from kochat.runs.library import MOST_BYTES
+from kochat.runs.library import MAX_BYTES
 from kochat.ui import api
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
@@ -88,7 +88,7 @@ def launch(**options) -> None:
         mcp_server=False,
         enable_monitoring=False,
         show_error=True,
-        max_file_size=MOST_BYTES,
+        max_file_size=MAX_BYTES,
         **options,
     )
 

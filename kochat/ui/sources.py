@@ -18,7 +18,7 @@ from kochat.ui.text import language_of, say, t
 
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
-MOST_MEGABYTES = 50  # of a file of pairs
+MAX_MEGABYTES = 50  # of a file of pairs
 
 
 def data_choices() -> list[tuple]:
@@ -76,5 +76,5 @@ def check_upload(upload: str | None) -> None:
     """Raise DataError where no file was uploaded, or one that is too large."""
     if not upload:
         raise DataError("no_upload")
-    if Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
-        raise DataError("file_too_large", name=Path(upload).name, most=MOST_MEGABYTES)
+    if Path(upload).stat().st_size > MAX_MEGABYTES * 2**20:
+        raise DataError("file_too_large", name=Path(upload).name, most=MAX_MEGABYTES)

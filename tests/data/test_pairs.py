@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from odd_files import FILES
 
 from kochat.data import pairs
-from kochat.data.checks import CONTROL, LONGEST_LABEL, clean
+from kochat.data.checks import CONTROL, MAX_LABEL_LENGTH, clean
 from kochat.data.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs
 from kochat.data.tables import open_table
 from kochat.errors import DataError
@@ -100,7 +100,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"
 korean = st.text(st.characters(codec="cp949", exclude_characters="\r"), min_size=1).filter(clean)
 texts, korean = (cell.filter(lambda text: not CONTROL.search(text)) for cell in (texts, korean))
 a_label, a_korean_label = (
-    cell.map(lambda text: clean(text)[:LONGEST_LABEL]).filter(lambda text: clean(text) not in ("", AUTO))
+    cell.map(lambda text: clean(text)[:MAX_LABEL_LENGTH]).filter(lambda text: clean(text) not in ("", AUTO))
     for cell in (texts, korean)
 )
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_learned_is_refused(home, question, answer, label, key):
 
 
 def test_there_is_an_end_to_what_one_person_can_teach(rows, monkeypatch):
-    monkeypatch.setattr(taught, "MOST_ROWS", 2)
+    monkeypatch.setattr(taught, "MAX_ROWS", 2)
     for question in ("하나", "둘"):
         teach(rows, question, "네", "0", origin("liked"))
     with pytest.raises(DataError) as caught:

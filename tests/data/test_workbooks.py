@@ -88,7 +88,7 @@ def test_what_would_be_held_in_memory_may_not_be_as_large_as_a_sheet(file, monke
         members = {name: archive.read(name) for name in archive.namelist()}
     texts = f'<Override PartName="/{part}" ContentType="{SPREADSHEET}.sharedStrings+xml"/>'.encode()
     members["[Content_Types].xml"] = members["[Content_Types].xml"].replace(b"<Override", texts + b"<Override", 1)
-    monkeypatch.setattr(workbooks, "MOST_HELD", 1)
+    monkeypatch.setattr(workbooks, "MAX_PART_MB", 1)
     members["xl/worksheets/sheet1.xml"] += b" " * 2**21  # this one may be
     workbooks.check(file(zipped(members).getvalue()), "book")
     members[part] = members.get(part, b"") + b" " * 2**21
@@ -101,7 +101,7 @@ def test_the_share_that_is_read_grows_to_all(file):
 
 
 def test_a_workbook_that_unpacks_to_more_than_fits_is_refused(file, monkeypatch):
-    monkeypatch.setattr(workbooks, "MOST_UNPACKED", 1)
+    monkeypatch.setattr(workbooks, "MAX_UNPACKED_MB", 1)
     bomb = zipped({"xl/workbook.xml": bytes(2**20 + 1)})
     assert len(bomb.getvalue()) < 5000
     assert refusal(file(bomb.getvalue())).key == "file_too_large"

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from kochat.inference.drafts import LIKELY, LONGEST, Drafts
+from kochat.inference.drafts import LIKELY, MAX_DRAFT, Drafts
 
 
 def drafts_of(answers):
@@ -41,7 +41,7 @@ def test_it_is_the_tree_that_counting_gives():
     for _ in range(200):
         prefix = rng.choice(answers)[: rng.randrange(4)]
         expected, share = [], 1.0
-        while len(expected) < LONGEST:
+        while len(expected) < MAX_DRAFT:
             so_far = [*prefix, *expected]
             alike = [a for a in answers if a[: len(so_far)] == so_far]
             ways = [a[len(so_far)] for a in alike if len(a) > len(so_far)]

@@ -154,7 +154,7 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
         changed = json.dumps({**card, **nonsense})
         refused(packed_as(own, tmp_path / "odd.zip", with_file("kochat.json", changed)), "odd.zip is damaged")
     whole = library.pack("mine", tmp_path)
-    monkeypatch.setattr(library, "MOST_BYTES", 1000)
+    monkeypatch.setattr(library, "MAX_BYTES", 1000)
     refused(whole, "already|could not be read as the zip")
     whole.rename(tmp_path / "big.zip")
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):

@@ -133,7 +133,7 @@ def test_what_differs_is_marked_with_signs_and_everything_is_shown_as_text():
 
 def test_a_long_question_is_cut_in_the_table_and_whole_in_the_file():
     table = Comparison(["가" * 5000], [Column("mini", "0", 0.0, True, ["네"], ["0"], 1.0)])
-    cut = "가" * comparison_table.MOST_SHOWN + "…"
+    cut = "가" * comparison_table.MAX_SHOWN + "…"
     assert f'<th scope="row">{cut}</th>' in comparison_table.table_html("ko", table, CARDS)
     with open(compare.to_csv(table, visitor()), encoding="utf-8-sig") as file:
         assert "가" * 5000 in file.read()

@@ -204,7 +204,7 @@ def test_of_many_labels_the_likeliest_are_shown(tmp_path, model, tokenizer):
     read = bot.predict_label("안녕")
     least = min(read, key=read.get)
     shown = explain.labels_html("ko", bot, explain.Source("안녕", "", least, "many"), 0)
-    assert shown.count("<tr") == 1 + explain.MOST_LABELS + 1
+    assert shown.count("<tr") == 1 + explain.MAX_LABELS + 1
     assert least in shown
     assert max(read, key=read.get) in shown
 

@@ -49,8 +49,8 @@ def test_a_long_pair_shows_where_it_is_cut(bot):
     tokens = bot.examine("x" * 100, "y" * 300, "0")
     cut = sum(not one.kept for one in tokens)
     assert f"토큰 {len(tokens)}개가 최대 길이 64개를 넘어서 {cut}개가 잘렸어요" in shown
-    assert shown.count("<del>") == sum(not one.kept for one in tokens[: pair_view.MOST_ROWS])
-    assert len(cells(shown)) == pair_view.MOST_ROWS
+    assert shown.count("<del>") == sum(not one.kept for one in tokens[: pair_view.MAX_ROWS])
+    assert len(cells(shown)) == pair_view.MAX_ROWS
     assert "… " in shown
 
 

@@ -27,7 +27,7 @@ from kochat.ui.widgets import PRIVATE, ChatTab, percent, shown
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
 
-MOST_LABELS = 12  # side by side; of more the likeliest
+MAX_LABELS = 12  # side by side; of more the likeliest
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour changes
 # A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on.
 CLICK = """
@@ -184,7 +184,7 @@ def _line(language: str, running: Sequence[float]) -> str:
 def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float) -> str:
     """How likely each label is, read in the question, and the reply under each; and how strange the question is."""
     card, reading = chatbot.card, chatbot.read(source.question)
-    likeliest = set(sorted(reading.labels, key=reading.labels.get, reverse=True)[:MOST_LABELS]) | {source.label}
+    likeliest = set(sorted(reading.labels, key=reading.labels.get, reverse=True)[:MAX_LABELS]) | {source.label}
     labels = [label for label in chatbot.labels if label in likeliest]
     # The first of several is drawn with the seed itself: that is the reply in question.
     asked = sorted(labels, key=lambda label: label != source.label)

@@ -44,7 +44,7 @@ def rows_of(request: gr.Request) -> list:
     if not dataset:
         return []
     total = dataset.counts().rows
-    rows, _ = dataset.page(max(0, total - taught.MOST_SHOWN), taught.MOST_SHOWN)
+    rows, _ = dataset.page(max(0, total - taught.MAX_SHOWN), taught.MAX_SHOWN)
     return rows[::-1]
 
 

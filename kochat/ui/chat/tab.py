@@ -16,8 +16,8 @@ from kochat.ui.models import bot, card
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import EXAMPLES, PRIVATE, ChatTab, label_choices
 
-LONGEST_MESSAGE = 10_000  # characters
-MOST_STRENGTH, STRENGTH_STEP = 6.0, 0.5
+MAX_MESSAGE_LENGTH = 10_000  # characters
+MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
 
 
@@ -31,7 +31,7 @@ def strength_slider(known: Card) -> dict:
     """How the slider stands for a checkpoint: at the checkpoint's own strength, and fixed where it learned none."""
     can = known.can_strengthen
     info = t("k_strength_info") if can else t("k_no_strength")
-    return {"value": min(known.strength, MOST_STRENGTH), "interactive": can, "info": info}
+    return {"value": min(known.strength, MAX_STRENGTH), "interactive": can, "info": info}
 
 
 def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
@@ -110,7 +110,7 @@ def asked(
     if not text.strip():
         yield gr.skip(), gr.skip(), gr.skip()
         return
-    history = [*history, message("user", text[-LONGEST_MESSAGE:])]
+    history = [*history, message("user", text[-MAX_MESSAGE_LENGTH:])]
     yield *busy(value=""), history
     for grows in reply_to(history, label, strength, name, language_of(request), unsure, temperature):
         yield gr.skip(), gr.skip(), grows
@@ -177,7 +177,7 @@ def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Dropdown]:
             interactive=True, filterable=False, min_width=150, elem_id="label",
         )  # fmt: skip
         strength = gr.Slider(
-            0, MOST_STRENGTH, step=STRENGTH_STEP, label=t("k_strength"), min_width=150, buttons=[],
+            0, MAX_STRENGTH, step=STRENGTH_STEP, label=t("k_strength"), min_width=150, buttons=[],
             elem_id="strength", **strength_slider(card(first)),
         )  # fmt: skip
         variety = variety_slider()
@@ -199,7 +199,7 @@ def build(page: gr.Blocks) -> ChatTab:
     below = gr.Column()
     box = gr.Textbox(
         placeholder=t("k_ask"), label=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
-        max_lines=4, max_length=LONGEST_MESSAGE, elem_id="question",
+        max_lines=4, max_length=MAX_MESSAGE_LENGTH, elem_id="question",
     )  # fmt: skip
     with gr.Row(elem_id="chat-buttons"):
         retry = gr.Button(t("k_retry"), size="sm", min_width=80, elem_id="retry")

@@ -97,7 +97,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             chosen = gr.Dropdown([], label=t("k_checkpoint"), interactive=True, filterable=False, elem_id="kept")
-            new_name = gr.Textbox(label=t("k_new_name"), max_length=checkpoint.LONGEST_NAME, elem_id="new-name")
+            new_name = gr.Textbox(label=t("k_new_name"), max_length=checkpoint.MAX_NAME_LENGTH, elem_id="new-name")
             with gr.Row():
                 rename_button = gr.Button(t("k_rename"), elem_id="rename")
                 delete_button = gr.Button(t("k_delete"), elem_id="delete")

@@ -14,7 +14,7 @@ import gradio as gr
 
 from kochat.errors import DataError, SettingsError
 from kochat.evaluation import comparison
-from kochat.evaluation.comparison import LONGEST_QUESTION, Comparison
+from kochat.evaluation.comparison import MAX_QUESTION_LENGTH, Comparison
 from kochat.labels import AUTO, AUTO_NAMES, label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
@@ -23,7 +23,7 @@ from kochat.ui.compare.table import table_html, words_of
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, downloads
 
-MOST_QUESTIONS, MOST_COLUMNS, AT_ONCE = 200, 24, 2
+MAX_QUESTIONS, MAX_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves
 OWN = "own"  # strength
 STRENGTHS = ("0", "1", "2", "3", "4", "5", "6")
@@ -101,22 +101,22 @@ def take_over(path: str | None, request: gr.Request) -> str:
     """The questions of a file, for the text box."""
     if not path:
         raise DataError("no_upload")
-    found = comparison.read_questions(path, MOST_QUESTIONS + 1)
-    language, questions = language_of(request), found[:MOST_QUESTIONS]
-    key = "k_compare_first" if len(found) > MOST_QUESTIONS else "k_compare_taken"
-    gr.Info(say(language, key, most=MOST_QUESTIONS, questions=len(questions)))
+    found = comparison.read_questions(path, MAX_QUESTIONS + 1)
+    language, questions = language_of(request), found[:MAX_QUESTIONS]
+    key = "k_compare_first" if len(found) > MAX_QUESTIONS else "k_compare_taken"
+    gr.Info(say(language, key, most=MAX_QUESTIONS, questions=len(questions)))
     return "\n".join(questions)
 
 
 def planned(text: str, names: list[str], labels: list[str], strengths: list[str], language: str) -> Comparison:
     """The table to be filled, of at most so many rows and columns. Raises KochatError."""
     questions = comparison.questions_of(text.splitlines())
-    if len(questions) > MOST_QUESTIONS:
-        gr.Info(say(language, "k_compare_first", most=MOST_QUESTIONS))
+    if len(questions) > MAX_QUESTIONS:
+        gr.Info(say(language, "k_compare_first", most=MAX_QUESTIONS))
     wanted = [None if one == OWN else float(one) for one in strengths or []]
-    made = comparison.plan(questions[:MOST_QUESTIONS], cards_of(names), labels or [], wanted)
-    if len(made.columns) > MOST_COLUMNS:
-        raise SettingsError("too_many_columns", columns=len(made.columns), most=MOST_COLUMNS)
+    made = comparison.plan(questions[:MAX_QUESTIONS], cards_of(names), labels or [], wanted)
+    if len(made.columns) > MAX_COLUMNS:
+        raise SettingsError("too_many_columns", columns=len(made.columns), most=MAX_COLUMNS)
     return made
 
 
@@ -169,7 +169,7 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
         with gr.Column(scale=1, min_width=300):
             questions = gr.Textbox(
                 "\n".join(EXAMPLES), label=t("k_compare_questions"), info=t("k_compare_questions_info"), lines=7,
-                max_lines=12, max_length=MOST_QUESTIONS * LONGEST_QUESTION, elem_id="compare-questions",
+                max_lines=12, max_length=MAX_QUESTIONS * MAX_QUESTION_LENGTH, elem_id="compare-questions",
             )  # fmt: skip
             file = gr.UploadButton(t("k_compare_file"), size="sm", elem_id="compare-file")
         with gr.Column(scale=1, min_width=300):

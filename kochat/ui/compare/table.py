@@ -10,7 +10,7 @@ from kochat.labels import AUTO, AUTO_NAMES, label_name
 from kochat.model.cards import Card
 from kochat.ui.text import TEXTS, say
 
-MOST_SHOWN = 60  # characters of a question in the table
+MAX_SHOWN = 60  # characters of a question in the table
 
 
 def table_html(language: str, made: Comparison, cards: dict[str, Card]) -> str:
@@ -57,7 +57,7 @@ def _row(language: str, made: Comparison, row: int, cards: dict[str, Card]) -> s
             shown += f'<small class="note">→ {html.escape(read)}</small>'
         cells.append(f"<td>{shown}</td>")
     question = made.questions[row]
-    asked = html.escape(question[:MOST_SHOWN]) + ("…" if len(question) > MOST_SHOWN else "")
+    asked = html.escape(question[:MAX_SHOWN]) + ("…" if len(question) > MAX_SHOWN else "")
     return f'<tr><th scope="row">{asked}</th>{"".join(cells)}</tr>'
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.data import datasets
-from kochat.data.checks import LONGEST_LABEL, clean
+from kochat.data.checks import MAX_LABEL_LENGTH, clean
 from kochat.data.importing import create
 from kochat.data.pairs import Columns, find_columns
 from kochat.data.tables import Chunk, Table, open_table
 from kochat.errors import DataError
-from kochat.files import LONGEST_NAME, safe_name
+from kochat.files import MAX_NAME_LENGTH, safe_name
 from kochat.ui import auth, models
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, bar_html
@@ -85,7 +85,7 @@ def told(language: str, table: Table, chunk: Chunk) -> str:
 
 def name_for(file: str, taken: set[str]) -> str:
     """A name for a dataset from that of a file, safe and not taken yet."""
-    stem = re.sub(r"[^\w-]+", "-", Path(file).stem).strip("-")[: LONGEST_NAME - 4] or "data"
+    stem = re.sub(r"[^\w-]+", "-", Path(file).stem).strip("-")[: MAX_NAME_LENGTH - 4] or "data"
     return next(name for n in itertools.count(1) if (name := stem if n == 1 else f"{stem}-{n}") not in taken)
 
 
@@ -173,9 +173,13 @@ def build() -> Importing:
                 answer = gr.Dropdown([], label=t("k_answer"), elem_id="map-answer", **look)
             label = gr.Dropdown([], label=t("k_row_label"), elem_id="map-label", **look)
             one_label = gr.Textbox(
-                Columns.one_label, label=t("k_one_label"), max_length=LONGEST_LABEL, visible=False, elem_id="one-label"
+                Columns.one_label,
+                label=t("k_one_label"),
+                max_length=MAX_LABEL_LENGTH,
+                visible=False,
+                elem_id="one-label",
             )
-        name = gr.Textbox(label=t("k_dataset_name"), max_length=LONGEST_NAME, elem_id="dataset-name")
+        name = gr.Textbox(label=t("k_dataset_name"), max_length=MAX_NAME_LENGTH, elem_id="dataset-name")
         with gr.Row():
             start = gr.Button(t("k_bring_in"), variant="primary", visible=False, elem_id="bring-in")
             empty = gr.Button(t("k_make_empty"), elem_id="make-empty")

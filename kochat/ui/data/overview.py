@@ -13,13 +13,13 @@ from datetime import datetime
 import gradio as gr
 
 from kochat.data.datasets import Change, Counts, Dataset
-from kochat.files import LONGEST_NAME
+from kochat.files import MAX_NAME_LENGTH
 from kochat.ui.text import say, t
 from kochat.ui.widgets import confirm
 
-MOST_NAMED = 200  # problems that are listed at once; the table pages through all
-MOST_BARS = 12  # labels in the plot
-MOST_CHANGES = 200
+MAX_NAMED = 200  # problems that are listed at once; the table pages through all
+MAX_BARS = 12  # labels in the plot
+MAX_CHANGES = 200
 
 
 def counts_html(language: str, counts: Counts) -> str:
@@ -43,10 +43,10 @@ def problems_html(language: str, dataset: Dataset, counts: Counts) -> str:
     """Every problem in a line of its own: row, column, reason; the first ones of very many."""
     if not counts.bad + counts.notes:
         return ""
-    named = list(itertools.islice(dataset.problems(MOST_NAMED + 1), MOST_NAMED + 1))
-    lines = "".join(f"<li>{html.escape(one.text(language))}</li>" for one in named[:MOST_NAMED])
-    if len(named) > MOST_NAMED:
-        more = say(language, "k_more_problems", most=MOST_NAMED)
+    named = list(itertools.islice(dataset.problems(MAX_NAMED + 1), MAX_NAMED + 1))
+    lines = "".join(f"<li>{html.escape(one.text(language))}</li>" for one in named[:MAX_NAMED])
+    if len(named) > MAX_NAMED:
+        more = say(language, "k_more_problems", most=MAX_NAMED)
         lines += f"<li>{html.escape(more)}</li>"
     return (
         f'<details class="problems"><summary>{html.escape(say(language, "k_name_problems"))}</summary>'
@@ -57,9 +57,9 @@ def problems_html(language: str, dataset: Dataset, counts: Counts) -> str:
 def labels_bars(language: str, labels: dict[str, int]) -> list[tuple[str, int]]:
     """A bar for each of the most frequent labels, and one for all others."""
     bars = [(label or "–", rows) for label, rows in labels.items()]
-    if len(bars) > MOST_BARS:
-        others = sum(rows for _, rows in bars[MOST_BARS - 1 :])
-        return [*bars[: MOST_BARS - 1], (say(language, "k_other_labels"), others)]
+    if len(bars) > MAX_BARS:
+        others = sum(rows for _, rows in bars[MAX_BARS - 1 :])
+        return [*bars[: MAX_BARS - 1], (say(language, "k_other_labels"), others)]
     return bars
 
 
@@ -71,7 +71,7 @@ def states(language: str, changes: list[Change]) -> list[tuple[str, int]]:
     known = [(change_text(language, change), change.id) for change in changes]
     if changes and changes[-1].what != "import":
         known.append((say(language, "k_change_none"), 0))
-    return [(text, after) for (text, _), (_, after) in zip(known[1:], known[:-1], strict=True)][:MOST_CHANGES]
+    return [(text, after) for (text, _), (_, after) in zip(known[1:], known[:-1], strict=True)][:MAX_CHANGES]
 
 
 def change_text(language: str, change: Change) -> str:
@@ -167,7 +167,7 @@ def build() -> Overview:
         back = gr.Button(t("k_go_back"), elem_id="go-back")
     with gr.Accordion(t("k_manage"), open=False, elem_id="manage"):
         with gr.Column(visible=False) as renaming:
-            new_name = gr.Textbox(label=t("k_new_name"), max_length=LONGEST_NAME, elem_id="dataset-new-name")
+            new_name = gr.Textbox(label=t("k_new_name"), max_length=MAX_NAME_LENGTH, elem_id="dataset-new-name")
             rename = gr.Button(t("k_rename"), elem_id="dataset-rename")
         delete = gr.Button(t("k_delete_dataset"), elem_id="dataset-delete")
         sure, yes = confirm("k_sure_dataset", elem_id="dataset-delete-yes")

@@ -19,9 +19,9 @@ from kochat.ui.text import say, t
 
 ROWS_A_PAGE = 25
 LAST = 2**31  # a page behind every last one
-MOST_LABELS = 500  # that a dropdown offers
-MOST_PIECES = 400  # tokens of one row that are shown
-MOST_SHOWN = 300  # characters of a cell in the table
+MAX_LABELS = 500  # that a dropdown offers
+MAX_PIECES = 400  # tokens of one row that are shown
+MAX_SHOWN = 300  # characters of a cell in the table
 COLUMNS = ("k_number", "k_question", "k_answer", "k_row_label")
 Place = tuple[str, int | None] | None  # of what is in the form: its dataset's key, its number or None for a new row
 # A click, or Enter on the row that has the focus.
@@ -95,7 +95,7 @@ def _row_html(language: str, row: Row) -> str:
 
 
 def _cell(text: str) -> str:
-    return html.escape(text[:MOST_SHOWN]) + ("…" if len(text) > MOST_SHOWN else "")
+    return html.escape(text[:MAX_SHOWN]) + ("…" if len(text) > MAX_SHOWN else "")
 
 
 def _why(language: str, row: Row) -> str:
@@ -104,7 +104,7 @@ def _why(language: str, row: Row) -> str:
 
 def label_choices(labels: dict[str, int]) -> list[tuple]:
     """Dropdown choices: all rows, and each label with how many rows have it. A label's value begins with "="."""
-    shown = list(labels.items())[:MOST_LABELS]
+    shown = list(labels.items())[:MAX_LABELS]
     return [(t("k_all_labels"), ""), *((f"{label or '–'} ({rows:,})", f"={label}") for label, rows in shown)]
 
 
@@ -129,8 +129,8 @@ def tokens_html(
         f'<span class="piece {part}">{html.escape(say(language, key))}</span> '
         for part, key in (("question", "k_question"), ("label", "k_row_label"), ("answer", "k_answer"))
     )
-    chips = " ".join(_chip(piece) for piece in pieces[:MOST_PIECES])
-    more = " …" if len(pieces) > MOST_PIECES else ""
+    chips = " ".join(_chip(piece) for piece in pieces[:MAX_PIECES])
+    more = " …" if len(pieces) > MAX_PIECES else ""
     return f'<p class="quiet">{parts}{html.escape(told)}</p><div class="tokens" dir="ltr">{chips}{more}</div>'
 
 
@@ -168,7 +168,7 @@ class Form:
 
 def filled_with(language: str, key: str, dataset: Dataset, row: Row | None, prompt: Prompt | None) -> list:
     """The form for a row, or for a new one, of the dataset known by `key`, in the order of Form.filled."""
-    labels = [label for label in dataset.counts().labels if label][:MOST_LABELS]
+    labels = [label for label in dataset.counts().labels if label][:MAX_LABELS]
     title = say(language, "k_row_number", row=row.id) if row else say(language, "k_new_row")
     shown = f'<h3 class="row-title">{html.escape(title)}</h3>'
     if row and row.problems:

@@ -20,7 +20,7 @@ from kochat.runs import queue
 from kochat.training import recipe
 from kochat.ui import auth, progress
 from kochat.ui.sources import (
-    MOST_MEGABYTES,
+    MAX_MEGABYTES,
     OWN_FILE,
     PREFIX,
     base_choices,
@@ -96,7 +96,7 @@ def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Requ
         found = Dataset(auth.path_of(data.removeprefix(PREFIX), request)).counts().good
     elif data == OWN_FILE:
         auth.require_owner(request)
-        if not upload or Path(upload).stat().st_size > MOST_MEGABYTES * 2**20:
+        if not upload or Path(upload).stat().st_size > MAX_MEGABYTES * 2**20:
             return 0
         found = len(pairs.read_pairs(upload, bad_rows="skip"))
     else:
@@ -117,7 +117,7 @@ def build(page: gr.Blocks) -> tuple[list, gr.Button, gr.Button]:
     base = gr.Dropdown(
         base_choices(), value=first, label=t("k_base"), info=t("k_base_info"), interactive=True, elem_id="base"
     )
-    name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.LONGEST_NAME, elem_id="name")
+    name = gr.Textbox(label=t("k_name"), info=t("k_name_info"), max_length=checkpoint.MAX_NAME_LENGTH, elem_id="name")
     # 0 leaves a number open: gradio would make a 0 of nothing anyway, when it is first seen.
     epochs = gr.Number(0, label=t("k_epochs"), info=t("k_epochs_info"), elem_id="epoch-number")
     with gr.Accordion(t("k_more"), open=False, elem_id="more"):

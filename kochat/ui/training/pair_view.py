@@ -23,8 +23,8 @@ from kochat.ui.widgets import PRIVATE, label_choices, percent, shown
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExaminedToken
 
-LONGEST_TEXT = 2000  # characters
-MOST_ROWS = 400  # tokens of one pair that are shown
+MAX_TEXT_LENGTH = 2000  # characters
+MAX_ROWS = 400  # tokens of one pair that are shown
 TOKENS_BEFORE = 4  # shown of those that a token is predicted from
 COLUMNS = ("k_position", "k_token", "k_token_loss", "k_part", "k_target", "k_predicted_from", "k_token_id")
 WEIGHTS = {Part.LABEL: "label_loss", Part.QUESTION: "question_loss"}  # the settings
@@ -46,13 +46,13 @@ def pair_html(language: str, chatbot: Chatbot, question: str, answer: str, label
         most = chatbot.prompt.max_length
         told.append(say(language, "k_pair_cut", all=len(tokens), most=most, cut=len(tokens) - len(kept)))
     rows, before = [], []
-    for place, one in enumerate(tokens[:MOST_ROWS], 1):
+    for place, one in enumerate(tokens[:MAX_ROWS], 1):
         rows.append(_row(language, place, one, before, weights))
         if one.kept:
             before.append(one)
     heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in COLUMNS)
     mean = say(language, "k_pair_mean", tokens=len(said), mean=f"{mean:.2f}", p=percent(math.exp(-mean)))
-    more = f'<p class="quiet">… {len(tokens) - MOST_ROWS:,}</p>' if len(tokens) > MOST_ROWS else ""
+    more = f'<p class="quiet">… {len(tokens) - MAX_ROWS:,}</p>' if len(tokens) > MAX_ROWS else ""
     return (
         "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in told)
         + f'<div class="rows pair"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -120,10 +120,10 @@ def build() -> None:
         gr.Markdown(t("k_pair_intro"), elem_classes="quiet")
         with gr.Row():
             question = gr.Textbox(
-                example["Q"], label=t("k_question"), max_length=LONGEST_TEXT, max_lines=4, elem_id="pair-question"
+                example["Q"], label=t("k_question"), max_length=MAX_TEXT_LENGTH, max_lines=4, elem_id="pair-question"
             )
             answer = gr.Textbox(
-                example["A"], label=t("k_answer"), max_length=LONGEST_TEXT, max_lines=4, elem_id="pair-answer"
+                example["A"], label=t("k_answer"), max_length=MAX_TEXT_LENGTH, max_lines=4, elem_id="pair-answer"
             )
         with gr.Row():
             choices = [choice for choice in label_choices(card(first)) if choice[1] != AUTO]
