@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whatever ends the process meanwhile.
+"""Atomic file writes: a file or folder is complete or not there, whatever ends the process meanwhile.
 
 Knows the disk; not what is in a file.
 """
@@ -32,7 +32,7 @@ def safe_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
+def atomic_folder(output: Path) -> Iterator[Path]:
     """A hidden folder beside `output` to write into; in the end it is synced and renamed to `output`.
 
     If anything fails it is removed. Raises CheckpointError where the disk is full.
@@ -57,14 +57,14 @@ def whole_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a text file by way of a hidden one beside it."""
     part = path.with_name(f".{path.name}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
-def put_in_place(part: Path, output: Path) -> None:
+def move_without_replacing(part: Path, output: Path) -> None:
     """Sync the file `part` and name it `output`. Raises FileExistsError where that is there by now."""
     _sync(part)
     try:

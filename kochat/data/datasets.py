@@ -23,7 +23,7 @@ from kochat.data.encodings import storable
 from kochat.data.pairs import COLUMNS
 from kochat.data.rows import Row, as_cells, histogram, problem_texts, row_of
 from kochat.errors import CheckpointError, DataError
-from kochat.files import put_in_place
+from kochat.files import move_without_replacing
 
 FIELDS = "id, Q, A, label, own, repeats, differs, origin"
 REMEMBER = "INSERT INTO before SELECT :change, id, Q, A, label, own, origin FROM rows WHERE "
@@ -259,7 +259,7 @@ def rename(path: Path, new_name: str) -> Path:
         pass
     try:
         with store.explained(path):
-            put_in_place(path, output)
+            move_without_replacing(path, output)
     except FileExistsError as error:
         raise CheckpointError("name_taken", name=output.stem) from error
     return output

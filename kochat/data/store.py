@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kochat.errors import CheckpointError, DataError
-from kochat.files import is_disk_full, put_in_place, safe_name
+from kochat.files import is_disk_full, move_without_replacing, safe_name
 
 SUFFIX = ".pairs"
 APPLICATION = 0x6B6F6368  # "koch", in the header of the file
@@ -200,7 +200,7 @@ def new_file(path: Path, page_size: int = FULL_SCAN_PAGE) -> Iterator[sqlite3.Co
                 db.executescript(KEEP_COUNTING)
             try:
                 path.with_name(path.name + "-journal").unlink(missing_ok=True)  # of one that somebody removed
-                put_in_place(part, path)
+                move_without_replacing(part, path)
             except FileExistsError as error:
                 raise CheckpointError("name_taken", name=path.stem) from error
 

@@ -154,7 +154,7 @@ class Engine:
 
     def _pass(self) -> None:
         try:
-            self._make_way()
+            self._evict()
             self._admit()
             if self._rows:
                 self._decode()
@@ -163,7 +163,7 @@ class Engine:
                 reply.error, reply.over = error, True
             self._rows, self.decoder.lengths = [], []
 
-    def _make_way(self) -> None:
+    def _evict(self) -> None:
         """Take out the rows of those that are over; the decoder moves its last row to their place."""
         gone = {reply for reply, _ in self._rows if reply.over}  # both rows of one, or none
         for row in reversed(range(len(self._rows))):

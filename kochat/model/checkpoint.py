@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.errors import CheckpointError
-from kochat.files import MAX_NAME_LENGTH, safe_name, whole_folder, write_whole
+from kochat.files import MAX_NAME_LENGTH, atomic_folder, safe_name, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
@@ -225,7 +225,7 @@ def save(
     """
     output = Path(output)
     check_free(output)
-    with whole_folder(output) as part:
+    with atomic_folder(output) as part:
         _write(part, output.name, model, tokenizer, card, dtype)
         for rows, file in ((pairs, PAIRS_FILE), (validation, VALIDATION_FILE)):
             if rows:
@@ -248,7 +248,7 @@ def write_card(folder: Path, name: str, card: Card) -> None:
     """Write kochat.json, and the README.md made from it, of a checkpoint called `name`."""
     text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
     for file, content in ((CARD_FILE, text), ("README.md", model_card(name, card))):
-        write_whole(folder / file, content)
+        write_atomically(folder / file, content)
 
 
 def record(folder: Path, metrics: dict[str, Any], strength: float | None = None) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from kochat.config import DEFAULT_CHECKPOINT, home
 from kochat.errors import CheckpointError
-from kochat.files import whole_folder
+from kochat.files import atomic_folder
 from kochat.model import checkpoint
 from kochat.runs import evaluation_job, queue, registry
 
@@ -103,7 +103,7 @@ def unpack(archive: Path) -> Path:
             members = _members(opened, archive.name)
             top = {PurePosixPath(one.filename).parts[0] for one in members if "/" in one.filename}
             output = _free(next(iter(top), archive.stem))
-            with whole_folder(output) as part:
+            with atomic_folder(output) as part:
                 for member in members:
                     _extract(opened, member, part / PurePosixPath(member.filename).name, archive.name)
                 _check(part, archive.name, output.name)

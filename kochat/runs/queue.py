@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from kochat.config import PROJECT, TrainingConfig, home
 from kochat.data import pairs
 from kochat.errors import CheckpointError, RunError, SettingsError
-from kochat.files import write_whole
+from kochat.files import write_atomically
 from kochat.model import checkpoint, hub
 from kochat.model.cards import Card, labels_of_training
 from kochat.model.kept_pairs import PAIRS_FILE
@@ -79,7 +79,7 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
         if pid:
             mark_launched(run, pid)
         # Written last: with its config.json a run is there, whole.
-        write_whole(run.path / "config.json", json.dumps(config.to_dict(), ensure_ascii=False, indent=2) + "\n")
+        write_atomically(run.path / "config.json", json.dumps(config.to_dict(), ensure_ascii=False, indent=2) + "\n")
     return run
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kochat.data.splits import SPLIT_VERSION
 from kochat.errors import RunError
-from kochat.files import whole_folder
+from kochat.files import atomic_folder
 from kochat.training.events import best_epoch
 from kochat.training.trainer import Trainer, Weights
 
@@ -57,7 +57,7 @@ def save(folder: Path, trainer: Trainer, position: Position, best: Weights | Non
         return
     for left in folder.glob(".*.part-*"):  # by a process that was killed, perhaps at another step
         shutil.rmtree(left)
-    with whole_folder(output) as part:
+    with atomic_folder(output) as part:
         trainer.save(part)
         (part / "position.json").write_text(json.dumps(asdict(position)), "utf-8")
         if best is not None:

@@ -13,7 +13,7 @@ import torch
 
 from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError, RunError, SettingsError
-from kochat.files import write_whole
+from kochat.files import write_atomically
 from kochat.model import checkpoint
 from kochat.runs import queue, registry
 
@@ -241,11 +241,11 @@ def resume_here(run):
 
 
 def test_files_are_written_whole(tmp_path):
-    write_whole(tmp_path / "a.json", "{}")
+    write_atomically(tmp_path / "a.json", "{}")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(tmp_path / "a.json", "whole words, then half a character \ud800")
+        write_atomically(tmp_path / "a.json", "whole words, then half a character \ud800")
     assert (tmp_path / "a.json").read_text() == "{}"
-    write_whole(tmp_path / "a.json", "{}")
+    write_atomically(tmp_path / "a.json", "{}")
     assert [path.name for path in Path(tmp_path).iterdir() if path.is_file()] == ["a.json"]
 
 
