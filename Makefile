@@ -1,4 +1,4 @@
-# make app: set everything up and open the app.  make test: set up and pass the tests.
+# make app: set everything up and open the app.  make check: lint and the quick tests.  make test: all tests.
 # Without make (Windows, Spaces) see the README.
 
 PYTHON ?= python3
@@ -7,6 +7,11 @@ BIN := $(VENV)/bin
 
 app: $(VENV)/.app
 	$(BIN)/python app.py
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test: $(VENV)/.dev
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/python -m playwright install --only-shell chromium
@@ -24,4 +29,4 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@ $(VENV)/.app
 
-.PHONY: app test
+.PHONY: app check test

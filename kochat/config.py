@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from kochat.errors import SettingsError
 
-PROJECT = Path(__file__).resolve().parent.parent
-SHIPPED_CHECKPOINTS = PROJECT / "checkpoints"
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+IS_INSTALLED = not (PROJECT / "pyproject.toml").is_file()  # by pip, outside a clone
+SHIPPED_CHECKPOINTS = PACKAGE / "shipped" if IS_INSTALLED else PROJECT / "checkpoints"
 DEFAULT_CHECKPOINT = SHIPPED_CHECKPOINTS / "kochat-mini"
 SPACE_DISK = Path("/data")
 KOGPT2 = "skt/kogpt2-base-v2"
@@ -44,12 +46,13 @@ SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마�
 def home() -> Path:
     """Where checkpoints, runs and downloads are written.
 
-    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder.
+    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder, or ~/kochat where there is none.
     """
-    chosen = os.environ.get("KOCHAT_HOME") or (
-        SPACE_DISK if "SPACE_ID" in os.environ and SPACE_DISK.is_dir() else PROJECT
-    )
-    return Path(chosen).resolve()
+    if chosen := os.environ.get("KOCHAT_HOME"):
+        return Path(chosen).resolve()
+    if "SPACE_ID" in os.environ and SPACE_DISK.is_dir():
+        return SPACE_DISK
+    return Path.home() / "kochat" if IS_INSTALLED else PROJECT
 
 
 def _setting(default: Any, sentence: str) -> Any:

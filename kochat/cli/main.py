@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from kochat.cli import app as page
 from kochat.cli import compare, evaluate, familiarity, runs
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 app.add_typer(runs.app, name="runs")
 app.command()(familiarity.familiarity)
+app.command("app")(page.open_page)
 app.command("compare")(compare.compare_command)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
