@@ -6,13 +6,11 @@ Knows no data, no model and no library.
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any
 
-from kochat.errors import SettingsError
+from kochat import validate
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
@@ -26,18 +24,6 @@ KOGPT2 = "skt/kogpt2-base-v2"
 NOTEBOOK_DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 3e-5, "max_length": 40}
 
 MAX_SEED = 2**32 - 1  # that numpy takes
-# What the page calls the settings that it asks for.
-KOREAN_NAMES = {
-    "epochs": "에폭 수",
-    "batch_size": "배치 크기",
-    "learning_rate": "학습률",
-    "validation_share": "검증 비율",
-    "test_share": "테스트 비율",
-    "rows": "사용할 행 수",
-    "keep": "저장할 에폭",
-    "patience": "조기 종료",
-    "label_names": "라벨 이름",
-}
 COLUMN_SETTINGS = {column: f"{column}_column" for column in ("question", "answer", "label")}
 # Asked after each epoch, beside some of the data's own.
 SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마워")
@@ -52,7 +38,7 @@ def home() -> Path:
         return Path(chosen).resolve()
     if "SPACE_ID" in os.environ and SPACE_DISK.is_dir():
         return SPACE_DISK
-    return Path.home() / "kochat" if IS_INSTALLED else PROJECT
+    return Path("~/kochat").expanduser() if IS_INSTALLED else PROJECT
 
 
 def _setting(default: Any, sentence: str) -> Any:
@@ -122,28 +108,30 @@ class TrainingConfig:
     )
 
     def __post_init__(self):
-        _not_empty(self)
+        validate.not_empty(self)
         for name in ("sample_questions", "label_names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for text in self.label_names:
             if not all(part.strip() for part in text.partition("=")):
-                refuse("label_names", text, "label=name", "라벨=이름 꼴인")
-        _is_text(self, *COLUMN_SETTINGS.values())
-        _at_least(self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0)
-        _between(self, 0, 0.9, "validation_share", "test_share")
-        _between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
-        _between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
-        _between(self, 0, MAX_SEED, "seed")
-        _positive(self, 1.0, "learning_rate")
-        _positive(self, 1e6, "max_grad_norm", "save_minutes")
-        _one_of(self, bad_rows=("refuse", "skip"))
-        _one_of(self, recipe=("auto", "pairs", "base"))
-        _one_of(self, schedule=("cosine", "linear", "constant"))
-        _one_of(self, optimizer=("adamw", "muon"))
-        _one_of(self, precision=("auto", "float32", "bfloat16"))
-        _one_of(self, keep=("auto", "best", "last"))
-        _one_of(self, report_to=("none", "trackio"))
-        _one_of(self, save_dtype=("float32", "float16", "bfloat16"))
+                validate.refuse("label_names", text, "label=name", "라벨=이름 꼴인")
+        validate.is_text(self, *COLUMN_SETTINGS.values())
+        validate.at_least(
+            self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0
+        )
+        validate.between(self, 0, 0.9, "validation_share", "test_share")
+        validate.between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
+        validate.between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
+        validate.between(self, 0, MAX_SEED, "seed")
+        validate.positive(self, 1.0, "learning_rate")
+        validate.positive(self, 1e6, "max_grad_norm", "save_minutes")
+        validate.one_of(self, bad_rows=("refuse", "skip"))
+        validate.one_of(self, recipe=("auto", "pairs", "base"))
+        validate.one_of(self, schedule=("cosine", "linear", "constant"))
+        validate.one_of(self, optimizer=("adamw", "muon"))
+        validate.one_of(self, precision=("auto", "float32", "bfloat16"))
+        validate.one_of(self, keep=("auto", "best", "last"))
+        validate.one_of(self, report_to=("none", "trackio"))
+        validate.one_of(self, save_dtype=("float32", "float16", "bfloat16"))
 
     def with_defaults(self, base_defaults: dict[str, Any]) -> TrainingConfig:
         """A copy in which every None that the base, else the notebook, has a default for is filled."""
@@ -166,35 +154,8 @@ class TrainingConfig:
         known = {one.name for one in fields(cls)}
         for name in values:
             if name not in known:
-                refuse(name, values[name], "left out", "없는 것")
+                validate.refuse(name, values[name], "left out", "없는 것")
         return cls(**values)
-
-
-def command(name: str, config: Any) -> str:
-    """The command line that makes `config` again, with files by their names only."""
-    words = [f"python -m kochat {name}"]
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if value is None or value == one.default or one.name == "sample_questions":
-            continue
-        option = "--" + one.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(option if value else "--no-" + option[2:])
-            continue
-        for each in value if isinstance(value, tuple) else (value,):
-            words.append(f"{option} {shlex.quote(_without_folder(one.name, each))}")
-    return " ".join(words)
-
-
-def _without_folder(name: str, value: Any) -> str:
-    if name == "output" or (name == "base" and Path(value).is_dir()):
-        return f"checkpoints/{Path(value).name}"
-    if name not in ("data", "text", "pairs"):
-        return str(value)
-    if "://" in value:  # without name, password and query: they may be a key
-        url = urlsplit(value)
-        return f"{url.scheme}://{url.hostname}{url.path}"
-    return Path(value).name
 
 
 @dataclass(frozen=True)
@@ -217,58 +178,10 @@ class PretrainingConfig:
     seed: int = _setting(0, "Of the order of the lines and the first weights.")
 
     def __post_init__(self):
-        _not_empty(self)
-        _at_least(self, vocabulary=400, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1)
-        _at_least(self, lines=1, seed=0)
-        _between(self, 0, MAX_SEED, "seed")
-        _positive(self, 1.0, "learning_rate")
-
-
-def refuse(name: str, value: object, allowed: str, allowed_ko: str) -> NoReturn:
-    """Raise the SettingsError of a setting that may not have this value."""
-    shown = KOREAN_NAMES.get(name, name)
-    raise SettingsError("bad_setting", field=name, field_ko=shown, value=value, allowed=allowed, allowed_ko=allowed_ko)
-
-
-def _not_empty(config: TrainingConfig):
-    for one in fields(config):
-        if one.default is not None and getattr(config, one.name) is None:
-            refuse(one.name, None, "given", "비어 있지 않은")
-
-
-def _is_text(config: TrainingConfig, *names: str):
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (isinstance(value, str) and value.strip()):
-            refuse(name, value, "a name", "이름인")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _at_least(config: TrainingConfig, **lowest: int):
-    for name, low in lowest.items():
-        value = getattr(config, name)
-        if value is not None and not (isinstance(value, int) and _is_number(value) and value >= low):
-            refuse(name, value, f"a whole number from {low}", f"{low} 이상의 정수")
-
-
-def _between(config: TrainingConfig, low: float, high: float, *names: str):
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (_is_number(value) and low <= value <= high):
-            refuse(name, value, f"from {low} to {high}", f"{low}에서 {high} 사이의")
-
-
-def _positive(config: TrainingConfig, high: float, *names: str):
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (_is_number(value) and 0 < value <= high):
-            refuse(name, value, f"above 0 and at most {high:g}", f"0보다 크고 {high:g} 이하인")
-
-
-def _one_of(config: TrainingConfig, **choices: tuple[str, ...]):
-    for name, allowed in choices.items():
-        if (value := getattr(config, name)) not in allowed:
-            refuse(name, value, "one of " + ", ".join(allowed), ", ".join(allowed) + " 중 하나인")
+        validate.not_empty(self)
+        validate.at_least(
+            self, vocabulary=400, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1
+        )
+        validate.at_least(self, lines=1, seed=0)
+        validate.between(self, 0, MAX_SEED, "seed")
+        validate.positive(self, 1.0, "learning_rate")

@@ -7,8 +7,10 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from kochat.config import KOREAN_NAMES, PROJECT, PretrainingConfig, TrainingConfig, command, home
+from kochat.config import PROJECT, PretrainingConfig, TrainingConfig, home
 from kochat.errors import SettingsError
+from kochat.model.commands import command
+from kochat.validate import KOREAN_NAMES
 
 REFUSED = {
     "data": [None],

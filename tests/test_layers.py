@@ -45,7 +45,7 @@ def folder_of(path: str) -> str:
 def test_whoever_opens_the_package_sees_eight_folders_and_a_handful_of_files():
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == {*FOLDERS, *ENTRIES}
     assert {path.name for path in PACKAGE.glob("*.py")} == {
-        "__init__.py", "__main__.py", "errors.py", "labels.py", "config.py", "files.py",
+        "__init__.py", "__main__.py", "errors.py", "labels.py", "config.py", "validate.py", "files.py",
     }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ Knows the comparison and typer.
 
 from __future__ import annotations
 
-import collections
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +40,8 @@ def compare_command(
         bots[source if bot.name in bots else bot.name] = bot
     cards = {name: bot.card for name, bot in bots.items()}
     table = plan(asked, cards, label or [AUTO], strength or [None])
-    collections.deque(compare(table, bots.__getitem__), maxlen=0)
+    for _ in compare(table, bots.__getitem__):
+        pass
     if csv:
         table.write_csv(csv)
     else:

@@ -5,7 +5,6 @@ Knows the core and typer; errors of ours become one sentence on stderr and exit 
 
 from __future__ import annotations
 
-import collections
 import inspect
 import json
 import logging
@@ -187,7 +186,8 @@ def _train_with_others(config: TrainingConfig) -> None:
         run = queue.create(config, pid=os.getpid())
         worker.execute(run, on_event=print_event)
     else:
-        collections.deque(fine_tune(config), maxlen=0)
+        for _ in fine_tune(config):
+            pass
 
 
 @app.command()

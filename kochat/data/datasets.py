@@ -75,11 +75,14 @@ class Dataset:
         rows = bad = notes = 0
         with store.transaction(self.path) as db:
             for label, state, count in db.execute("SELECT label, state, rows FROM tally WHERE rows > 0"):
-                found = [one.split(":")[1] for one in state.split()]
-                is_note = bool(found) and all(one in NOTES for one in found)
-                rows, bad, notes = rows + count, bad + count * (bool(found) - is_note), notes + count * is_note
+                rows += count
                 labels[label] += count
-                for reason in set(found):
+                found = {one.split(":")[1] for one in state.split()}
+                if found - set(NOTES):
+                    bad += count
+                elif found:
+                    notes += count
+                for reason in found:
                     reasons[reason] += count
         return Counts(rows, rows - bad, bad, notes, dict(labels.most_common()), dict(reasons.most_common()))
 

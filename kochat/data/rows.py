@@ -45,7 +45,8 @@ def problem_texts(pairs: list[tuple[str, str, str]], too_long: TooLong | None) -
     good = [place for place, text in enumerate(texts) if not text]
     if too_long and good:
         for place, is_long in zip(good, too_long([pairs[place] for place in good]), strict=True):
-            texts[place] = ":too_long" * is_long
+            if is_long:
+                texts[place] = ":too_long"
     return texts
 
 

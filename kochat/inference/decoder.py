@@ -166,7 +166,10 @@ class _Attention:
     def __init__(self, row: Tensor, place: Tensor, counts: list[int], longest: int, stride: int):
         self.rows, self.longest, self.most = len(counts), longest, max(counts)
         self.target = row * stride + place  # where in a layer's cache each new token goes
-        self.padded = None if min(counts) == self.most else row * self.most + place - place[_starts(counts)][row]
+        self.padded = None  # where each new token goes when every row is filled up to the longest
+        if min(counts) < self.most:
+            first = place[_starts(counts)]
+            self.padded = row * self.most + (place - first[row])
         places = self._as_padded(place[:, None])
         allowed = torch.arange(longest, device=place.device) <= places
         self.mask = None if allowed.all() else allowed[:, None]

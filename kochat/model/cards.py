@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kochat.config import TrainingConfig, command, refuse
+from kochat import validate
+from kochat.config import TrainingConfig
 from kochat.labels import NAMES, has_names, in_order
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
+from kochat.model.commands import command
 
 FORMAT_VERSION = 1
 MIN_MAX_LENGTH = 8  # tokens, as TrainingConfig has it
@@ -152,7 +154,9 @@ def _names_of(texts: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
         found = [label for label in labels if text.startswith(f"{label}=")]
         if not found:
             known = ", ".join(labels)
-            refuse("label_names", text, f"label=name with one of the labels {known}", f"라벨=이름 꼴(라벨: {known})인")
+            validate.refuse(
+                "label_names", text, f"label=name with one of the labels {known}", f"라벨=이름 꼴(라벨: {known})인"
+            )
         label = max(found, key=len)
         names[label] = text[len(label) + 1 :].strip()
     return names

@@ -31,7 +31,7 @@ from kochat.training.events import Epoch, Event, Finished, Preparing, Saved, Sta
 from kochat.training.examples import Examples, read_split, still_known, still_unseen, to_keep
 from kochat.training.probes import Probes
 from kochat.training.state import Position
-from kochat.training.trainer import Trainer, Weights, choose_precision, mean_loss
+from kochat.training.trainer import StateDict, Trainer, choose_precision, mean_loss
 
 # Fewer questions than this say too little to choose an epoch by, and their owner wants the answers learned.
 QUESTIONS_TO_CHOOSE_BY = 50
@@ -104,7 +104,7 @@ class _Training:
         is_small = recipe.is_by_pairs(config, base.card) and len(split.training) < MIN_PAIRS_TO_WITHHOLD
         self.card.unsure = is_small or base.card.unsure
         self.validation = to_keep(split.validation, unseen, MAX_VALIDATION_PAIRS)
-        self.best: Weights | None = None
+        self.best: StateDict | None = None
 
     def _familiarity_of(self, base: checkpoint.Checkpoint) -> dict:
         """The base's calibration, where it stays true: it reads questions as before, and goes mostly over old ones.

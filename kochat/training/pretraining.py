@@ -15,12 +15,13 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from kochat.config import PretrainingConfig, TrainingConfig, command
+from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.data import pairs
 from kochat.errors import DataError
 from kochat.model import checkpoint
 from kochat.model.batches import block, epoch_order, pad
 from kochat.model.cards import Card, source_name
+from kochat.model.commands import command
 from kochat.model.gpt2 import make_model
 from kochat.model.tokenizer import make_tokenizer
 from kochat.training.events import Finished, Step

@@ -17,7 +17,7 @@ from kochat.data.splits import SPLIT_VERSION
 from kochat.errors import RunError
 from kochat.files import atomic_folder
 from kochat.training.events import best_epoch
-from kochat.training.trainer import Trainer, Weights
+from kochat.training.trainer import StateDict, Trainer
 
 BEST = "best.safetensors"
 
@@ -50,7 +50,7 @@ class Position:
         return best_epoch(self.history)
 
 
-def save(folder: Path, trainer: Trainer, position: Position, best: Weights | None) -> None:
+def save(folder: Path, trainer: Trainer, position: Position, best: StateDict | None) -> None:
     """Write the state as it is now, then remove older ones. Raises CheckpointError where the disk is full."""
     output = folder / f"{position.epoch:06d}-{position.batches:09d}"  # in the order of time
     if output.exists():
@@ -86,7 +86,7 @@ def read_position(folder: Path, begun: Position) -> Position:
     return position
 
 
-def load(folder: Path, trainer: Trainer) -> Weights | None:
+def load(folder: Path, trainer: Trainer) -> StateDict | None:
     """Bring the trainer, and the random numbers of this process, to a state; the best weights are returned."""
     trainer.load(folder)
     return load_file(folder / BEST) if (folder / BEST).is_file() else None

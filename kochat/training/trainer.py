@@ -22,7 +22,7 @@ from kochat.errors import SettingsError
 from kochat.model.batches import Batch
 from kochat.model.gpt2 import Loss, LossModule, scale_logits, set_dropout
 
-Weights = dict[str, torch.Tensor]
+StateDict = dict[str, torch.Tensor]
 
 
 class Trainer:
@@ -90,11 +90,11 @@ class Trainer:
         scale_logits(self.model, best / before)
         return {"factor": best, "validation_loss": losses[best]}
 
-    def weights(self) -> Weights:
+    def weights(self) -> StateDict:
         """A copy of the model's weights as they are now."""
         return {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
 
-    def set_weights(self, weights: Weights) -> None:
+    def set_weights(self, weights: StateDict) -> None:
         """Put a copy of `weights()` back."""
         with torch.no_grad():
             for name, weight in self.model.named_parameters():

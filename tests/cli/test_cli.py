@@ -15,10 +15,11 @@ from odd_files import FILES
 from typer.testing import CliRunner
 
 from kochat.cli import main
-from kochat.config import PretrainingConfig, TrainingConfig, command
+from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.errors import DataError, KochatError
 from kochat.model import checkpoint
 from kochat.model.cards import FIGURE_NAMES, STRENGTH_NAMES
+from kochat.model.commands import command
 from kochat.runs import registry
 from kochat.training.events import Started
 from kochat.training.fine_tuning import fine_tune
