@@ -14,7 +14,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test: $(VENV)/.dev
-	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/python -m playwright install --only-shell chromium
+	@command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null || $(BIN)/python -m playwright install --only-shell chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest

@@ -14,13 +14,13 @@ from kochat.model.gpt2 import make_model
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny(app, tokenizer):
-    """A base that an epoch takes a second of: what a training looks like is the same."""
-    model = make_model(tokenizer, layers=2, width=8, heads=2, positions=96, seed=0)
-    checkpoint.save(app.home / "checkpoints" / "tiny", model, tokenizer, Card(labels=["0", "1", "2"], max_length=64))
+def small(app, tokenizer):
+    """A base that an epoch takes about two seconds of: what a training looks like is the same."""
+    model = make_model(tokenizer, layers=2, width=128, heads=4, positions=96, seed=0)
+    checkpoint.save(app.home / "checkpoints" / "small", model, tokenizer, Card(labels=["0", "1", "2"], max_length=64))
 
 
-def start(page: Page, name: str, epochs: int, base: str = "tiny") -> None:
+def start(page: Page, name: str, epochs: int, base: str = "small") -> None:
     """Start a training."""
     choose(page, "#base", base)
     page.locator("#name input, #name textarea").fill(name)
@@ -132,7 +132,7 @@ def test_two_epochs_are_seen_on_the_plot_and_the_result_talks(visit):
     expect(page.locator("#verdict")).to_contain_text("학습한 질문 400개 가운데")
     expect(page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")).to_have_count(2)
     expect(page.locator("#epochs tbody tr").first).to_contain_text("2")
-    expect(page.locator("#samples table")).to_have_count(4 + 4)
+    expect(page.locator("#samples table")).to_have_count(4 + 4 - 1)  # 안녕 is one of the data's own and a general one
     expect(page.locator("#samples table").first).to_contain_text("학습 전")
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("내-첫-챗봇")
@@ -152,7 +152,7 @@ def is_training(page: Page, name: str) -> None:
 def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wait(visit, app):
     page, other = visit(), visit("en-US")
     open_training(page)
-    start(page, "stopped", epochs=10_000)
+    start(page, "stopped", epochs=500)
     is_training(page, "stopped")
     expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
     assert ask(other, "안녕")  # somebody else's chat is not frozen
@@ -180,7 +180,7 @@ def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wai
 def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_was_killed(visit, app):
     page = visit()
     open_training(page)
-    start(page, "long", epochs=10_000)
+    start(page, "long", epochs=500)
     is_training(page, "long")
     points = page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")
     expect(points.nth(1)).to_be_attached(timeout=60_000)
@@ -188,9 +188,9 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
 
     def shows_it_at_once(where: Page) -> None:
         where.get_by_role("tab").nth(1).click()
-        expect(where.locator("#progress")).to_contain_text("“long” 학습 중이에요", timeout=2_000)
+        expect(where.locator("#progress")).to_contain_text("“long” 학습 중이에요", timeout=10_000)
         expect(where.locator("#plot g.hover_marks > path[aria-label*='학습 손실']").nth(before - 1)).to_be_attached(
-            timeout=2_000
+            timeout=10_000
         )
 
     page.reload()
@@ -211,7 +211,7 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
     again.locator("#resume").click()
     is_training(again, "long")
     again.locator("#stop").click()
-    expect(again.locator("#progress")).to_contain_text("“long” 학습을 멈췄어요", timeout=10_000)
+    expect(again.locator("#progress")).to_contain_text("“long” 학습을 멈췄어요", timeout=60_000)  # it loads first
 
 
 def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
@@ -286,24 +286,29 @@ def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     assert (app.home / "checkpoints" / "새-이름" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"Q,B\n\xec\x95\x88\xeb\x85\x95,hi\n", "Q, B 가운데 A 열이 없어요"),
-        (b"Q,A,label\n,hi,0\nyo,,1\n", "2개 행을 쓸 수 없어요: 2행 · 질문: 비어 있어요; 3행 · 답변"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", "bad.csv 파일은 표가 아니라 그림이에요"),
-        (b"Q,A,label\n", "제목 행만 있고"),
-    ],
-)
-def test_a_file_that_cannot_be_used_gets_its_sentence(visit, tmp_path, content, sentence):
-    (tmp_path / "bad.csv").write_bytes(content)
+UNUSABLE = [
+    (b"Q,B\n\xec\x95\x88\xeb\x85\x95,hi\n", "Q, B 가운데 A 열이 없어요"),
+    (b"Q,A,label\n,hi,0\nyo,,1\n", "2개 행을 쓸 수 없어요: 2행 · 질문: 비어 있어요; 3행 · 답변"),
+    (b"\x89PNG\r\n\x1a\n\x00\xff", "bad2.csv 파일은 표가 아니라 그림이에요"),
+    (b"Q,A,label\n", "제목 행만 있고"),
+]
+
+
+def test_a_file_that_cannot_be_used_gets_its_sentence(visit, tmp_path):
     page = visit()
     open_training(page)
     choose(page, "#data", "내 파일")
-    page.locator("#upload input[type=file]").set_input_files(tmp_path / "bad.csv")
-    expect(page.locator("#upload")).to_contain_text("bad")
-    page.locator("#start").click()
-    expect(page.get_by_text(sentence)).to_be_visible()
+    for number, (content, sentence) in enumerate(UNUSABLE):
+        (tmp_path / f"bad{number}.csv").write_bytes(content)
+        if number:
+            page.locator("#upload").get_by_role(
+                "button", name=re.compile("Remove|Clear|제거|지우기|초기화|삭제")
+            ).first.click()
+        page.locator("#upload input[type=file]").set_input_files(tmp_path / f"bad{number}.csv")
+        expect(page.locator("#upload")).to_contain_text(f"bad{number}")
+        page.locator("#start").click()
+        expect(page.get_by_text(sentence)).to_be_visible()
+        expect(page.locator("#start")).to_be_enabled()
 
 
 def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
@@ -319,14 +324,14 @@ def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
     assert (app.home / "checkpoints" / "엑셀" / "kochat.json").is_file()
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("../x", "이름은 쓸 수 없어요"), ("엑셀 2!", "이름은 쓸 수 없어요")])
-def test_an_unsafe_name_is_refused(visit, app, name, sentence):
+def test_an_unsafe_name_is_refused(visit, app):
     page = visit()
     open_training(page)
-    page.locator("#name input, #name textarea").fill(name)
-    page.locator("#start").click()
-    expect(page.get_by_text(sentence)).to_be_visible()
-    expect(page.locator("#start")).to_be_enabled()  # for the next try
+    for number, name in enumerate(("../x", "엑셀 2!")):
+        page.locator("#name input, #name textarea").fill(name)
+        page.locator("#start").click()
+        expect(page.get_by_text("이름은 쓸 수 없어요")).to_have_count(number + 1)
+        expect(page.locator("#start")).to_be_enabled()  # for the next try
     assert not (app.home / "x").exists()
 
 

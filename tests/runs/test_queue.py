@@ -34,6 +34,36 @@ def kinds(events):
     return [event["type"] for event in events if event["type"] != "step"]
 
 
+def be_the_process(home: str, name: str) -> None:
+    """What `python -m kochat train --run NAME` does, in a process that has torch already."""
+    os.environ["KOCHAT_HOME"] = home
+    torch.set_num_threads(1)
+    from kochat.runs import worker
+
+    worker.lower_priority()
+    worker.execute(registry.find(name))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes that need not import torch anew: twenty of them are done in seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kochat.training.fine_tuning", "test_queue"])
+    return context
+
+
+@pytest.fixture
+def forked(processes, home, monkeypatch):
+    """Runs are started as such processes, where it does not matter what a whole one does before."""
+
+    def process(name, output, given):
+        started = processes.Process(target=be_the_process, args=(str(home), name))
+        started.start()
+        return started
+
+    monkeypatch.setattr(queue, "_process", process)
+
+
 def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
     run = queue.start(config(tiny_base, home))
     assert registry.running() == [run]
@@ -87,7 +117,7 @@ def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
     assert third.state() == "cancelled"
 
 
-def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch):
+def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked):
     monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", "2")
     started = [queue.start(config(tiny_base, home, name, epochs=10_000)) for name in ("one", "two", "three")]
     assert [run.state() for run in started] == ["running", "running", "queued"]
@@ -99,7 +129,7 @@ def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch):
             queue.dispatch()
 
 
-def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home):
+def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home, forked):
     whole = queue.start(config(tiny_base, home, "whole", epochs=8))
     list(queue.follow(whole))
     run = queue.start(config(tiny_base, home, epochs=8))
@@ -117,7 +147,7 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
     assert same_weights(home / "checkpoints" / "mine", home / "checkpoints" / "whole")
 
 
-def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home):
+def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, forked):
     run = queue.start(config(tiny_base, home, epochs=10_000))
     wait_for(lambda: run.record().epochs)
     queue.stop(run)
@@ -130,7 +160,7 @@ def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home):
     queue.stop(other)
 
 
-def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home):
+def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home, forked):
     run = queue.start(config(tiny_base, home, epochs=12))
     wait_for(run.has_state)
     pid = run.record().process["pid"]
@@ -177,24 +207,6 @@ def test_the_run_of_a_deleted_checkpoint_does_not_stand_in_the_way_of_its_name(t
 def same_weights(one, other):
     states = [checkpoint.load(folder).model.state_dict() for folder in (one, other)]
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def be_the_process(home: str, name: str) -> None:
-    """What `python -m kochat train --run NAME` does, in a process that has torch already."""
-    os.environ["KOCHAT_HOME"] = home
-    torch.set_num_threads(1)
-    from kochat.runs import worker
-
-    queue.mark_launched(registry.find(name), os.getpid())
-    worker.execute(registry.find(name))
-
-
-@pytest.fixture
-def processes():
-    """Starts processes that need not import torch anew: twenty of them are done in seconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kochat.training.fine_tuning", "test_queue"])
-    return context
 
 
 def test_killed_at_twenty_random_moments_and_resumed_the_weights_are_the_same(tiny_base, home, processes):
