@@ -124,12 +124,16 @@ def test_a_likelier_what_if_is_told_why_it_was_not_chosen(talker):
     steps = talker.explain("안녕", "0")
     ids, told = [step.token_id for step in steps], set()
     for i, step in enumerate(steps):
-        for other in step.runner_up_ids if len(told) < 2 else ():
+        for other in step.runner_up_ids:
             start = [*ids[:i], other]
             better = explain._nats(talker.explain("안녕", "0", start=start)) < explain._nats(steps)
+            if better in told:
+                continue
             assert ("never looks ahead" in explain.explanation_html("en", talker, source, start)) == better
             told.add(better)
-    assert told == {True, False}
+            if told == {True, False}:
+                return
+    raise AssertionError(f"only {told}")
 
 
 def test_the_line_says_what_it_is(talker):
