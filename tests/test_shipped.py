@@ -45,6 +45,7 @@ def test_its_strength_is_what_the_rule_chooses():
     assert choose(measured) == CARD.strength == CARD.metrics["evaluation"]["validation"]["strength"] == 0.5
 
 
+@pytest.mark.slow
 def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
     plain = GPT2LMHeadModel.from_pretrained(MINI, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(MINI)
@@ -72,6 +73,7 @@ def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_d
     assert figures.recognised >= 0.5  # cross-fitted; of answers by people 65.5 %
 
 
+@pytest.mark.slow
 def test_one_clean_sentence_on_the_command_line():
     done = subprocess.run(
         [sys.executable, "-m", "kochat", "reply", "12시 땡!", "--label", "0"],

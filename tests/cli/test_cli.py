@@ -68,6 +68,7 @@ def test_compare_asks_every_checkpoint_under_every_label_and_strength(tiny_check
     assert invoke("compare", "--checkpoint", tiny_checkpoint).exception.key == "no_questions"
 
 
+@pytest.mark.slow
 def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     output = tmp_path / "trained"
     result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
@@ -87,6 +88,7 @@ def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
     assert figures["nll_per_char"] > 0
 
 
+@pytest.mark.slow
 def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, monkeypatch):
     monkeypatch.setattr("kochat.runs.worker.lower_priority", lambda: None)  # it would last for all tests to come
     output = tmp_path / "trained"
@@ -133,6 +135,7 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     assert "no checkpoint somebody/bot" in str(invoke(*words[:5], "--checkpoint", "somebody/bot", "--record").exception)
 
 
+@pytest.mark.slow
 def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypatch):
     from kochat.evaluation import guidance
 
@@ -187,6 +190,7 @@ def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
     assert "fewer than 20" in str(invoke("familiarity", "--checkpoint", few, "--data", "emotions").exception)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, home):
     output = tmp_path / "trained"
     words = ["--rows", "60", "--base", str(tiny_base), "--output", str(output), "--epochs", "80"]
@@ -210,6 +214,7 @@ def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, 
     assert invoke("runs", "list").stdout == ""
 
 
+@pytest.mark.slow
 def test_every_command_takes_the_name_that_the_page_shows(home, model, tokenizer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     named = checkpoint.save(home / "checkpoints" / "내-챗봇", model, tokenizer, checkpoint.Card(["0", "1", "2"]))
@@ -326,6 +331,7 @@ def test_check_takes_the_columns_that_are_given(tmp_path):
     assert "no column four" in str(invoke(*words[:-1], "four").exception)
 
 
+@pytest.mark.slow
 def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path):
     def run(name):
         path = tmp_path / "pairs.csv"
@@ -347,6 +353,7 @@ def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp_path):
     def run(language):
         return subprocess.run(
@@ -362,6 +369,7 @@ def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
     words = ["train", "--data", "emotions", "--rows", "60", "--base", str(tiny_base), "--epochs", "2"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "kochat"]

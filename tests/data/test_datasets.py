@@ -221,6 +221,7 @@ def wrong_with(rows: dict[int, tuple]) -> dict[int, list[tuple]]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(changes=st.lists(change, max_size=14))
 def test_whatever_is_done_rows_problems_counts_and_history_agree(tmp_path_factory, changes):

@@ -81,6 +81,7 @@ QUESTIONS = st.text("가나다라마 ?ㅋ", min_size=1, max_size=8)
 IN_ORDER = {"training": 0, "validation": 1, "test": 2}
 
 
+@pytest.mark.slow
 @given(st.sets(QUESTIONS, min_size=2, max_size=25), st.sets(QUESTIONS, max_size=25), st.integers(0, 50))
 def test_when_rows_are_added_no_question_becomes_less_trained_on_than_it_was(before, added, seed):
     old = part_of(split_by_question(table_of(sorted(before)), 0.2, 0.2, seed))

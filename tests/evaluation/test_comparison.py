@@ -67,6 +67,7 @@ def test_nothing_to_ask_or_to_compare_is_refused(arguments, key):
     assert refused.value.key == key
 
 
+@pytest.mark.slow
 def test_every_reply_is_that_of_the_chatbot_and_each_checkpoint_is_loaded_once(bots):
     questions = [f"{n}번 질문" for n in range(11)]
     table, loaded, done = plan(questions, CARDS, ["auto", "1", "우산장수"], [None, 0]), [], []

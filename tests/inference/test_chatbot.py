@@ -71,6 +71,7 @@ def test_replies_together_are_those_one_by_one(talker, strength):
     assert talker.replies([], strength) == []
 
 
+@pytest.mark.slow
 def test_a_drawn_reply_is_the_same_for_the_same_seed_alone_together_and_piece_by_piece(talker):
     for strength in (0, 0.5):
         settings = {"strength": strength, "temperature": 1.0, "top_p": 0.95}

@@ -66,6 +66,7 @@ def trained(tmp_path_factory, tokenizer, sample):
     return folder / "bot"
 
 
+@pytest.mark.slow
 def test_training_calibrates_on_its_validation_questions(trained):
     bot = chatbot.load(trained)
     kept_out = list(dict.fromkeys(held_out(bot.card, "emotions")["Q"]))

@@ -82,6 +82,7 @@ def test_draws_follow_the_probabilities():
         assert chisquare([found.count(token) for token in some], expected[some].tolist()).pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_the_rounding_of_scores_changes_hardly_a_draw():
     scores = torch.randn(1, 6000, generator=torch.Generator().manual_seed(3))
     noisy = scores + torch.randn(4000, 6000, generator=torch.Generator().manual_seed(4)) * 1e-6

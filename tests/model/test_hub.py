@@ -169,6 +169,7 @@ def test_a_fine_tuned_kogpt2_is_a_plain_checkpoint_under_kogpt2s_licence(ask, tm
         assert b"snapshots" not in path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_training_from_the_command_line_without_a_hub_ends_in_one_sentence(tmp_path, home):
     with HubServer({}) as gone:
         environment = gone.environment(tmp_path / "hub", KOCHAT_HOME=str(home), LC_ALL="C.UTF-8", OMP_NUM_THREADS="1")

@@ -53,6 +53,7 @@ def test_a_model_of_another_making_is_left_to_transformers(tiny_checkpoint):
     assert read_weights(tiny_checkpoint) is None
 
 
+@pytest.mark.slow
 def test_talking_needs_no_model_of_transformers(tiny_checkpoint):
     code = (
         "import sys, kochat\n"

@@ -23,6 +23,7 @@ def wait(job):
     return job
 
 
+@pytest.mark.slow
 def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkpoint, tmp_path, sample):
     data = tmp_path / "pairs.csv"
     sample[:9].to_csv(data, index=False)
@@ -41,6 +42,7 @@ def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkp
     assert "| questions | 9 |" in (tiny_checkpoint / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint):
     before = checkpoint.read_card(tiny_checkpoint)
     job = wait(evaluation_job.start(tiny_checkpoint, "jobs", held_out=False, record=True))

@@ -112,6 +112,7 @@ def with_file(name, text):
     return lambda archive, file: archive.writestr(f"new/{file.name}", text if file.name == name else file.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, monkeypatch):
     def refused(path, sentence):
         with pytest.raises(CheckpointError, match=sentence):

@@ -64,6 +64,7 @@ def forked(processes, home, monkeypatch):
     monkeypatch.setattr(queue, "_process", process)
 
 
+@pytest.mark.slow
 def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
     run = queue.start(config(tiny_base, home))
     assert registry.running() == [run]
@@ -76,6 +77,7 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
     assert "epoch 2/2" in run.log()
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_takes_the_next_run_and_one_that_died_meanwhile_is_replaced(tiny_base, home):
     queue.warm_up()
     waiting = queue._spare._process
@@ -98,6 +100,7 @@ def test_a_process_that_waits_takes_the_next_run_and_one_that_died_meanwhile_is_
     assert unused.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
     first = queue.start(config(tiny_base, home, "one", epochs=10_000))
     second = queue.start(config(tiny_base, home, "two", epochs=1))
@@ -129,6 +132,7 @@ def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked
             queue.dispatch()
 
 
+@pytest.mark.slow
 def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home, forked):
     whole = queue.start(config(tiny_base, home, "whole", epochs=8))
     list(queue.follow(whole))
@@ -147,6 +151,7 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
     assert same_weights(home / "checkpoints" / "mine", home / "checkpoints" / "whole")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, forked):
     run = queue.start(config(tiny_base, home, epochs=10_000))
     wait_for(lambda: run.record().epochs)
@@ -160,6 +165,7 @@ def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, f
     queue.stop(other)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home, forked):
     run = queue.start(config(tiny_base, home, epochs=12))
     wait_for(run.has_state)
@@ -209,6 +215,7 @@ def same_weights(one, other):
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_random_moments_and_resumed_the_weights_are_the_same(tiny_base, home, processes):
     def process(run):
         one = processes.Process(target=be_the_process, args=(str(home), run.name))

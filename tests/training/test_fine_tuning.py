@@ -94,6 +94,7 @@ def test_the_data_are_split_in_three_and_the_card_says_how(tiny_base, tmp_path, 
     assert (few.pairs, few.validation_pairs, few.test_pairs, few.withheld) == (60, 0, 0, {"validation": [], "test": []})
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_weights_and_losses(tiny_base, tmp_path):
     def run(name, seed):
         made = config(tiny_base, tmp_path / name, dropout=0.2, seed=seed)
@@ -149,6 +150,7 @@ def test_what_cannot_work_is_refused_before_the_first_step(tiny_base, tmp_path):
         next(fine_tune(config(tiny_base, tmp_path)))
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_float32_does(tiny_base, tmp_path):
     def last_loss(precision):
         made = config(tiny_base, tmp_path / precision, precision=precision, epochs=4)
@@ -184,6 +186,7 @@ def rows_of(made, numbers):
     return [table.iloc[number] for number in numbers]
 
 
+@pytest.mark.slow
 def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_knows(tiny_base, tmp_path, sample):
     first = config(tiny_base, tmp_path / "first", epochs=1, validation_share=0.2, sample_questions=["안녕"])
     list(fine_tune(first))
@@ -327,6 +330,7 @@ def test_the_reported_loss_is_the_models_own(tiny_base, tmp_path):
         assert (result.answer / result.tokens).item() == pytest.approx(reported, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_calibration_changes_how_sure_the_model_is_and_not_what_it_says(tiny_base, tmp_path):
     # Trained on and on, the model is far too sure of itself on questions that it has not seen.
     def run(name, **settings):

@@ -1,5 +1,7 @@
 """A shop's file, trained as the button does it: nothing set but data, base and name."""
 
+import pytest
+
 from kochat import load
 from kochat.config import DEFAULT_CHECKPOINT, PROJECT, TrainingConfig
 from kochat.data.pairs import read_pairs
@@ -10,6 +12,7 @@ from kochat.training.fine_tuning import fine_tune
 SHOP = PROJECT / "benchmarks" / "shops" / "dev" / "bakery12.csv"
 
 
+@pytest.mark.slow
 def test_twelve_rows_are_learned_word_for_word_and_nothing_is_forgotten(tmp_path):
     output = tmp_path / "bakery"
     events = list(fine_tune(TrainingConfig(data=str(SHOP), base=str(DEFAULT_CHECKPOINT), output=str(output))))

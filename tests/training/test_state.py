@@ -53,6 +53,7 @@ def base(tmp_path, model, tokenizer, sample):
     return checkpoint.save(tmp_path / "base", model, tokenizer, card, pairs=earlier)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_stopped_at_any_step_and_resumed_it_is_bit_for_bit_the_same_training(base, tmp_path, optimizer, precision):
@@ -95,6 +96,7 @@ def test_a_stopped_training_becomes_a_checkpoint_of_what_it_learned(tiny_base, t
     assert not same(weights(tmp_path / "trained"), checkpoint.load(tiny_base, as_base=True).model.state_dict())
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_also_when_a_later_one_is_worse(tiny_base, tmp_path):
     # So fast that it has all by heart soon, and only gets worse on what it has not seen.
     settings = {"epochs": 12, "learning_rate": 3e-2, "schedule": "constant"}

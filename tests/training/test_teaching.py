@@ -46,6 +46,7 @@ def waiting(bot, table, known=None):
     return rows_of(not_learned(table, known, [])), done
 
 
+@pytest.mark.slow
 def test_what_is_answered_word_for_word_is_learned_and_nothing_else():
     bot = chatbot.load(MINI)
     said = bot.reply("심심해", "0")
@@ -116,6 +117,7 @@ ANEW = [
 ]
 
 
+@pytest.mark.slow
 def test_a_bot_made_a_minute_ago_learns_and_keeps_the_answers_of_its_own_file(tmp_path):
     def made(name, rows, config):
         table_of(rows).to_csv(config.data, index=False)

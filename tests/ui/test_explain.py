@@ -119,6 +119,7 @@ def test_a_choice_in_the_what_if_stays_open_there(talker):
     assert f'data-start="{first[0]} {second.token_id}"' in other  # the way back
 
 
+@pytest.mark.slow
 def test_a_likelier_what_if_is_told_why_it_was_not_chosen(talker):
     source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
     steps = talker.explain("안녕", "0")

@@ -511,6 +511,7 @@ def test_a_name_is_offered_that_is_free(home):
     assert sources.free_name("en") == "my-bot-2"
 
 
+@pytest.mark.slow
 def test_the_page_is_imported_without_gradio_writing_stubs_or_torch():
     # Each would cost the visitor seconds at the start.
     watch = """
