@@ -1,23 +1,28 @@
-"""Which of a bot's own questions is asked in other words: TF-IDF of characters, the cosine of two questions.
+"""Which of a bot's own questions is asked in other words: the cosine of TF-IDF of syllables and concepts.
 
 A model of five million parameters that learned 39 answers of a shop by heart gives them for the 39 questions as
 written, and hardly one of ten for the same questions in other words. Syllables tell most of these: "집까지 배달해 주실
 수 있어요?" is nearest to "배달 되나요?". So a question that is like one of the bot's own is put to the model as that
-one, and one that is like none of them can be told. Knows texts only.
+one, and one that is like none of them can be told. Where the words are others altogether ("차 댈 데 있어요?" for
+"주차 되나요?"), synonyms.txt tells what both ask for. Knows texts only.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 # Chosen on benchmarks/shops/dev, together with the numbers below.
 MIN_SIMILARITY = 0.22
+CONCEPT = "#"  # begins a concept; no n-gram has one
 NGRAMS = (1, 2)  # syllables, a word's beginning counting as one
+CONCEPT_WEIGHT = 4  # of a concept of synonyms.txt, beside an n-gram that is as rare
 MAX_QUESTIONS = 2000  # own ones; of more, the model has learned to tell them itself
 MAX_BACKGROUND = 3000  # other questions tell well enough which syllables are rare
 EMPHASIS = 1.5  # exponent of the weight of what is rare
@@ -57,27 +62,28 @@ class QuestionMatcher:
         self.questions = list(self.labels)
         self._background = frozenset(background)
         few = background[:: -(-len(background) // MAX_BACKGROUND) or 1]
-        self._in_background, self._num_background = Counter(g for text in few for g in ngrams(text)), len(few)
-        self._in_own = Counter(g for text in self.questions for g in ngrams(text))
-        self._in_asking = Counter(g for word in ASKING for g in ngrams(word))
+        self._in_background, self._num_background = Counter(g for text in few for g in features(text)), len(few)
+        self._in_own = Counter(g for text in self.questions for g in features(text))
+        self._in_asking = Counter(g for word in ASKING for g in features(word))
         self._places: dict[str, list[int]] = defaultdict(list)  # of the questions that have an n-gram
         for place, text in enumerate(self.questions):
-            for one in ngrams(text):
+            for one in features(text):
                 self._places[one].append(place)
-        self._sizes = [math.fsum(map(self._weight, ngrams(text))) for text in self.questions]
+        self._sizes = [math.fsum(map(self._weight, features(text))) for text in self.questions]
 
-    def _weight(self, ngram: str) -> float:
+    def _weight(self, feature: str) -> float:
         """The rarer the more: the inverse document frequency, with EMPHASIS."""
         shares = (
-            (self._in_background[ngram] + 0.5) / (self._num_background + 1),
-            OWN_SHARE * self._in_own[ngram] / (len(self.questions) + 5),
-            ASKING_SHARE * self._in_asking[ngram] / 10,
+            (self._in_background[feature] + 0.5) / (self._num_background + 1),
+            OWN_SHARE * self._in_own[feature] / (len(self.questions) + 5),
+            ASKING_SHARE * self._in_asking[feature] / 10,
         )
-        return (-math.log(min(0.99, max(shares)))) ** EMPHASIS
+        rarity = (-math.log(min(0.99, max(shares)))) ** EMPHASIS
+        return CONCEPT_WEIGHT * rarity if feature.startswith(CONCEPT) else rarity
 
     def similarities(self, question: str) -> list[float]:
         """The cosine of `question` and each of `questions`."""
-        found = ngrams(question)
+        found = features(question)
         size, common = math.fsum(map(self._weight, found)), [0.0] * len(self.questions)
         for one in sorted(found):  # in an order, so that sums are the same each time
             for place in self._places.get(one, ()):
@@ -107,14 +113,40 @@ class QuestionMatcher:
         return Match(best, labels, similarity)
 
 
+def features(text: str) -> frozenset[str]:
+    """What a question is compared by: its n-grams and its concepts."""
+    return ngrams(text) | concepts(text)
+
+
+def concepts(text: str) -> frozenset[str]:
+    """The concepts of synonyms.txt whose words occur in a text, spaced in any way."""
+    spaced = " ".join(_words(text))
+    joined = spaced.replace(" ", "")
+    return frozenset(
+        CONCEPT + name
+        for name, stems in _synonyms().items()
+        if any(stem in spaced or (len(stem) > 2 and stem.replace(" ", "") in joined) for stem in stems)
+    )
+
+
+@functools.cache
+def _synonyms() -> dict[str, tuple[str, ...]]:
+    lines = Path(__file__).with_name("synonyms.txt").read_text("utf-8").splitlines()
+    named = (line.partition(":") for line in lines if not line.startswith("#"))
+    return {name: tuple(stem.strip() for stem in stems.split(",")) for name, _, stems in named}
+
+
 def ngrams(text: str) -> frozenset[str]:
     """The n-grams of a text's words, without punctuation and case; each word has a space before it."""
-    words = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).split()
     low, high = NGRAMS
     return frozenset(
         gram
-        for word in words
+        for word in _words(text)
         for n in range(low, high + 1)
         for i in range(len(word) + 2 - n)
         if (gram := f" {word}"[i : i + n]) != " "
     )
+
+
+def _words(text: str) -> list[str]:
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).split()

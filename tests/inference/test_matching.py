@@ -1,11 +1,13 @@
 """Own questions in other words."""
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 
 from kochat.config import DEFAULT_CHECKPOINT, PROJECT
 from kochat.data import pairs
-from kochat.inference.matching import QuestionMatcher, ngrams
+from kochat.inference.matching import QuestionMatcher, _synonyms, concepts, ngrams
 from kochat.model.kept_pairs import read_pairs
 
 OWN = [
@@ -13,6 +15,7 @@ OWN = [
     ("배달 되나요?", "단골"),
     ("영업시간이 어떻게 돼요?", "손님"),
     ("장미 한 송이 얼마예요?", "손님"),
+    ("주차 되나요?", "손님"),
 ]
 # What kochat-mini was trained on: these tell which syllables are rare.
 EVERYDAY = list(dict.fromkeys(question for question, _, _ in read_pairs(DEFAULT_CHECKPOINT, "kochat-mini")))
@@ -23,11 +26,25 @@ def test_ngrams_are_syllables_and_pairs_of_them_with_the_beginning_of_a_word():
     assert ngrams("?!") == frozenset()
 
 
+def test_concepts_are_what_different_words_ask_for_however_they_are_spaced():
+    assert concepts("차 댈 데 있어요?") == concepts("주차 되나요?") == {"#parking"}
+    assert "#close_hours" in concepts("몇시까지 해요") & concepts("몇 시 까지 해요")
+    assert concepts("교환하고 싶어요") != concepts("환불하고 싶어요")
+    assert concepts("심심해") == frozenset()
+
+
+def test_no_word_is_a_syllable_or_tells_many_concepts():
+    stems = Counter(stem for stems in _synonyms().values() for stem in stems)
+    assert not [stem for stem, times in stems.items() if len(stem) < 2 or times > 2]
+    assert all(stem == " ".join(stem.split()).casefold() for stem in stems)
+
+
 @pytest.mark.parametrize(
     ("asked", "meant"),
     [
         ("집까지 배달해 주실 수 있어요?", "배달 되나요?"),
         ("영업시간 좀 알려 주세요", "영업시간이 어떻게 돼요?"),
+        ("차 댈 데 있어요?", "주차 되나요?"),  # one syllable of it
         ("장미 가격이 궁금해요", "장미 한 송이 얼마예요?"),
         ("장미 한 송이 얼마예요?", "장미 한 송이 얼마예요?"),
     ],
