@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests stay together and in order; quick files come first.
-IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 app: $(VENV)/.app
 	$(BIN)/python app.py

@@ -17,7 +17,7 @@ REPLY = "#chat .bot .message-content"
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     """Chromium without a window."""
     with sync_playwright() as playwright:

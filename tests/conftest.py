@@ -174,14 +174,22 @@ def app(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """Quick tests first, then those with processes and trainings, those with browsers last."""
+    """Quick tests first, then those with processes and trainings, those with browsers last.
+
+    Where several processes share the tests, those of a file stay together, and all browsers in one process, which
+    begins with them: two at once take longer than one after the other.
+    """
+    shared = "PYTEST_XDIST_WORKER" in os.environ
 
     def place(item) -> int:
-        return 2 if "browser" in item.path.parts else 1 if item.get_closest_marker("slow") else 0
+        if "browser" in item.path.parts:
+            return -1 if shared else 2
+        return 1 if item.get_closest_marker("slow") else 0
 
     for item in items:
         if "chatbot_data" in item.fixturenames:
             item.add_marker("data")
         if {"app", "browser", "processes"} & set(item.fixturenames):
             item.add_marker("slow")
+        item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else item.path.stem))
     items.sort(key=place)

@@ -41,15 +41,15 @@ def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
 
 
 def show(name: str) -> tuple:
-    """The card of what is chosen; what was asked or packed for another goes."""
+    """The card of what is chosen; what was asked for another goes."""
     own = name != DEFAULT_CHECKPOINT.name  # the shipped one stays as it is
     buttons = gr.Button(interactive=own), gr.Button(interactive=own)
-    return card_of(name), gr.DownloadButton(visible=False), gr.Column(visible=False), *buttons
+    return card_of(name), gr.Column(visible=False), *buttons
 
 
 def changed(wanted: str | None, in_chat: str) -> tuple:
-    """Dropdown, card, name box, the chat's dropdown and the question, when something is renamed or gone."""
-    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Column(visible=False)
+    """Dropdown, card, name box, the chat's dropdown, question and download, when something is renamed or gone."""
+    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Column(visible=False), gr.DownloadButton(visible=False)
 
 
 @shows_errors
@@ -80,7 +80,7 @@ def pack(name: str, request: gr.Request):
 def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
-        return [gr.skip()] * 5
+        return [gr.skip()] * 6
     made = library.unpack(Path(path))
     gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
     return changed(made.name, in_chat)
@@ -115,13 +115,15 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     def for_others(request: gr.Request):
         return gr.Row(visible=bool(password()) and not is_owner(request))
 
-    quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure]
+    quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure, download]
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
     page.load(for_others, None, owner_part, **quick)
     entered = given.submit(enter, given, key, concurrency_limit=1, **PRIVATE)  # one try at a time
     entered.then(None, key, None, js="kochat.becomeOwner", **quick)
-    chosen.change(show, chosen, [card, download, sure, rename_button, delete_button], **quick)
+    chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
+    # Not after any change: that after a rename may come late, when the new one is packed already.
+    chosen.input(lambda: gr.DownloadButton(visible=False), None, download, **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)
     delete_button.click(lambda: gr.Column(visible=True), None, sure, **quick)
