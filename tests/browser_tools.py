@@ -17,7 +17,7 @@ REPLY = "#chat .bot .message-content"
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     """Chromium without a window."""
     with sync_playwright() as playwright:
