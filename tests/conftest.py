@@ -173,6 +173,7 @@ def app(tmp_path_factory):
         running.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist groups by the marks that are there when its turn comes
 def pytest_collection_modifyitems(items):
     """Quick tests first, then those with processes and trainings, those with browsers last.
 
