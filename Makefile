@@ -4,8 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A file's tests stay together and in order; quick files come first.
-IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+IN_PARALLEL := -n 2 --no-loadscope-reorder  # tests/conftest.py says which tests stay together
 
 app: $(VENV)/.app
 	$(BIN)/python app.py

@@ -173,24 +173,31 @@ def app(tmp_path_factory):
         running.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist groups by the marks that are there when its turn comes
 def pytest_collection_modifyitems(items):
     """Quick tests first, then those with processes and trainings, those with browsers last.
 
-    Where several processes share the tests, those of a file stay together, and all browsers in one process, which
-    begins with them: two at once take longer than one after the other.
+    Where several processes share the tests, one begins with the browsers, which take longest.
     """
-    shared = "PYTEST_XDIST_WORKER" in os.environ
+    browsers = -1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 
     def place(item) -> int:
-        if "browser" in item.path.parts:
-            return -1 if shared else 2
-        return 1 if item.get_closest_marker("slow") else 0
+        return browsers if "browser" in item.path.parts else 1 if item.get_closest_marker("slow") else 0
 
     for item in items:
         if "chatbot_data" in item.fixturenames:
             item.add_marker("data")
         if {"app", "browser", "processes"} & set(item.fixturenames):
             item.add_marker("slow")
-        item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else item.path.stem))
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay together in one process, and so do all browsers: two at once take longer than in turn."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBrowser(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return OneBrowser(config, log)
