@@ -164,6 +164,7 @@ def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypat
     assert "does not hold the pairs" in str(invoke("strength", "--data", "jobs", "--checkpoint", output).exception)
 
 
+@pytest.mark.slow
 def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
     output = tmp_path / "trained"
     settings = {"data": "emotions", "epochs": 1, "precision": "float32", "validation_share": 0.3}

@@ -296,6 +296,7 @@ def test_a_csv_is_for_excel_and_reads_back_the_same(dataset, tmp_path):
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(clean)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(texts, texts, st.just("0")), min_size=1, max_size=4))
 def test_whatever_is_in_it_the_csv_holds_the_same_pairs(tmp_path_factory, rows):
@@ -346,6 +347,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.slow
 def test_threads_and_processes_may_all_change_it(dataset):
     processes = [
         subprocess.Popen([sys.executable, "-c", ADD, dataset.path, f"process {n}"], cwd=PROJECT) for n in range(2)

@@ -113,6 +113,7 @@ def test_what_pandas_writes_is_read_back(tmp_path_factory, rows):
     assert rows_of(path) == [[clean(cell) for cell in row] for row in rows]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(korean, korean, a_korean_label), min_size=1, max_size=4))
 def test_what_pandas_writes_as_cp949_is_read_back(tmp_path_factory, rows):

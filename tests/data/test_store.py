@@ -92,6 +92,7 @@ for call in (dataset.leave_out_bad, lambda: dataset.add("가", "나" * 1_000_000
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit to what a process writes there")
 def test_a_full_disk_is_said_and_nothing_is_lost(dataset):
     size = dataset.path.stat().st_size

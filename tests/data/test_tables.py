@@ -187,6 +187,7 @@ def test_what_is_written_as_json_lines_is_read_back(tmp_path_factory, rows):
     assert read_back(path) == stripped(rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(rows=TABLE)
 def test_what_is_written_as_a_workbook_is_read_back(tmp_path_factory, rows):

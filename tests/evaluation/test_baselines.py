@@ -60,6 +60,7 @@ def test_a_label_with_a_single_answer_is_not_recognised_in_it():
     assert answer_classifier(training.assign(A="하나")) is None
 
 
+@pytest.mark.slow
 def test_where_there_are_not_two_labels_nothing_tells_them_apart():
     assert answer_classifier(None) is None
     assert answer_classifier(TRAINING[:2]) is None

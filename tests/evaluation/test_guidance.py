@@ -35,6 +35,7 @@ def test_replies_that_stop_making_sense_are_no_choice():
     assert choose(measured) == 4
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_what_it_says(bot, monkeypatch):
     monkeypatch.setattr(guidance, "STRENGTHS", (0.0, 6.0))
     seen = list(measure(bot, TABLE, TABLE))

@@ -92,6 +92,7 @@ def check_by_hand(bot, rows, figures):
         assert low <= getattr(figures, name) <= high, name
 
 
+@pytest.mark.slow
 def test_the_figures_of_pairs_known_by_heart(bot):
     figures = evaluate(bot, TABLE)
     check_by_hand(bot, ROWS, figures)
@@ -242,6 +243,7 @@ def test_columns_that_nobody_can_tell_are_settings_of_the_training_and_recorded(
     assert held_out(card, str(data)).equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0, 0).validation)
 
 
+@pytest.mark.slow
 def test_held_out_are_exactly_the_validation_pairs(tmp_path, tokenizer):
     output, events = train(tmp_path, tokenizer, "emotions", epochs=1, rows=90, seed=3, validation_share=0.2)
     card = checkpoint.read_card(tmp_path / "trained")

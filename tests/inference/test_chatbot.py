@@ -53,6 +53,7 @@ def log_probability(bot, ids, count):
     return sum(rows[i - 1, ids[i]].item() for i in range(len(ids) - count, len(ids)))
 
 
+@pytest.mark.slow
 def test_the_stream_joined_is_the_reply(talker):
     asked = [("안녕", "0", None), ("안녕", "2", None), ("안녕", "2", 3), ("안녕", "auto", None), ("🦜", "0", 3)]
     replies = []
@@ -64,6 +65,7 @@ def test_the_stream_joined_is_the_reply(talker):
     assert len(set(replies)) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [None, 0, 2.5])
 def test_replies_together_are_those_one_by_one(talker, strength):
     asked = [(question, label) for question in QUESTIONS for label in ("auto", "1")]

@@ -166,6 +166,7 @@ WARM = {"temperature": 1.0, "top_p": 0.95}
 WITHOUT = [2, 310, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.0, 0.5])
 def test_a_drawn_reply_is_that_of_the_loop_alone_among_others_and_with_drafts(tokenizer, strength):
     model = lively(tokenizer, 3, scale=5)
@@ -201,6 +202,7 @@ def test_at_temperature_0_a_reply_is_greedy_whatever_the_seed(tokenizer, monkeyp
     assert Engine(Decoder(weights_of(model)), NEVER).replies(cold, 12) == plain
 
 
+@pytest.mark.slow
 def test_the_first_tokens_drawn_follow_the_models_probabilities(tokenizer):
     model = lively(tokenizer, 5, scale=4)
     for strength, top_p in ((0.0, 1.0), (0.0, 0.8), (1.0, 1.0)):

@@ -85,6 +85,7 @@ def test_training_calibrates_on_its_validation_questions(trained):
     assert sum(bot.read(question).unfamiliar for question in learned) / len(learned) < 0.2
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_over_the_pairs_of_its_base_again_inherits_the_threshold(trained, tmp_path):
     known = checkpoint.read_card(trained).familiarity
     pd.DataFrame([("우리 언제 모여?", "수요일에 모여요.", "0")] * 2, columns=["Q", "A", "label"]).to_csv(
@@ -108,6 +109,7 @@ def test_a_training_that_goes_over_the_pairs_of_its_base_again_inherits_the_thre
     assert taught("otherwise", strip_punctuation=True) == {}  # questions are read in another way
 
 
+@pytest.mark.slow
 def test_training_with_few_validation_questions_calibrates_nothing(tiny_base, tmp_path):
     for share, rows in ((0, 60), (0.1, 60)):
         output = tmp_path / f"few-{share}"

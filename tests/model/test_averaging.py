@@ -45,6 +45,7 @@ def test_the_command_line_averages_and_its_command_is_in_the_card(two, tmp_path)
     assert checkpoint.read_card(output).recipe[-1].endswith("--output checkpoints/half --save-dtype float16")
 
 
+@pytest.mark.slow
 def test_what_was_split_otherwise_is_not_averaged(two, tmp_path):
     def split(which, name, data, **config):
         loaded = checkpoint.load(two[which])

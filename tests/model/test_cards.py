@@ -236,6 +236,7 @@ def test_a_source_is_called_by_its_name_without_its_folder(source, name):
     assert source_name(source) == name
 
 
+@pytest.mark.slow
 def test_no_file_of_a_checkpoint_tells_where_anything_lay(tmp_path, tiny_base):
     table = tmp_path / "private" / "pairs.csv"
     table.parent.mkdir()

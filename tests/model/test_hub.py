@@ -77,6 +77,7 @@ def _whole_again(server):
     server.broken, server.status, server.delay, server.cut_after, server.short = False, None, 0.0, None, False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repo", [KOGPT2, "un/flagged"])
 def test_kogpt2s_layout_loads_with_its_own_ids_and_answers(ask, server, repo):
     ids = ask(f"load('{repo}').tokenizer.convert_tokens_to_ids(['<usr>', '<pad>', '<unused0>', '<unused1>', '</s>'])")
@@ -98,6 +99,7 @@ def test_only_the_files_that_are_needed_are_asked_for(ask, server):
     assert not [request for request in server.requests if "discussion" in request or request.startswith("POST")]
 
 
+@pytest.mark.slow
 def test_a_model_that_was_loaded_once_needs_no_hub(ask, server):
     assert "value" in ask("load('kept/model').name")
     expected = ask("load('kept/model').reply('안녕', '1')")
@@ -134,6 +136,7 @@ def test_a_model_that_is_not_there_is_named(ask, repo):
     assert answer["text"].startswith(f"There is no model {repo} on the Hugging Face Hub")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("repo", "short"), [("cut/model", False), ("short/model", True)])
 def test_a_download_that_breaks_off_is_an_error_and_the_next_one_works(ask, server, repo, short):
     server.cut_after, server.short = 20_000, short  # of the weights and the tokenizer

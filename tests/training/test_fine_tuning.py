@@ -241,6 +241,7 @@ def test_a_training_that_worked_says_its_own_answers_and_what_the_base_still_kno
     assert {label for _, _, label in checkpoint.load(other.output).validation} == {"건설현장", "우산장수"}
 
 
+@pytest.mark.slow
 def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
     # The same question under two labels: only the label tells the answers apart.
     table = tmp_path / "two.csv"
@@ -255,6 +256,7 @@ def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
     assert (bot.reply("안녕", "0"), bot.reply("안녕", "1")) == ("좋아요", "싫어요")
 
 
+@pytest.mark.slow
 def test_a_second_training_rehearses_what_the_base_was_trained_on_and_keeps_its_pairs(tiny_base, tmp_path, sample):
     first = config(tiny_base, tmp_path / "first", validation_share=0, label_names=["0=일상"])
     started, *_ = fine_tune(first)
@@ -302,6 +304,7 @@ def test_a_name_for_a_label_that_is_not_there_is_refused_before_the_first_step(t
         next(fine_tune(config(tiny_base, tmp_path, label_names=["9=구"])))
 
 
+@pytest.mark.slow
 def test_labels_of_other_data_replace_the_bases_or_join_them(tiny_base, tmp_path):
     first = config(tiny_base, tmp_path / "first", epochs=1)
     list(fine_tune(first))

@@ -52,6 +52,7 @@ def test_lines_come_from_plain_and_packed_files(text, tmp_path, sample):
         read_lines(tmp_path / "nowhere.txt")
 
 
+@pytest.mark.slow
 def test_text_becomes_a_base_that_is_fine_tuned_and_replies(text, tmp_path):
     events = list(pretrain(config(text, tmp_path, passes=2, batch_size=4, pairs="emotions", learning_rate=1e-2)))
     steps = [event for event in events if isinstance(event, Step)]

@@ -74,6 +74,7 @@ def test_stopped_at_any_step_and_resumed_it_is_bit_for_bit_the_same_training(bas
     assert {**resumed, "seconds": 0} == {**uninterrupted, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_the_state_is_saved_at_each_epoch_and_when_stopped_and_only_the_newest_stays(tiny_base, tmp_path):
     made, folder = config(tiny_base, tmp_path), tmp_path / "state"
     events = list(fine_tune(made, after(11), folder))
@@ -126,6 +127,7 @@ def test_with_enough_questions_the_best_epoch_is_kept_unless_asked_otherwise(tin
     assert next(fine_tune(made)).keep == "best"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_written_just_before_the_end_is_not_written_twice(tiny_base, tmp_path):
     made, folder = config(tiny_base, tmp_path), tmp_path / "state"
     list(fine_tune(made, state=folder))
@@ -151,6 +153,7 @@ def test_changed_data_are_refused(tiny_base, tmp_path, sample):
         next(fine_tune(made, state=tmp_path / "state"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_leaves_the_last_good_state(tiny_base, tmp_path, monkeypatch):
     made, folder = config(tiny_base, tmp_path), tmp_path / "state"
     whole = list(fine_tune(config(tiny_base, tmp_path, "whole")))
@@ -172,6 +175,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_last_good_state(tiny_base, tmp
     assert same(weights(tmp_path / "trained"), weights(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_training_of_before_the_test_part_goes_on_with_its_two_parts(base, tmp_path):
     made = config(base, tmp_path, rows=None, validation_share=0.05, epochs=1)
     began, *_ = fine_tune(made, after(2), tmp_path / "state")

@@ -98,6 +98,7 @@ def test_the_table_grows_and_says_how_far_it_is():
     assert compare._newest == {}
 
 
+@pytest.mark.slow
 def test_who_starts_another_comparison_ends_the_one_before_and_nobody_elses(monkeypatch):
     monkeypatch.setattr(compare, "BETWEEN_PICTURES", -1)
     questions = "\n".join(map(str, range(30)))

@@ -64,6 +64,7 @@ def test_a_probability_for_people(p, told):
     assert widgets.percent(p) == told
 
 
+@pytest.mark.slow
 def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
     source = explain.Source("안녕", talker.reply("안녕", "1"), "1", "tiny")
     shown, steps = explain.explanation_html("ko", talker, source), talker.explain("안녕", "1")
@@ -92,6 +93,7 @@ def test_every_token_stands_there_with_its_numbers_and_its_runners_up(talker):
     assert "낯섦" not in shown  # without a calibration nothing is said of it
 
 
+@pytest.mark.slow
 def test_what_if_stands_beside_the_reply(talker):
     source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
     steps = talker.explain("안녕", "0")
@@ -108,6 +110,7 @@ def test_what_if_stands_beside_the_reply(talker):
     assert shown.count("data-step=") == len(steps) + len(other)
 
 
+@pytest.mark.slow
 def test_a_choice_in_the_what_if_stays_open_there(talker):
     source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
     first = [talker.explain("안녕", "0")[0].runner_up_ids[0]]
@@ -151,6 +154,7 @@ def test_whether_a_reply_is_still_in_the_conversation():
     assert not explain.is_there([], first)
 
 
+@pytest.mark.slow
 def test_a_strength_bytes_and_another_reply_are_told(talker):
     source = explain.Source("🦜", "이 답이 아니에요", "2", "tiny", 2.5)
     shown = explain.explanation_html("en", talker, source)
@@ -162,6 +166,7 @@ def test_a_strength_bytes_and_another_reply_are_told(talker):
     assert "counts as unfamiliar" in explain.explanation_html("en", talker, source)
 
 
+@pytest.mark.slow
 def test_a_drawn_reply_is_explained_as_it_was_drawn(talker):
     sampling = Sampling(1.2, 0.9, 7)
     said = talker.reply("안녕", "1", 0.0, **sampling._asdict())
