@@ -14,7 +14,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,19 +121,36 @@ def features(text: str) -> frozenset[str]:
 def concepts(text: str) -> frozenset[str]:
     """The concepts of synonyms.txt whose words occur in a text, spaced in any way."""
     spaced = " ".join(_words(text))
-    joined = spaced.replace(" ", "")
-    return frozenset(
-        CONCEPT + name
-        for name, stems in _synonyms().items()
-        if any(stem in spaced or (len(stem) > 2 and stem.replace(" ", "") in joined) for stem in stems)
-    )
+    in_words, run_together = _stems()
+    return frozenset(_occurring(spaced, in_words)) | frozenset(_occurring(spaced.replace(" ", ""), run_together))
+
+
+def _occurring(text: str, stems: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
+    for i in range(len(text) - 1):
+        for stem, concept in stems.get(text[i : i + 2], ()):
+            if text.startswith(stem, i):
+                yield concept
 
 
 @functools.cache
-def _synonyms() -> dict[str, tuple[str, ...]]:
+def synonyms() -> dict[str, tuple[str, ...]]:
+    """The words of each concept of synonyms.txt."""
     lines = Path(__file__).with_name("synonyms.txt").read_text("utf-8").splitlines()
     named = (line.partition(":") for line in lines if not line.startswith("#"))
     return {name: tuple(stem.strip() for stem in stems.split(",")) for name, _, stems in named}
+
+
+@functools.cache
+def _stems() -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[tuple[str, str]]]]:
+    """The (word, concept) by the first two letters of the word: spaced as in the file, and run together."""
+    in_words, run_together = defaultdict(list), defaultdict(list)
+    for name, stems in synonyms().items():
+        for stem in stems:
+            in_words[stem[:2]].append((stem, CONCEPT + name))
+            joined = stem.replace(" ", "")
+            if len(joined) > 2:  # two syllables, without their space, are found in too much
+                run_together[joined[:2]].append((joined, CONCEPT + name))
+    return dict(in_words), dict(run_together)
 
 
 def ngrams(text: str) -> frozenset[str]:

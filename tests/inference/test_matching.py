@@ -7,7 +7,7 @@ import pytest
 
 from kochat.config import DEFAULT_CHECKPOINT, PROJECT
 from kochat.data import pairs
-from kochat.inference.matching import QuestionMatcher, _synonyms, concepts, ngrams
+from kochat.inference.matching import QuestionMatcher, concepts, ngrams, synonyms
 from kochat.model.kept_pairs import read_pairs
 
 OWN = [
@@ -34,7 +34,7 @@ def test_concepts_are_what_different_words_ask_for_however_they_are_spaced():
 
 
 def test_no_word_is_a_syllable_or_tells_many_concepts():
-    stems = Counter(stem for stems in _synonyms().values() for stem in stems)
+    stems = Counter(stem for stems in synonyms().values() for stem in stems)
     assert not [stem for stem, times in stems.items() if len(stem) < 2 or times > 2]
     assert all(stem == " ".join(stem.split()).casefold() for stem in stems)
 
