@@ -192,29 +192,35 @@ def _train_with_others(config: TrainingConfig) -> None:
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(help="A CSV, XLSX or JSON Lines file.")],
+    file: Annotated[str, typer.Argument(help="A CSV, XLSX, JSON or Parquet file.")],
     question_column: Annotated[
-        str | None, typer.Option(help="The column of the questions, where its name does not say.")
+        str | None, typer.Option(help="The column of the questions, by name or number, where its name does not say.")
     ] = None,
     answer_column: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="The sheet of a workbook. Default: all visible ones with the same columns.")
+    ] = None,
+    header: Annotated[
+        int | None,
+        typer.Option(min=0, help="The row with the names of the columns; 0: there is none. Default: it is found."),
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Rows longer than this checkpoint can take are bad; empty: none is too long.")
     ] = str(DEFAULT_CHECKPOINT),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file of pairs holds, and name every bad row."""
-    from kochat.data import pairs, tables
+    from kochat.data import pairs
 
-    table = tables.open_table(file)
-    columns = pairs.find_columns(table.columns, question_column, answer_column, label_column)
+    table, columns = pairs.open_pairs(file, question_column, answer_column, label_column, sheet, header)
     report = pairs.examine(table, columns, too_long=_load(checkpoint).prompt.too_long if checkpoint else None)
     told = report.to_dict()
     if as_json:
         typer.echo(json.dumps(told))
         return
-    for problem in report.problems:
-        typer.echo(problem.text(language()))
+    for one in (*report.problems, *report.remarks):
+        typer.echo(one.text(language()))
     for name in ("format", "encoding", "delimiter", "mapping", "rows", "good", "bad", "notes", "labels"):
         value = told[name]
         shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from kochat.data import store
-from kochat.data.checks import NOTES, Problem, TooLong, clean
+from kochat.data.checks import NOTES, Problem, TooLong, clean, clean_label
 from kochat.data.encodings import storable
 from kochat.data.pairs import COLUMNS
 from kochat.data.rows import Row, as_cells, histogram, problem_texts, row_of
@@ -166,7 +166,7 @@ class Dataset:
 
     def edit(self, id: int, Q: str, A: str, label: str, origin: dict[str, Any] | None = None) -> None:
         """Give a row another content, and another origin where one is given. Raises DataError where it is gone."""
-        pair = clean(Q), clean(A), clean(label)
+        pair = clean(Q), clean(A), clean_label(label)
         own = problem_texts([pair], self.too_long)[0]
         with self._change("edit") as (db, change):
             old = self._row(db, id)
@@ -179,7 +179,7 @@ class Dataset:
 
     def add(self, Q: str, A: str, label: str, origin: dict[str, Any] | None = None) -> int:
         """Add a row in the end; its number is given back. `origin` must fit into JSON."""
-        pair = clean(Q), clean(A), clean(label)
+        pair = clean(Q), clean(A), clean_label(label)
         own = problem_texts([pair], self.too_long)[0]
         with self._change("add") as (db, change):
             cells = (*map(storable, pair), own, json.dumps(origin) if origin is not None else None)
