@@ -219,12 +219,14 @@ def check(
     if as_json:
         typer.echo(json.dumps(told))
         return
-    for one in (*report.problems, *report.remarks):
-        typer.echo(one.text(language()))
+    for problem in report.problems:
+        typer.echo(problem.text(language()))
     for name in ("format", "encoding", "delimiter", "mapping", "rows", "good", "bad", "notes", "labels"):
         value = told[name]
         shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
         typer.echo(f"{name:10} {json.dumps(shown) if name == 'delimiter' else shown}")
+    for remark in report.remarks:
+        typer.echo(f"{'remark':10} {remark.text(language())}")
 
 
 app.command("eval")(evaluate.evaluate)

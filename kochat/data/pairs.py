@@ -66,10 +66,10 @@ def open_pairs(
     try:
         return table, find_columns(table.columns, question, answer, label)
     except DataError as error:
-        raise _explained(error, table) from error
+        raise explained(error, table) from error
 
 
-def _explained(error: DataError, table: Table) -> DataError:
+def explained(error: DataError, table: Table) -> DataError:
     """Why there is no such column, where that can be told."""
     if error.key == "no_column" and table.seems_without_header:
         return DataError("no_header", name=table.name, row=listed(table.columns))
@@ -160,6 +160,15 @@ def examine(table: Table, columns: Columns, most: int | None = None, too_long: T
         report.problems += problems[: None if most is None else max(0, most - len(report.problems))]
     report.remarks += said_of_labels(folded)
     return report
+
+
+def header_of(text: str | None) -> int | None:
+    """The row of a header as it is typed: empty where it is to be found. Raises DataError."""
+    if not (text or "").strip():
+        return None
+    if not text.strip().isdecimal():
+        raise DataError("bad_header", row=text)
+    return int(text)
 
 
 def said_of(table: Table, columns: Columns) -> list[Remark]:

@@ -86,17 +86,17 @@ def list_checkpoints() -> list[dict]:
 @shows_errors
 def check(
     file: str | None, checkpoint: str, question_column: str, answer_column: str, label_column: str, sheet: str,
-    header: float | None, request: gr.Request,
+    header: str, request: gr.Request,
 ) -> dict:  # fmt: skip
     """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it.
 
-    What is longer than the checkpoint can take is a problem. Columns and sheet may be empty, the header None: then they
-    are found.
+    What is longer than the checkpoint can take is a problem. What is empty, of columns, sheet and header (a row's
+    number, 0 for none), is found.
     """
     if not file:
         raise DataError("no_upload")
     chosen = [one or None for one in (question_column, answer_column, label_column, sheet)]
-    table, columns = pairs.open_pairs(file, *chosen, None if header is None else int(header))
+    table, columns = pairs.open_pairs(file, *chosen, pairs.header_of(header))
     return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
@@ -110,5 +110,5 @@ def build() -> None:
     file, report = gr.File(visible=False), gr.JSON(visible=False)
     checkpoint = gr.Textbox(DEFAULT_CHECKPOINT.name, label="checkpoint", visible=False)
     columns = [gr.Textbox("", label=f"{one}_column", visible=False) for one in ("question", "answer", "label")]
-    sheet, header = gr.Textbox("", label="sheet", visible=False), gr.Number(None, label="header", visible=False)
-    file.upload(check, [file, checkpoint, *columns, sheet, header], report, api_name="check", concurrency_limit=2)
+    places = [gr.Textbox("", label=one, visible=False) for one in ("sheet", "header")]
+    file.upload(check, [file, checkpoint, *columns, *places], report, api_name="check", concurrency_limit=2)
