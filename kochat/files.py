@@ -11,22 +11,26 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from kochat.errors import CheckpointError
 
 MAX_NAME_LENGTH = 60
+NAME = re.compile(r"\w[\w-]*([ .][\w-]+)*")
 WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 
 def safe_name(name: str) -> str:
-    """`name` if it can be a file or a folder anywhere: letters of any script, digits, - and _.
+    """`name` if it can be a file or a folder anywhere: letters of any script, digits, - and _; within it also
+    single dots and spaces.
 
-    Raises CheckpointError.
+    It is the rule for whatever people name: checkpoints, datasets, runs. It is given back in the one normal form of
+    Unicode (macOS takes Hangul apart). Raises CheckpointError.
     """
-    name = name.strip()
-    if not re.fullmatch(rf"\w[\w-]{{0,{MAX_NAME_LENGTH - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
+    name = unicodedata.normalize("NFC", name.strip())
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or re.fullmatch(WINDOWS_OWN, name.split(".")[0]):
         raise CheckpointError("unsafe_name", name=name, longest=MAX_NAME_LENGTH)
     return name
 

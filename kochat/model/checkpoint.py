@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.errors import CheckpointError
-from kochat.files import MAX_NAME_LENGTH, atomic_folder, safe_name, write_atomically
+from kochat.files import atomic_folder, safe_name, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
@@ -96,7 +96,8 @@ def folder_meant(source: str | os.PathLike) -> Path | None:
     """The folder `source`, or that of the checkpoint in the list which is called so; None where neither is there."""
     folder = Path(os.path.abspath(source))  # "." has no name of its own
     here = bool(str(source)) and folder.is_dir()
-    return folder if here else list_checkpoints(for_chat=False).get(str(source))
+    listed = {unicodedata.normalize("NFC", name): path for name, path in list_checkpoints(for_chat=False).items()}
+    return folder if here else listed.get(unicodedata.normalize("NFC", str(source)))
 
 
 def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
@@ -151,8 +152,7 @@ def folder_of(name: str) -> Path:
 
 def check_free(output: str | os.PathLike) -> None:
     """Raise CheckpointError where a new checkpoint cannot be called `output`."""
-    if not str(output).strip():
-        raise CheckpointError("unsafe_name", name="", longest=MAX_NAME_LENGTH)
+    safe_name(Path(output).name if str(output).strip() else "")
     if Path(output).exists():
         raise CheckpointError("name_taken", name=Path(output).name)
     try:
@@ -184,9 +184,12 @@ def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
 
 def explain_absence(name: str) -> NoReturn:
     """Raise the CheckpointError that says why `name` is not in the list."""
-    is_name = re.fullmatch(r"[\w-]+", name)
-    if is_name and (home() / "checkpoints" / name).is_dir():
-        read_card(home() / "checkpoints" / name)
+    try:
+        folder = folder_of(name)
+    except CheckpointError:  # no name, but a path
+        folder = None
+    if folder and folder.is_dir():
+        read_card(folder)
     raise CheckpointError("no_checkpoint", path=name)
 
 

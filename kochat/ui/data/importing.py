@@ -98,7 +98,7 @@ def told(language: str, table: Table, chunk: Chunk, remarks: list[Remark]) -> st
 
 def name_for(file: str, taken: set[str]) -> str:
     """A name for a dataset from that of a file, safe and not taken yet."""
-    stem = re.sub(r"[^\w-]+", "-", Path(file).stem).strip("-")[: MAX_NAME_LENGTH - 4] or "data"
+    stem = re.sub(r"[^\w-]+", "-", clean(Path(file).stem)).strip("-")[: MAX_NAME_LENGTH - 4] or "data"
     return next(name for n in itertools.count(1) if (name := stem if n == 1 else f"{stem}-{n}") not in taken)
 
 
@@ -157,9 +157,7 @@ def look(path: str | None, chatbot: str, sheet: str, header: str, request: gr.Re
         gr.Textbox(visible=not found.label),
         gr.Dropdown(choices=[(t("k_no_context"), ""), *names], value=found.context or "", visible=bool(found.context)),
         gr.Dropdown(choices=sheets, value=sheet or "", visible=len(table.all_sheets) > 1),
-        gr.Dropdown(
-            choices=header_choices(), value=header or ("" if table.header or not is_table else "0"), visible=is_table
-        ),
+        gr.Dropdown(choices=header_choices(), value=at, visible=is_table),
         name_for(path, set(datasets.list_datasets(auth.folder_of(request)))),
         gr.Button(visible=True),
         gr.Button(visible=False),
