@@ -66,11 +66,14 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights alone. Raises CheckpointError."""
+        """The weights alone, for the tokens that there are. Raises CheckpointError."""
         from kochat.model.weights import read_weights, weights_of
 
         ours = read_weights(self.folder) if (self.folder / CARD_FILE).is_file() else None
-        return ours or weights_of(self.model)
+        whole = ours or weights_of(self.model)
+        if len(self.tokenizer) >= whole.config["vocab_size"]:
+            return whole
+        return whole.for_vocabulary(max(self.tokenizer.get_vocab().values()) + 1)
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
@@ -116,12 +119,13 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
 def read_card(folder: Path, needed: bool = True) -> Card | None:
     """The card of a checkpoint folder, whose files must all be there. Raises CheckpointError.
 
-    None where there is no kochat.json and it is not `needed`; then a .bin will do for weights too.
+    None where there is no kochat.json and it is not `needed`; then a .bin or several files will do for weights too.
     """
     missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
     if not needed and CARD_FILE in missing:
         missing.remove(CARD_FILE)
-        if (folder / "pytorch_model.bin").is_file() and "model.safetensors" in missing:
+        others = ("pytorch_model.bin", "model.safetensors.index.json")
+        if any((folder / name).is_file() for name in others) and "model.safetensors" in missing:
             missing.remove("model.safetensors")
     if missing:
         raise CheckpointError("incomplete_checkpoint", name=folder.name, missing=", ".join(missing))

@@ -389,3 +389,18 @@ def test_a_label_is_known_in_any_normal_form_and_width(tmp_path, model, tokenize
     assert own.read("안녕", "０").labels == {"0": 1.0}
     with pytest.raises(ReplyError, match="does not know the label “1”"):
         own.reply("안녕", "1")
+
+
+@pytest.mark.parametrize("padding", [0, 8])
+def test_ids_that_the_tokenizer_has_no_token_for_are_never_chosen(tmp_path, model, tokenizer, padding):
+    plain = checkpoint.save(tmp_path / "plain", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+    expected = chatbot.load(plain).explain("안녕", "0")
+    model.resize_token_embeddings(len(tokenizer) + padding, mean_resizing=False)
+    with torch.no_grad():
+        model.transformer.wte.weight[len(tokenizer) :] = 10 * model.transformer.wte.weight[7]
+    padded = checkpoint.save(tmp_path / "padded", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+    own = chatbot.load(padded)
+    steps = own.explain("안녕", "0")
+    assert [step.token for step in steps] == [step.token for step in expected]
+    assert own.reply("안녕", "0") == chatbot.load(plain).reply("안녕", "0")
+    assert own.weights.config["vocab_size"] == len(tokenizer)
