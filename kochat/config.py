@@ -32,13 +32,14 @@ SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마�
 def home() -> Path:
     """Where checkpoints, runs and downloads are written.
 
-    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder, or ~/kochat where there is none.
+    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder, or ~/kochat where there is none, or
+    where it is somebody else's.
     """
     if chosen := os.environ.get("KOCHAT_HOME"):
         return Path(chosen).resolve()
     if "SPACE_ID" in os.environ and SPACE_DISK.is_dir():
         return SPACE_DISK
-    return Path("~/kochat").expanduser() if IS_INSTALLED else PROJECT
+    return PROJECT if not IS_INSTALLED and os.access(PROJECT, os.W_OK) else Path("~/kochat").expanduser()
 
 
 def _setting(default: Any, sentence: str) -> Any:

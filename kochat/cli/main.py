@@ -22,6 +22,7 @@ from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from kochat.errors import KochatError
+from kochat.files import explained
 from kochat.labels import AUTO
 from kochat.model.checkpoint import folder_meant
 from kochat.runs import queue, registry, worker
@@ -52,13 +53,16 @@ def language() -> str:
 
 
 def main() -> None:
-    """Run the command line; a KochatError is printed as its sentence, with exit status 1."""
+    """Run the command line; a KochatError, or a folder that is closed to us, is one sentence and exit status 1."""
     if sys.stdout.encoding and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")
     try:
         app()
-    except KochatError as error:
-        typer.echo(error.text(language()), err=True)
+    except (KochatError, OSError) as error:
+        known = explained(error) if isinstance(error, OSError) else error
+        if known is None:
+            raise
+        typer.echo(known.text(language()), err=True)
         raise SystemExit(1) from error
 
 
