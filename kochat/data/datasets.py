@@ -43,7 +43,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Change:
-    """What was done to how many rows; `what` is import, edit, add, delete, leave_out or go_back, `time` UTC in ISO."""
+    """What was done to how many rows; `what` is import, edit, add, delete, leave_out, go_back or undo."""
 
     id: int
     time: str
@@ -207,12 +207,14 @@ class Dataset:
         with store.transaction(self.path) as db:
             return [Change(*cells) for cells in db.execute("SELECT id, time, what, rows FROM changes ORDER BY id DESC")]
 
-    def go_back(self, change_id: int) -> None:
+    def go_back(self, change_id: int, what: str = "go_back") -> None:
         """Make every row what it was just before that change; this can be undone like any other change.
+
+        `what` it is called among the changes: "go_back", or "undo" where it only takes the last one back.
 
         Raises DataError for a change that is not there, and for the import, before which there was nothing.
         """
-        with self._change("go_back") as (db, change):
+        with self._change(what) as (db, change):
             values = {"change": change, "since": change_id}
             known = "SELECT 1 FROM changes WHERE id = :since AND id < :change AND what <> 'import'"
             if db.execute(known, values).fetchone() is None:

@@ -102,12 +102,12 @@ def undo(taught: Dataset) -> None:
     """Take the last change back; once more, the one before it."""
     done: list[int] = []
     for change in reversed(taught.changes()):
-        if change.what != "go_back":
+        if change.what != "undo":  # going back to an earlier state, under “Data”, is a change like any other
             done.append(change.id)
         elif done:
             done.pop()
     if done:
-        taught.go_back(done[-1])
+        taught.go_back(done[-1], "undo")
 
 
 def how(row: Row) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.errors import CheckpointError
+from kochat.files import MAX_NAME_LENGTH as MAX_NAME_LENGTH
 from kochat.files import atomic_folder, safe_name, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
