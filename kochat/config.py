@@ -32,17 +32,25 @@ SAMPLE_QUESTIONS = ("안녕", "오늘 날씨는 어때?", "12시 땡!", "고마�
 def home() -> Path:
     """Where checkpoints, runs and downloads are written.
 
-    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder, or ~/kochat where there is none.
+    KOCHAT_HOME, on a Space with a lasting disk that disk, else the project folder, or ~/kochat where there is none, or
+    where it is somebody else's.
     """
     if chosen := os.environ.get("KOCHAT_HOME"):
         return Path(chosen).resolve()
     if "SPACE_ID" in os.environ and SPACE_DISK.is_dir():
         return SPACE_DISK
-    return Path("~/kochat").expanduser() if IS_INSTALLED else PROJECT
+    return PROJECT if not IS_INSTALLED and os.access(PROJECT, os.W_OK) else Path("~/kochat").expanduser()
 
 
 def _setting(default: Any, sentence: str) -> Any:
     return field(default=default, metadata={"help": sentence})
+
+
+def reading(settings: dict[str, Any]) -> dict[str, Any]:
+    """How data are read, as `read_pairs` takes it, out of the settings of a training; of an earlier one a few lack."""
+    columns = {column: settings.get(name) for column, name in COLUMN_SETTINGS.items()}
+    others = {name: settings.get(name) for name in ("rows", "sheet", "header")}
+    return {**others, "columns": columns, "bad_rows": settings.get("bad_rows", "refuse")}
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,16 @@ class TrainingConfig:
     notebook's (`with_defaults`).
     """
 
-    data: str = _setting("", "A CSV, XLSX or JSON Lines file, a URL, or ChatbotData, emotions or jobs.")
+    data: str = _setting("", "A CSV, XLSX, JSON or Parquet file, a URL, or ChatbotData, emotions or jobs.")
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
-    question_column: str | None = _setting(None, "The column of the questions, where its name does not say.")
+    question_column: str | None = _setting(
+        None, "The column of the questions, by name or number, where its name does not say."
+    )
     answer_column: str | None = _setting(None, "The column of the answers.")
     label_column: str | None = _setting(None, "The column of the labels.")
+    sheet: str | None = _setting(None, "The sheet of a workbook. Unset: all visible ones that have the same columns.")
+    header: int | None = _setting(None, "The row with the names of the columns; 0: there is none. Unset: it is found.")
     rows: int | None = _setting(None, "Use only the first rows, as the notebook does with 300.")
     bad_rows: str = _setting("refuse", "Rows that cannot be used: refuse the data and name them, or skip them.")
     validation_share: float | None = _setting(
@@ -114,7 +126,8 @@ class TrainingConfig:
         for text in self.label_names:
             if not all(part.strip() for part in text.partition("=")):
                 validate.refuse("label_names", text, "label=name", "라벨=이름 꼴인")
-        validate.is_text(self, *COLUMN_SETTINGS.values())
+        validate.is_text(self, *COLUMN_SETTINGS.values(), "sheet")
+        validate.at_least(self, header=0)
         validate.at_least(
             self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0
         )
@@ -140,9 +153,9 @@ class TrainingConfig:
         missing = {name: value for name, value in defaults.items() if getattr(self, name, False) is None}
         return replace(self, **missing)
 
-    def columns(self) -> dict[str, str | None]:
-        """The columns of question, answer and label, as `read_pairs` takes them; None is found by its name."""
-        return {column: getattr(self, name) for column, name in COLUMN_SETTINGS.items()}
+    def reading(self) -> dict[str, Any]:
+        """How the data are read, as `read_pairs` takes it."""
+        return reading(asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them; `from_dict` is the way back."""

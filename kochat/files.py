@@ -11,22 +11,28 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from kochat.config import home
 from kochat.errors import CheckpointError
 
 MAX_NAME_LENGTH = 60
+NAME = re.compile(r"\w[\w-]*([ .][\w-]+)*")
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 WINDOWS_OWN = r"(?i)con|prn|aux|nul|(com|lpt)\d"  # devices, not files
 
 
 def safe_name(name: str) -> str:
-    """`name` if it can be a file or a folder anywhere: letters of any script, digits, - and _.
+    """`name` if it can be a file or a folder anywhere: letters of any script, digits, - and _; within it also
+    single dots and spaces.
 
-    Raises CheckpointError.
+    It is the rule for whatever people name: checkpoints, datasets, runs. It is given back in the one normal form of
+    Unicode (macOS takes Hangul apart). Raises CheckpointError.
     """
-    name = name.strip()
-    if not re.fullmatch(rf"\w[\w-]{{0,{MAX_NAME_LENGTH - 1}}}", name) or re.fullmatch(WINDOWS_OWN, name):
+    name = unicodedata.normalize("NFC", name.strip())
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or re.fullmatch(WINDOWS_OWN, name.split(".")[0]):
         raise CheckpointError("unsafe_name", name=name, longest=MAX_NAME_LENGTH)
     return name
 
@@ -58,10 +64,18 @@ def atomic_folder(output: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file by way of a hidden one beside it."""
-    part = path.with_name(f".{path.name}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    """Write a text file by way of a hidden one beside it, synced: of two writers at once the later one's is there."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = Path(name)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def move_without_replacing(part: Path, output: Path) -> None:
@@ -77,6 +91,16 @@ def move_without_replacing(part: Path, output: Path) -> None:
             raise FileExistsError(output) from None
         part.rename(output)
     _sync(output.parent)
+
+
+def explained(error: OSError) -> CheckpointError | None:
+    """What to say where the disk does not let us, naming KOCHAT_HOME where that is where; None for another reason."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    if path is None or error.errno not in NO_ACCESS:
+        return None
+    if path.is_relative_to(home()):
+        return CheckpointError("home_not_writable", path=home())
+    return CheckpointError("no_access", path=path)
 
 
 def is_disk_full(error: BaseException) -> bool:

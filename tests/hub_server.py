@@ -30,6 +30,7 @@ class HubServer:
         status: answer each request with this status (say 503).
         delay: wait so many seconds before each answer.
         cut_after: send only the first so many bytes of each file, then drop the connection.
+        gated: repositories whose files are only for those who accepted their terms.
         short: with `cut_after`, claim that these bytes are all there is, as some proxies do.
     """
 
@@ -41,6 +42,7 @@ class HubServer:
         self.delay = 0.0
         self.cut_after: int | None = None
         self.short = False
+        self.gated: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
@@ -106,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         files = hub.files(repo)
         if not path.startswith("/api/"):
+            if repo in hub.gated:
+                return self._fail(403, "GatedRepo", f"Access to model {repo} is restricted.", commit)
             if verb != "resolve" or unquote(inner) not in files:
                 return self._fail(404, "EntryNotFound", "Entry not found", commit)
             return self._file(hub, files[unquote(inner)], commit)

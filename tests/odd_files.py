@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import unicodedata
 import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,12 +40,15 @@ def refused(content: str | bytes, error: str) -> Odd:
     return Odd(content.encode() if isinstance(content, str) else content, error=error)
 
 
-def xlsx(*sheets: list[list], change: tuple[str, str] | None = None) -> bytes:
+def xlsx(
+    *sheets: list[list], change: tuple[str, str] | None = None, names: list[str] | None = None, hidden: list[int] = ()
+) -> bytes:
     """A workbook with these sheets; `change` replaces a pattern in the XML of the first."""
     book = openpyxl.Workbook()
     book.remove(book.active)
-    for rows in sheets:
-        sheet = book.create_sheet()
+    for place, rows in enumerate(sheets):
+        sheet = book.create_sheet(names[place] if names else None)
+        sheet.sheet_state = "hidden" if place in hidden else "visible"
         for row in rows:
             sheet.append(row)
     buffer = io.BytesIO()
@@ -57,6 +61,14 @@ def xlsx(*sheets: list[list], change: tuple[str, str] | None = None) -> bytes:
         assert changed != members[first].decode()
         buffer = zipped(members | {first: changed.encode()})
     return buffer.getvalue()
+
+
+def strict(workbook: bytes) -> bytes:
+    """The same workbook with the names of XML that "Strict Open XML" has."""
+    with zipfile.ZipFile(io.BytesIO(workbook)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    old, new = b"http://schemas.openxmlformats.org/spreadsheetml/2006/", b"http://purl.oclc.org/ooxml/spreadsheetml/"
+    return zipped({name: data.replace(old, new) for name, data in members.items()}).getvalue()
 
 
 def zipped(members: dict[str, bytes]) -> io.BytesIO:
@@ -149,7 +161,7 @@ HEADERS = {
     "more than a thousand columns": refused("Q,A,label" + ",x" * 998 + "\n안녕,네,0\n", "many_columns"),
     "unknown names": refused("하나,둘,셋\n안녕,네,0\n", "no_column"),
     "no answer": refused("question,label\n안녕,0\n", "no_column"),
-    "no header": refused("안녕,네,0\n잘 가,응,1\n", "no_column"),
+    "no header": refused("안녕,네,0\n잘 가,응,1\n", "no_header"),
     "header only": refused("Q,A,label\n", "no_rows"),
     "header and blank cells": refused("Q,A,label\n,,\n\n , ,\n", "no_rows"),
     "empty": refused(b"", "empty_file"),
@@ -187,7 +199,7 @@ WORKBOOKS = {
     "workbook with a formula": read(xlsx([HEADER, ["가", "=1+1", 0]], change=(r"<v ?/>|<v></v>", "<v>2</v>")),
                                     [["가", "2", "0"]]),
     "workbook with a formula never computed": read(xlsx([HEADER, ["가", "=1+1", 0], ["나", "다", 1]]),
-                                                   [["나", "다", "1"]], (2, "answer", "empty_answer")),
+                                                   [["나", "다", "1"]], (2, "answer", "no_result")),
     "workbook with blank rows": read(xlsx([[], [None, None], HEADER, PAIRS[0], [], ["가"], PAIRS[1], [None]]), PAIRS,
                                      (6, "answer", "empty_answer"), (6, "label", "no_label")),
     "workbook with a blank first sheet": read(xlsx([], SHEET, [["other"]])),
@@ -234,8 +246,8 @@ JSON_LINES = {
     ),
     "json lines of empty objects": refused("{}\n{}\n", "no_rows"),
     "json lines of empty texts": refused(jsonl({"Q": "", "A": None}), "no_rows"),
-    "a json list": refused(json.dumps([{"Q": "가", "A": "나"}]), "bad_json"),
-    "a json object over several lines": refused(json.dumps({"Q": "가", "A": "나"}, indent=2), "bad_json"),
+    "a json list": read(json.dumps([{"Q": "가", "A": "나"}]), [["가", "나", "기본"]]),
+    "a json object over several lines": read(json.dumps({"Q": "가", "A": "나"}, indent=2), [["가", "나", "기본"]]),
 }  # fmt: skip
 
 NO_TABLES = {
@@ -255,4 +267,101 @@ NO_TABLES = {
     "a table as a web page": refused('\ufeff<meta charset="utf-8"><table><tr><td>Q</td></tr></table>', "is_web_page"),
 }
 
-FILES = ENCODINGS | LINE_ENDS | DELIMITERS | QUOTES | HEADERS | ROWS | WORKBOOKS | JSON_LINES | NO_TABLES
+# As people bring them: a stray quote, several sheets, text as macOS writes it, files that were joined.
+
+SWALLOWING = '"괜찮아\t그렇군요\t0\n힘들어\t쉬세요\t1\n라고 말했어"\t잘했어요\t1\n'
+SWALLOWED = [['"괜찮아', "그렇군요", "0"], ["힘들어", "쉬세요", "1"], ['라고 말했어"', "잘했어요", "1"]]
+NFD, NFD_LOVE = (unicodedata.normalize("NFD", text) for text in ("나는 너를 사랑해", "사랑"))
+MERGED_LABELS = xlsx(
+    [HEADER, ["가", "나", "사랑"], ["다", "라"], [None], ["마", "바", "이별"], ["사", "아"]],
+    change=("</sheetData>", '</sheetData><mergeCells><mergeCell ref="C2:C4"/><mergeCell ref="C5:C9"/></mergeCells>'),
+)
+MERGED_QUESTIONS = xlsx(
+    [HEADER, ["가", "나", 0], [None, "다", 1]],
+    change=("</sheetData>", '</sheetData><mergeCells><mergeCell ref="A2:A3"/></mergeCells>'),
+)
+TURNS = [
+    {"role": "system", "content": "친절하게"},
+    {"role": "user", "content": "안녕"}, {"role": "assistant", "content": "네"},
+    {"role": "user", "content": [{"type": "text", "text": "잘 가"}]}, {"role": "assistant", "content": "응"},
+]  # fmt: skip
+SHARED = [{"from": "gpt", "value": "어서 오세요"}, {"from": "human", "value": "안녕"}, {"from": "gpt", "value": "네"}]
+
+AS_BROUGHT = {
+    "a stray quote in tab-separated text": read("Q\tA\tlabel\n" + SWALLOWING + '"네"\t"응"\t0\n끝\t네\t0\n',
+                                                [*SWALLOWED, ['"네"', '"응"', "0"], ["끝", "네", "0"]]),
+    "a quote that never ends in tab-separated text": read('Q\tA\tlabel\n"가\t나\t0\n다\t라\t1\n',
+                                                          [['"가', "나", "0"], ["다", "라", "1"]]),
+    "quotes in tab-separated text that match": read('Q\tA\tlabel\n"가\n나"\t"다 ""라"""\t0\n마\t바\t1\n',
+                                                    [["가\n나", '다 "라"', "0"], ["마", "바", "1"]]),
+    "everything quoted in tab-separated text": read(
+        '"Q"\t"A"\t"label"\n"가\t나\t다\n라"\t"마"\t"0"\n', [["가\t나\t다\n라", "마", "0"]]
+    ),
+    "a stray quote in a CSV": refused("Q,A,label\n" + SWALLOWING.replace("\t", ",") + "끝,네,0\n", "swallowed_rows"),
+    "a stray quote over a row without an answer": refused('Q,A,label\n"가,나,0\n다,,1\n라",마,0\n', "swallowed_rows"),
+    "a stray quote in the last column": refused('Q,A\n가,"나\n다,라"\n마,바\n', "swallowed_rows"),
+    "sentences with commas over two lines": read('Q,A,label\n"네, 그래, 좋아\n그리고 안녕",응,0\n',
+                                                 [["네, 그래, 좋아\n그리고 안녕", "응", "0"]]),
+    "workbook with a sheet a label": read(
+        xlsx([["Q", "A"], ["안녕", "네"]], [["A", "Q"], ["힘내요", "헤어졌어"]],
+             [["Q", "A"], ["고백할까?", "네"], ["좋아", ""]], names=["일상", "이별", "사랑"]),
+        [["안녕", "네", "일상"], ["헤어졌어", "힘내요", "이별"], ["고백할까?", "네", "사랑"]],
+        (2003, "answer", "empty_answer")),
+    "workbook with a hidden sheet first": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET, hidden=[0])),
+    "workbook with another table hidden": read(xlsx([HEADER, ["x", "y", 0]], SHEET, hidden=[0])),
+    "workbook with a cover": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET)),
+    "workbook with only its hidden sheet right": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET, hidden=[1])),
+    "workbook with no sheet right": refused(xlsx([["코드", "뜻"], [1, "가"]], [["또"], [1]]), "no_column_in_sheets"),
+    "workbook saved as strict": refused(strict(xlsx(SHEET)), "strict_workbook"),
+    "decomposed Hangul": read(f"Q,A,label\n나는 너를 사랑해,네,사랑\n{NFD},네,{NFD_LOVE}\n",
+                              [["나는 너를 사랑해", "네", "사랑"]],
+                              (3, "", "duplicate", 2)),
+    "decomposed header": read(unicodedata.normalize("NFD", "질문,답변,감정\n안녕,네,0\n"), [["안녕", "네", "0"]]),
+    "Excel's errors": read("Q,A,label\n가,#NAME?,0\n나,#N/A,0\n#REF!,다,0\n라,마,#VALUE!\n바,#맛집,0\n",
+                           [["바", "#맛집", "0"]], (2, "answer", "excel_error"), (3, "answer", "excel_error"),
+                           (4, "question", "excel_error"), (5, "label", "excel_error")),
+    "workbook with errors": read(xlsx([HEADER, ["가", "#DIV/0!", 0], ["나", "다", 1]]), [["나", "다", "1"]],
+                                 (2, "answer", "excel_error")),
+    "workbook with formulas alone": read(xlsx([HEADER, ["=B9", "=C9", 0], ["나", "다", 1]]), [["나", "다", "1"]],
+                                         (2, "question", "no_result"), (2, "answer", "no_result")),
+    "no header, sentences": refused("오늘 뭐 해?,그냥 쉬어요.\n밥 먹었어?,아직이요.\n", "no_header"),
+    "the header again": read(TEXT + "\ufeff" + TEXT.replace("땡", "딩") + "질문,답변,감정\n", [
+        *PAIRS, ["12시 딩!", "하루가 또 가네요.", "0"]], (4, "", "repeated_header"), (6, "", "duplicate", 3),
+        (7, "", "repeated_header")),
+    "Alpaca": read(jsonl({"instruction": "번역해", "input": "사과", "output": "apple"},
+                         {"instruction": "번역해", "input": "배", "output": "pear"},
+                         {"instruction": "인사해", "input": "", "output": "안녕"}),
+                   [["번역해\n사과", "apple", "기본"], ["번역해\n배", "pear", "기본"], ["인사해", "안녕", "기본"]]),
+    "chats as messages": read(jsonl({"messages": TURNS, "label": "인사"}),
+                              [["안녕", "네", "인사"], ["잘 가", "응", "인사"]]),
+    "chats as conversations": read(json.dumps([{"id": "1", "conversations": SHARED}, {"conversations": SHARED[1:]}]),
+                                   [["안녕", "네", "기본"]], (2, "", "duplicate", 1)),
+    "a json list over several lines": read(
+        json.dumps([dict(zip(HEADER, row, strict=True)) for row in PAIRS], indent=1)
+    ),
+    "a json list in an object": read(json.dumps({"version": "1", "data": [{"Q": "가", "A": "나"}]}),
+                                     [["가", "나", "기본"]]),
+    "json as pandas writes it": read(json.dumps({"Q": {"0": "가", "1": "다"}, "A": {"0": "나", "1": "라"}}),
+                                     [["가", "나", "기본"], ["다", "라", "기본"]]),
+    "a json list of texts": refused('["가", "나"]', "bad_json_item"),
+    "labels in merged cells": read(MERGED_LABELS, [["가", "나", "사랑"], ["다", "라", "사랑"], ["마", "바", "이별"],
+                                                   ["사", "아", "이별"]]),
+    "questions in merged cells": read(MERGED_QUESTIONS, [["가", "나", "0"], ["가", "다", "1"]]),
+    "text that cannot be seen": read(
+        "Q,A,label\n가,\u3164,0\n\u2800,나,0\n다,\u115f\u1160,0\n라,\u00ad,\uffa0\n마,바,\u200b\n", [],
+        (2, "answer", "empty_answer"), (3, "question", "empty_question"), (4, "answer", "empty_answer"),
+        (5, "answer", "empty_answer"), (5, "label", "no_label"), (6, "label", "no_label"),
+    ),
+    "text that looks the same": read("Q,A,label\n안녕 친구,네,0\n안\u200b녕  친구,네,0\n"
+                                     "안녕\xa0친구,네\u3164,0\n안녕 친구,\u00ad네,0\n",
+                                     [["안녕 친구", "네", "0"]], *((row, "", "duplicate", 2) for row in (3, 4, 5))),
+    "a label in wide digits": read("Q,A,label\n가,나,0\n다,라,０\n", [["가", "나", "0"], ["다", "라", "0"]]),
+    "a title above the header": read("우리 가게 문답,,\n2024년,,\n\nQ,A,label\n안녕,네,0\n", [["안녕", "네", "0"]]),
+    "a title without commas": read("우리 가게 문답\nQ,A,label\n안녕,네,0\n", [["안녕", "네", "0"]]),
+    "workbook with a title": read(xlsx([["문답"], [], ["만든 사람: 나"], *SHEET])),
+    "LibreOffice": refused(zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet",
+                                   "content.xml": b""}).getvalue(), "other_spreadsheet"),
+    "Excel's binary workbook": refused(zipped({"xl/workbook.bin": b""}).getvalue(), "other_spreadsheet"),
+}  # fmt: skip
+
+FILES = AS_BROUGHT | ENCODINGS | LINE_ENDS | DELIMITERS | QUOTES | HEADERS | ROWS | WORKBOOKS | JSON_LINES | NO_TABLES

@@ -10,6 +10,7 @@ from kochat import errors
 from kochat.errors import SENTENCES, DataError, KochatError
 
 NAMES = {name for name, made in vars(errors).items() if isinstance(made, type) and issubclass(made, KochatError)}
+NAMES.add("Remark")
 CALLS = [
     (path, node)
     for path in sorted((PROJECT / "kochat").rglob("*.py"))

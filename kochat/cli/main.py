@@ -22,6 +22,7 @@ from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from kochat.errors import KochatError
+from kochat.files import explained
 from kochat.labels import AUTO
 from kochat.model.checkpoint import folder_meant
 from kochat.runs import queue, registry, worker
@@ -52,13 +53,16 @@ def language() -> str:
 
 
 def main() -> None:
-    """Run the command line; a KochatError is printed as its sentence, with exit status 1."""
+    """Run the command line; a KochatError, or a folder that is closed to us, is one sentence and exit status 1."""
     if sys.stdout.encoding and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")
     try:
         app()
-    except KochatError as error:
-        typer.echo(error.text(language()), err=True)
+    except (KochatError, OSError) as error:
+        known = explained(error) if isinstance(error, OSError) else error
+        if known is None:
+            raise
+        typer.echo(known.text(language()), err=True)
         raise SystemExit(1) from error
 
 
@@ -192,22 +196,28 @@ def _train_with_others(config: TrainingConfig) -> None:
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(help="A CSV, XLSX or JSON Lines file.")],
+    file: Annotated[str, typer.Argument(help="A CSV, XLSX, JSON or Parquet file.")],
     question_column: Annotated[
-        str | None, typer.Option(help="The column of the questions, where its name does not say.")
+        str | None, typer.Option(help="The column of the questions, by name or number, where its name does not say.")
     ] = None,
     answer_column: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="The sheet of a workbook. Default: all visible ones with the same columns.")
+    ] = None,
+    header: Annotated[
+        int | None,
+        typer.Option(min=0, help="The row with the names of the columns; 0: there is none. Default: it is found."),
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Rows longer than this checkpoint can take are bad; empty: none is too long.")
     ] = str(DEFAULT_CHECKPOINT),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file of pairs holds, and name every bad row."""
-    from kochat.data import pairs, tables
+    from kochat.data import pairs
 
-    table = tables.open_table(file)
-    columns = pairs.find_columns(table.columns, question_column, answer_column, label_column)
+    table, columns = pairs.open_pairs(file, question_column, answer_column, label_column, sheet, header)
     report = pairs.examine(table, columns, too_long=_load(checkpoint).prompt.too_long if checkpoint else None)
     told = report.to_dict()
     if as_json:
@@ -219,6 +229,8 @@ def check(
         value = told[name]
         shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
         typer.echo(f"{name:10} {json.dumps(shown) if name == 'delimiter' else shown}")
+    for remark in report.remarks:
+        typer.echo(f"{'remark':10} {remark.text(language())}")
 
 
 app.command("eval")(evaluate.evaluate)

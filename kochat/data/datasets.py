@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from kochat.data import store
-from kochat.data.checks import NOTES, Problem, TooLong, clean
+from kochat.data.checks import NOTES, Problem, TooLong, clean, clean_label
 from kochat.data.encodings import storable
 from kochat.data.pairs import COLUMNS
 from kochat.data.rows import Row, as_cells, histogram, problem_texts, row_of
@@ -43,7 +43,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Change:
-    """What was done to how many rows; `what` is import, edit, add, delete, leave_out or go_back, `time` UTC in ISO."""
+    """What was done to how many rows; `what` is import, edit, add, delete, leave_out, go_back or undo."""
 
     id: int
     time: str
@@ -166,7 +166,7 @@ class Dataset:
 
     def edit(self, id: int, Q: str, A: str, label: str, origin: dict[str, Any] | None = None) -> None:
         """Give a row another content, and another origin where one is given. Raises DataError where it is gone."""
-        pair = clean(Q), clean(A), clean(label)
+        pair = clean(Q), clean(A), clean_label(label)
         own = problem_texts([pair], self.too_long)[0]
         with self._change("edit") as (db, change):
             old = self._row(db, id)
@@ -179,7 +179,7 @@ class Dataset:
 
     def add(self, Q: str, A: str, label: str, origin: dict[str, Any] | None = None) -> int:
         """Add a row in the end; its number is given back. `origin` must fit into JSON."""
-        pair = clean(Q), clean(A), clean(label)
+        pair = clean(Q), clean(A), clean_label(label)
         own = problem_texts([pair], self.too_long)[0]
         with self._change("add") as (db, change):
             cells = (*map(storable, pair), own, json.dumps(origin) if origin is not None else None)
@@ -207,12 +207,14 @@ class Dataset:
         with store.transaction(self.path) as db:
             return [Change(*cells) for cells in db.execute("SELECT id, time, what, rows FROM changes ORDER BY id DESC")]
 
-    def go_back(self, change_id: int) -> None:
+    def go_back(self, change_id: int, what: str = "go_back") -> None:
         """Make every row what it was just before that change; this can be undone like any other change.
+
+        `what` it is called among the changes: "go_back", or "undo" where it only takes the last one back.
 
         Raises DataError for a change that is not there, and for the import, before which there was nothing.
         """
-        with self._change("go_back") as (db, change):
+        with self._change(what) as (db, change):
             values = {"change": change, "since": change_id}
             known = "SELECT 1 FROM changes WHERE id = :since AND id < :change AND what <> 'import'"
             if db.execute(known, values).fetchone() is None:

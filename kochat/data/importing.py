@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kochat.data import store
-from kochat.data.checks import TooLong, clean
+from kochat.data.checks import TooLong
+from kochat.data.columns import Columns, find_columns
 from kochat.data.encodings import storable
-from kochat.data.pairs import Columns, find_columns
+from kochat.data.pairs import said_of_labels
+from kochat.data.remarks import Remark
 from kochat.data.rows import problem_texts
-from kochat.data.tables import Chunk, Table
+from kochat.data.tables import Table
 from kochat.errors import DataError
 
 CHUNK = 5_000  # rows; with more, collecting the garbage stops other threads for a tenth of a second
@@ -24,10 +26,14 @@ INSERT = "INSERT INTO rows (id, Q, A, label, own) VALUES (?, ?, ?, ?, ?)"
 
 @dataclass(frozen=True)
 class Imported:
-    """How far an import is: rows taken in so far, and the share of the work that is done, from 0 to 1."""
+    """How far an import is: rows taken in so far, and the share of the work that is done, from 0 to 1.
+
+    `remarks` say in the end what was done with the labels.
+    """
 
     rows: int
     done: float
+    remarks: tuple[Remark, ...] = ()
 
 
 def create(
@@ -40,12 +46,13 @@ def create(
     column, and when the disk is full.
     """
     path = store.path_of(folder, name)
-    find_columns(table.columns, columns.question, columns.answer, columns.label)
-    count = 0
+    find_columns(table.columns, columns.question, columns.answer, columns.label)  # raises
+    count, folded = 0, {}
     with store.new_file(path) as db:
         for chunk in table.chunks(CHUNK):
-            numbers, pairs = _pairs(chunk, columns)
-            own = problem_texts(pairs, too_long)
+            numbered = list(columns.pairs(chunk.frame, folded))
+            numbers, pairs = [number for number, _ in numbered], [tuple(map(storable, pair)) for _, pair in numbered]
+            own = problem_texts(pairs, too_long, columns)
             cells = zip(numbers, pairs, own, strict=True)
             db.executemany(INSERT, ((number, *pair, text) for number, pair, text in cells))
             count += len(pairs)
@@ -53,15 +60,4 @@ def create(
         if not count:
             raise DataError("no_rows", name=table.name)
         store.begin_change(db, "import", count)
-    yield Imported(count, 1.0)
-
-
-def _pairs(chunk: Chunk, columns: Columns) -> tuple[list[int], list[tuple[str, str, str]]]:
-    frame = chunk.frame
-    labels = frame[columns.label] if columns.label else [storable(columns.one_label)] * len(frame)
-    pairs = [
-        tuple(map(clean, cells)) for cells in zip(frame[columns.question], frame[columns.answer], labels, strict=True)
-    ]
-    filled = [bool(Q or A or (columns.label and label)) for Q, A, label in pairs]
-    numbers = [number for number, is_row in zip(frame.index.tolist(), filled, strict=True) if is_row]
-    return numbers, [pair for pair, is_row in zip(pairs, filled, strict=True) if is_row]
+    yield Imported(count, 1.0, tuple(said_of_labels(folded)))

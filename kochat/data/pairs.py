@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
-import re
 import shutil
 import tempfile
-import unicodedata
 import urllib.parse
 import urllib.request
 from collections import Counter
@@ -23,7 +22,12 @@ from typing import Any
 import pandas as pd
 
 from kochat.config import home
-from kochat.data.checks import Problem, TooLong, clean, problems_of
+from kochat.data.checks import Problem, TooLong, fold, problems_of
+from kochat.data.columns import Columns as Columns
+from kochat.data.columns import find_columns as find_columns
+from kochat.data.columns import find_question as find_question
+from kochat.data.columns import is_number
+from kochat.data.remarks import Remark, listed
 from kochat.data.splits import MIN_PAIRS_TO_WITHHOLD as MIN_PAIRS_TO_WITHHOLD
 from kochat.data.splits import split_by_question as split_by_question
 from kochat.data.splits import withheld_shares as withheld_shares
@@ -32,10 +36,6 @@ from kochat.errors import DataError
 
 COLUMNS = ["Q", "A", "label"]
 Pair = tuple[str, str, str]  # question, answer, label
-# How people name the columns, the surest first; compared without case, spaces and what is in brackets.
-QUESTION_NAMES = "q question questions 질문 질의 문의 발화 user human prompt instruction input source 사용자 입력"
-ANSWER_NAMES = "a answer answers 답변 답 대답 응답 bot assistant response reply completion output target 챗봇 출력"
-LABEL_NAMES = "label labels 라벨 레이블 감정 emotion sentiment category class intent style 분류 카테고리 종류 의도 말투"
 CHATBOT_DATA_URL = "https://raw.githubusercontent.com/songys/Chatbot_data/master/ChatbotData.csv"
 SAMPLES = Path(__file__).parent / "samples"
 DATASETS = {
@@ -44,70 +44,68 @@ DATASETS = {
     "jobs": str(SAMPLES / "jobs.csv"),
 }
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table are the question, the answer and the label; without one, every row has `one_label`."""
+def open_pairs(
+    source: str | os.PathLike,
+    question: str | None = None,
+    answer: str | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    header: int | None = None,
+) -> tuple[Table, Columns]:
+    """The table in a file and its columns, as far as they are not given. Raises DataError.
 
-    question: str
-    answer: str
-    label: str | None = None
-    one_label: str = "기본"
-
-
-def find_columns(
-    names: list[str], question: str | None = None, answer: str | None = None, label: str | None = None
-) -> Columns:
-    """The columns of a table by their names; those that are given are taken.
-
-    Raises DataError where one is given that is not there, question or answer cannot be told, or both are the same.
+    Columns that are given by their numbers, where the first row looks like data, say that there is no header.
     """
-    chosen = {"Q": question, "A": answer, "label": label}
-    missing = [name for name in chosen.values() if name and name not in names]
-    free = {_plain(name): name for name in reversed(names) if name not in chosen.values()}  # the first of several
-    for column, known in (("Q", QUESTION_NAMES), ("A", ANSWER_NAMES), ("label", LABEL_NAMES)):
-        chosen[column] = chosen[column] or next((free[name] for name in known.split() if name in free), None)
-    missing = missing or [column for column in ("Q", "A") if not chosen[column]]
-    if missing:
-        raise DataError("no_column", missing=", ".join(missing), found=", ".join(name[:40] for name in names[:12]))
-    if chosen["Q"] == chosen["A"]:
-        raise DataError("same_column", name=chosen["Q"][:40])
-    return Columns(*chosen.values())
+    table = open_table(source, sheet=sheet, header=header)
+    given = [one for one in (question, answer, label) if one is not None]
+    if header is None and table.seems_without_header and any(map(is_number, given)):
+        table = open_table(source, sheet=sheet, header=0)
+    try:
+        return table, find_columns(table.columns, question, answer, label)
+    except DataError as error:
+        raise explained(error, table) from error
 
 
-def find_question(names: list[str]) -> str | None:
-    """The column of a table that is the question by its name; None where none is."""
-    plain = {_plain(name): name for name in reversed(names)}
-    return next((plain[name] for name in QUESTION_NAMES.split() if name in plain), None)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"\(.*?\)|\[.*?\]|[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
+def explained(error: DataError, table: Table) -> DataError:
+    """Why there is no such column, where that can be told."""
+    if error.key == "no_column" and table.seems_without_header:
+        return DataError("no_header", name=table.name, row=listed(table.columns))
+    if error.key == "no_column" and len(table.all_sheets) > 1:
+        return DataError(
+            "no_column_in_sheets",
+            missing=error.values["missing"],
+            found=error.values["found"],
+            sheets=listed(table.all_sheets),
+        )
+    return error
 
 
 def checked_rows(
-    table: Table, columns: Columns, too_long: TooLong | None = None
+    table: Table, columns: Columns, too_long: TooLong | None = None, folded: dict[str, str] | None = None
 ) -> Iterator[tuple[int, tuple[str, str, str], list[Problem]]]:
     """Number, pair (Q, A, label; clean) and problems of every row that is not blank. Raises DataError.
+
+    In `folded` every label that is written in another way gets its own one.
 
     What repeats is told by 64-bit hashes: of a million rows, one is told wrongly once in 40 million files.
     """
     first_pair: dict[int, int] = {}
     first_answer: dict[int, int] = {}
     for chunk in table.chunks():
-        cells = [map(clean, chunk.frame[one]) for one in (columns.question, columns.answer)]
-        labels = map(clean, chunk.frame[columns.label]) if columns.label else [columns.one_label] * len(chunk.frame)
-        for row, *pair in zip(chunk.frame.index, *cells, labels, strict=True):
-            question, answer, label = pair
-            if not (question or answer or (columns.label and label)):
+        for row, (question, answer, label) in columns.pairs(chunk.frame, folded):
+            if columns.is_header(question, answer):
+                yield row, (question, answer, label), [Problem(row, "", "repeated_header")]
                 continue
             problems = [Problem(row, column, reason) for column, reason in problems_of(question, answer, label)]
             if not problems and too_long and too_long([(question, answer, label)])[0]:
                 problems = [Problem(row, "", "too_long")]
             if not problems:
-                same = first_pair.setdefault(hash((question, answer, label)), row)
-                asked = first_answer.setdefault(hash((question, label)), row)
+                asked_as = fold(question)
+                same = first_pair.setdefault(hash((asked_as, fold(answer), label)), row)
+                asked = first_answer.setdefault(hash((asked_as, label)), row)
                 if same != row:
                     problems = [Problem(row, "", "duplicate", same)]
                 elif asked != row:
@@ -119,7 +117,8 @@ def checked_rows(
 class Report:
     """What a table holds: rows, those that are bad, those with a note, and how many have each label and reason.
 
-    `labels` are those of the good rows; rows without a label column have one. `problems` are the first ones.
+    `labels` are those of the good rows; rows without a label column have one. `problems` are the first ones,
+    `remarks` what was done with the file.
     """
 
     table: Table
@@ -130,14 +129,18 @@ class Report:
     labels: Counter = field(default_factory=Counter)
     reasons: Counter = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        told = {name: getattr(self.table, name) for name in ("name", "format", "encoding", "delimiter", "columns")}
+        names = ("name", "format", "encoding", "delimiter", "columns", "header")
+        told = {name: getattr(self.table, name) for name in names}
+        told["sheets"] = [one.name for one in self.table.sheets]
         counts = {"rows": self.rows, "good": self.rows - self.bad, "bad": self.bad, "notes": self.notes}
         tallies = {name: dict(getattr(self, name).most_common()) for name in ("labels", "reasons")}
         mapping = {"question": self.columns.question, "answer": self.columns.answer, "label": self.columns.label}
-        return {**told, "mapping": mapping, **counts, **tallies, "problems": [asdict(one) for one in self.problems]}
+        told |= {"mapping": mapping, "remarks": [one.to_dict() for one in self.remarks]}
+        return {**told, **counts, **tallies, "problems": [asdict(one) for one in self.problems]}
 
 
 def examine(table: Table, columns: Columns, most: int | None = None, too_long: TooLong | None = None) -> Report:
@@ -145,8 +148,9 @@ def examine(table: Table, columns: Columns, most: int | None = None, too_long: T
 
     `too_long` says which rows a checkpoint cannot take whole.
     """
-    report = Report(table, columns)
-    for _, pair, problems in checked_rows(table, columns, too_long):
+    report = Report(table, columns, remarks=said_of(table, columns))
+    folded: dict[str, str] = {}
+    for _, pair, problems in checked_rows(table, columns, too_long, folded):
         bad = any(not problem.is_note for problem in problems)
         report.rows += 1
         report.bad += bad
@@ -154,7 +158,28 @@ def examine(table: Table, columns: Columns, most: int | None = None, too_long: T
         report.labels.update([] if bad else [pair[2]])
         report.reasons.update({problem.reason for problem in problems})
         report.problems += problems[: None if most is None else max(0, most - len(report.problems))]
+    report.remarks += said_of_labels(folded)
     return report
+
+
+def header_of(text: str | None) -> int | None:
+    """The row of a header as it is typed: empty where it is to be found. Raises DataError."""
+    if not (text or "").strip():
+        return None
+    if not text.strip().isdecimal():
+        raise DataError("bad_header", row=text)
+    return int(text)
+
+
+def said_of(table: Table, columns: Columns) -> list[Remark]:
+    """What is done with a table and its columns without being asked for."""
+    return [*table.remarks, *columns.remarks(table.columns)]
+
+
+def said_of_labels(folded: dict[str, str]) -> list[Remark]:
+    """Which labels are written in several ways."""
+    pairs = listed(f"{written} → {label}" for written, label in folded.items())
+    return [Remark("said_labels_folded", labels=pairs)] if folded else []
 
 
 def read_pairs(
@@ -163,20 +188,25 @@ def read_pairs(
     cache: Path | None = None,
     columns: Columns | Mapping[str, str | None] | None = None,
     bad_rows: str = "refuse",
+    sheet: str | None = None,
+    header: int | None = None,
 ) -> pd.DataFrame:
     """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
 
     `source` is a file that tables.py reads, a URL of one, or a name in DATASETS; `rows` keeps only the first
     pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns`, by
-    "question", "answer" and "label", are found by their names where not given. Bad rows are named in a DataError
-    ("refuse") or left out ("skip"); pairs that repeat stay under "refuse", since their weight may be meant.
-    Raises DataError.
+    "question", "answer" and "label", by name or number, are found by their names where not given; `sheet` and
+    `header` are as `open_table` takes them. Bad rows are named in a DataError ("refuse") or left out ("skip"); pairs
+    that repeat stay under "refuse", since their weight may be meant, and a header in the middle never does. What is
+    done with the file without being asked for is logged as a warning. Raises DataError.
     """
     source = DATASETS.get(str(source), str(source))
 
     def read(path: str | Path) -> pd.DataFrame:
-        table = open_table(path)
-        chosen = columns if isinstance(columns, Columns) else find_columns(table.columns, **(columns or {}))
+        if isinstance(columns, Columns):
+            table, chosen = open_table(path, sheet=sheet, header=header), columns
+        else:
+            table, chosen = open_pairs(path, **(columns or {}), sheet=sheet, header=header)
         return _good_pairs(table, chosen, bad_rows)
 
     return (download(source, cache or home() / "cache", read) if is_url(source) else read(source))[:rows]
@@ -185,13 +215,19 @@ def read_pairs(
 def _good_pairs(table: Table, columns: Columns, bad_rows: str) -> pd.DataFrame:
     good, named, bad = [], [], 0
     repeats_stay = bad_rows == "refuse"
-    for _, pair, problems in checked_rows(table, columns):
+    folded: dict[str, str] = {}
+    for _, pair, problems in checked_rows(table, columns, folded=folded):
+        if [one.reason for one in problems] == ["repeated_header"]:
+            log.warning("%s: %s", table.name, problems[0].text("en"))
+            continue
         wrong = [p for p in problems if not (p.is_note or (repeats_stay and p.reason == "duplicate"))]
         if wrong:
             bad += 1
             named += wrong[: ROWS_NAMED + 1 - len(named)]
         else:
             good.append(pair)
+    for remark in (*said_of(table, columns), *said_of_labels(folded)):
+        log.warning("%s: %s", table.name, remark.text("en"))
     if not good and not bad:
         raise DataError("no_rows", name=table.name)
     if bad and (bad_rows == "refuse" or not good):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kochat.data.checks import Problem, TooLong, problems_of
+from kochat.data.columns import Columns
 
 MAX_BINS = 20
 BIN_WIDTHS = [first * 10**power for power in range(10) for first in (1, 2, 5)]
@@ -39,9 +40,18 @@ class Row:
         return any(not problem.is_note for problem in self.problems)
 
 
-def problem_texts(pairs: list[tuple[str, str, str]], too_long: TooLong | None) -> list[str]:
-    """What is wrong with each of these pairs alone, as the file holds it: "column:reason column:reason"."""
-    texts = [" ".join(f"{column}:{reason}" for column, reason in problems_of(*pair)) for pair in pairs]
+def problem_texts(
+    pairs: list[tuple[str, str, str]], too_long: TooLong | None, columns: Columns | None = None
+) -> list[str]:
+    """What is wrong with each of these pairs alone, as the file holds it: "column:reason column:reason".
+
+    `columns` are those of the table that they come from, whose header may be among them.
+    """
+    texts = [
+        ":repeated_header" if columns and columns.is_header(question, answer)
+        else " ".join(f"{column}:{reason}" for column, reason in problems_of(question, answer, label))
+        for question, answer, label in pairs
+    ]  # fmt: skip
     good = [place for place, text in enumerate(texts) if not text]
     if too_long and good:
         for place, is_long in zip(good, too_long([pairs[place] for place in good]), strict=True):

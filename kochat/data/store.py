@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kochat.data.checks import fold
 from kochat.errors import CheckpointError, DataError
 from kochat.files import is_disk_full, move_without_replacing, safe_name
 
@@ -48,8 +49,9 @@ CREATE TABLE before (
 CREATE TABLE tally (label TEXT, state TEXT, rows INTEGER, PRIMARY KEY (label, state)) WITHOUT ROWID;
 """
 # Made when the first rows are in, which is quicker than keeping them up row by row.
-INDEXES = """
-CREATE INDEX same ON rows (own, Q, label, A);
+SAME = "INDEX folded_same ON rows (own, folded(Q), label, folded(A))"  # labels are kept folded
+INDEXES = f"""
+CREATE {SAME};
 CREATE INDEX of_label ON rows (label);
 CREATE INDEX of_kind ON rows (kind) WHERE kind IS NOT NULL;
 """
@@ -70,8 +72,9 @@ END;
 MARK = """
 WITH groups AS ({groups}),
 firsts AS (
-    SELECT id, min(id) OVER (PARTITION BY Q, label, A) AS same, min(id) OVER (PARTITION BY Q, label) AS first
-    FROM groups CROSS JOIN rows USING (Q, label) WHERE own = ''
+    SELECT id, min(id) OVER (PARTITION BY folded(Q), rows.label, folded(A)) AS same,
+        min(id) OVER (PARTITION BY folded(Q), rows.label) AS first
+    FROM groups CROSS JOIN rows ON folded(Q) = question AND rows.label = groups.label WHERE own = ''
 ),
 marks AS (
     SELECT id, nullif(same, id) AS repeats, CASE WHEN same = id THEN nullif(first, id) END AS differs FROM firsts
@@ -79,10 +82,12 @@ marks AS (
 UPDATE rows SET repeats = marks.repeats, differs = marks.differs FROM marks
 WHERE rows.id = marks.id AND (rows.repeats IS NOT marks.repeats OR rows.differs IS NOT marks.differs)
 """
-ASKED_TWICE = "SELECT Q, label FROM rows WHERE own = '' GROUP BY Q, label HAVING count(*) > 1"
+ASKED_TWICE = """
+SELECT folded(Q) AS question, label FROM rows WHERE own = '' GROUP BY folded(Q), label HAVING count(*) > 1
+"""
 TOUCHED = """
-SELECT Q, label FROM before WHERE change = :change AND Q IS NOT NULL
-UNION SELECT rows.Q, rows.label FROM before JOIN rows USING (id) WHERE change = :change
+SELECT folded(Q) AS question, label FROM before WHERE change = :change AND Q IS NOT NULL
+UNION SELECT folded(rows.Q), rows.label FROM before JOIN rows USING (id) WHERE change = :change
 """
 
 # What one may look at, as a condition on `tally`.
@@ -120,13 +125,17 @@ def transaction(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]
         if db.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
             raise DataError("damaged_dataset", name=path.stem)
         db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        if write:  # one that was made by an earlier kochat lacks it
+            db.execute(f"CREATE {SAME.replace('INDEX', 'INDEX IF NOT EXISTS', 1)}")
         yield db
         db.execute("COMMIT")
 
 
 def _connect(uri: str) -> sqlite3.Connection:
     # A generator may go on in another thread than it began in; it is never in two at once.
-    return sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    db.create_function("folded", 1, fold, deterministic=True)
+    return db
 
 
 @contextlib.contextmanager

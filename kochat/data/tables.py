@@ -1,41 +1,40 @@
-"""A file becomes a table of texts: CSV, Excel's XLSX or JSON Lines, told by its content and not by its name.
+"""A file becomes a table of texts: CSV, Excel's XLSX, JSON or Parquet, told by its content and not by its name.
 
-Knows formats and encodings; not what the columns mean. Every refusal is a DataError with a sentence of its own.
+Knows formats and encodings, and where the header is; not what the columns mean. Every refusal is a DataError with a
+sentence of its own, and what was done without being asked for is in the remarks.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import csv
 import io
 import itertools
-import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from kochat.data import workbooks
-from kochat.data.encodings import encoding_of, storable
+from kochat.data import delimited, records, workbooks
+from kochat.data.columns import SHEET, TITLE_ROWS, distinct, find_header, have_columns, looks_like_data, numbered
+from kochat.data.delimited import DELIMITERS as DELIMITERS
+from kochat.data.encodings import encoding_of
+from kochat.data.remarks import MAX_LISTED as ROWS_NAMED
+from kochat.data.remarks import Remark, listed
 from kochat.errors import DataError
 
-SAMPLE, SAMPLE_ROWS = 2**16, 100  # bytes that tell what a file is; characters and rows that tell its delimiter
-DELIMITERS = (",", "\t", ";")
-ROWS_NAMED = 8  # that one sentence lists
+SAMPLE = 2**16  # bytes that tell what a file is, and characters that tell its delimiter
 MAX_COLUMNS, MAX_CELLS = 1000, 500_000  # of a table; of a chunk: short rows of a small file are filled up
+SHEET_STEP = 1000  # the rows of a second sheet are numbered from the next such number on
 PICTURE = re.compile(rb"(?s)\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|.{4}ftyp(hei[cx]|mif1|avif)")
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head|meta|table|\?xml)", re.IGNORECASE)
-JSON = re.compile(r"\s*(\{|\[\s*[\[{\"\]])")
 
-# How long a cell may be is for others to say. The limit is of the whole process; more is no long on Windows.
-csv.field_size_limit(2**31 - 1)
-
-# (row number, cells) or, in JSON Lines, (row number, object), one a row.
+# (row number, cells) or, in JSON and Parquet, (row number, object), one a row.
 Rows = Iterator[tuple[int, Any]]
 
 
@@ -43,8 +42,8 @@ Rows = Iterator[tuple[int, Any]]
 class Chunk:
     """Some rows of a table: `frame` has str cells (object), the table's columns, and row numbers as index.
 
-    Rows are numbered as a spreadsheet counts, the header being row 1; in JSON Lines by line. `done` is the
-    share of the file that is read, from 0 to 1.
+    Rows are numbered as a spreadsheet counts, the first being row 1; in JSON Lines by line, in a JSON array and in
+    Parquet by place. `done` is the share of the file that is read, from 0 to 1.
     """
 
     frame: pd.DataFrame
@@ -52,15 +51,35 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A sheet that is read: its header's row (0: it has none), its columns, and what is added to its row numbers."""
+
+    name: str
+    header: int
+    columns: list[str]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
 class Table:
-    """A file that holds a table. `format` is "csv", "xlsx" or "jsonl"; `encoding` and `delimiter` may be ""."""
+    """A file that holds a table.
+
+    `format` is "csv", "xlsx", "jsonl" or "parquet"; `encoding` and `delimiter` may be "". `header` is the row with
+    the names of the columns, 0 where there is none; `quotes` is whether they enclose cells, or are text. `sheets`
+    are those of a workbook that are read, `all_sheets` those that there are.
+    """
 
     path: Path
     name: str
     format: str
-    encoding: str
-    delimiter: str
-    columns: list[str]
+    encoding: str = ""
+    delimiter: str = ""
+    columns: tuple[str, ...] | list[str] = ()
+    header: int = 0
+    quotes: bool = True
+    sheets: tuple[Sheet, ...] = ()
+    all_sheets: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def chunks(self, rows: int = 20_000) -> Iterator[Chunk]:
         """All rows with something in them, `rows` at a time. Raises DataError where the file goes wrong."""
@@ -70,16 +89,24 @@ class Table:
                 numbers, cells = zip(*part, strict=True)
                 yield Chunk(pd.DataFrame(list(cells), columns=self.columns, index=list(numbers), dtype=object), done())
 
+    @property
+    def seems_without_header(self) -> bool:
+        """Whether its header looks like a row of data."""
+        return (
+            self.header > 0
+            and len(self.columns) > 1
+            and not have_columns(self.columns)
+            and looks_like_data(self.columns)
+        )
+
     def _records(self, read: Rows) -> Rows:
-        if self.format == "jsonl":
-            read = ((row, [_json_text(record.get(one)) for one in self.columns]) for row, record in read)
-        filled = _filled(read)
-        if self.format != "jsonl":
-            next(filled)  # the header
-        width = len(self.columns)
-        if self.format == "csv":
-            filled = self._of_width(filled, width)
-        return ((row, cells[:width] + [""] * (width - len(cells))) for row, cells in filled)
+        if self.format in ("jsonl", "parquet"):
+            read, columns = records.numbered_pairs(read, Counter()), self.columns
+            return _filled((row, [records.as_text(record.get(one)) for one in columns]) for row, record in read)
+        if self.format == "xlsx":
+            return read
+        width, filled = len(self.columns), ((row, cells) for row, cells in _filled(read) if row > self.header)
+        return ((row, cells[:width] + [""] * (width - len(cells))) for row, cells in self._of_width(filled, width))
 
     def _of_width(self, filled: Rows, width: int) -> Rows:
         """The same rows. Raises DataError for those with more cells than the header.
@@ -106,9 +133,13 @@ class Table:
         return DataError("extra_cells", name=self.name, count=len(rows), rows=listed, columns=len(self.columns))
 
 
-def open_table(path: str | os.PathLike, name: str | None = None) -> Table:
+def open_table(
+    path: str | os.PathLike, name: str | None = None, sheet: str | None = None, header: int | None = None
+) -> Table:
     """The table in a file, known by `name` in sentences (by default its own).
 
+    Of a workbook all visible sheets with the columns of the first one that has a question and an answer are read, or
+    the one that is called `sheet`. `header` is the row of the header, 0 where there is none; not given, it is found.
     The whole text is decoded once, so that its encoding is sure. Raises DataError for what is no table.
     """
     if not str(path):  # a Path makes the folder it is in of it
@@ -124,18 +155,19 @@ def open_table(path: str | os.PathLike, name: str | None = None) -> Table:
     _refuse_others(head, name)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         workbooks.check(path, name)
-        table = Table(path, name, "xlsx", "", "", [])
-    else:
-        encoding = encoding_of(path, name, head)
-        with path.open(encoding=encoding, newline="") as text:
-            sample = text.read(SAMPLE)
-        if not sample.strip("\ufeff \t\r\n"):
-            raise DataError("empty_file", name=name)
-        if JSON.match(sample):
-            table = Table(path, name, "jsonl", encoding, "", [])
-        else:
-            table = Table(path, name, "csv", encoding, _delimiter(sample), [])
-    return replace(table, columns=_columns(table))
+        return _open_workbook(Table(path, name, "xlsx"), sheet, header)
+    if sheet:
+        raise DataError("no_sheets", name=name, sheet=sheet)
+    if head.startswith(records.PARQUET):
+        return _open_records(Table(path, name, "parquet"))
+    encoding = encoding_of(path, name, head)
+    with path.open(encoding=encoding, newline="") as text:
+        sample = text.read(SAMPLE)
+    if not sample.strip("\ufeff \t\r\n"):
+        raise DataError("empty_file", name=name)
+    if records.START.match(sample):
+        return _open_records(Table(path, name, "jsonl", encoding))
+    return _open_text(Table(path, name, "csv", encoding, delimited.delimiter_of(sample)), header)
 
 
 def _refuse_others(head: bytes, name: str) -> None:
@@ -147,121 +179,180 @@ def _refuse_others(head: bytes, name: str) -> None:
         raise DataError("is_web_page", name=name)
 
 
+@contextlib.contextmanager
+def _reading(table: Table) -> Iterator[tuple[Rows, Callable[[], float]]]:
+    """All rows of a file, header and blank ones too, and how much of it is read; of a workbook those of the table."""
+    if table.format == "xlsx":
+        with workbooks.reading(table.path, table.name) as book:
+            titles = tuple(sheet.name for sheet in table.sheets)
+            yield _rows_of_sheets(table, book), lambda: book.done(titles)
+    elif table.format == "parquet":
+        yield records.from_parquet(table.path, table.name), lambda: 1.0
+    else:
+        with table.path.open("rb") as file, io.TextIOWrapper(file, table.encoding, newline="") as text:
+            if table.format == "jsonl":
+                rows = records.from_json(text, table.name)
+            else:
+                rows = delimited.rows(text, table.delimiter, table.name, table.quotes, len(table.columns))
+            yield rows, lambda: file.tell() / table.path.stat().st_size
+
+
 # Text.
 
 
-def _delimiter(sample: str) -> str:
-    """What separates the cells of a CSV.
+def _open_text(table: Table, header: int | None) -> Table:
+    """The table of a CSV. Raises DataError where it has no row below its header."""
+    try:
+        return _with_header(table, header)
+    except DataError as error:
+        if table.delimiter != "\t" or error.key != "bad_quote":
+            raise
+        # Whoever writes cells with tabs between them seldom knows that quotes could enclose them.
+        return _with_header(replace(table, quotes=False), header)
 
-    Excel's first line `sep=;` says it. Else it stands in the header, the one row that holds names and no
-    sentences (csv.Sniffer counts characters anywhere, and sentences are full of commas). Where the header has
-    several, it is the one that gives most rows as many cells as the header, then the one that gives more.
+
+def _with_header(table: Table, header: int | None) -> Table:
+    with _reading(table) as (rows, _):
+        first, begin = _first_rows(rows, table.name, header)
+    table = replace(table, columns=_names(begin[1], header, table.name), header=0 if header == 0 else begin[0])
+    if table.delimiter == "\t" and table.quotes and not _quotes_match(table):
+        return _with_header(replace(table, quotes=False), header)
+    remarks = [Remark("said_quotes_are_text")] if not table.quotes else []
+    return replace(table, remarks=(*remarks, *_said_of_header(first, table.header)))
+
+
+def _quotes_match(table: Table) -> bool:
+    with table.path.open(encoding=table.encoding, newline="") as text:
+        if not any('"' in line for line in text):
+            return True
+        text.seek(0)
+        return delimited.quotes_match(text, table.delimiter, len(table.columns))
+
+
+def _first_rows(rows: Rows, name: str, header: int | None) -> tuple[list, tuple[int, list[str]]]:
+    """The first rows with something in them, up to the one below the header, and the header (0: the first row).
+
+    Raises DataError where there are none, or none below the header.
     """
-    if said := _said_delimiter(sample):
-        return said
-    best, delimiter = (0.0, 1), ","
-    for candidate in DELIMITERS:
-        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
-        rows = [cells for cells in itertools.islice(reader, SAMPLE_ROWS) if any(map(str.strip, cells))]
-        width = len(rows[0]) if rows else 1
-        score = sum(len(cells) == width for cells in rows) / max(1, len(rows)), width
-        if width > 1 and score > best:
-            best, delimiter = score, candidate
-    return delimiter
+    filled = _filled(rows)
+    first = list(itertools.islice(filled, TITLE_ROWS + 1))
+    if not first:
+        raise DataError("empty_file", name=name)
+    place = header or (first[0][0] if header == 0 else find_header(first))
+    while first[-1][0] < place and (more := next(filled, None)):
+        first.append(more)
+    begin = next((one for one in first if one[0] == place), None)
+    if begin is None:
+        raise DataError("no_header_there", name=name, row=place)
+    if header != 0 and first[-1][0] <= place and next(filled, None) is None:
+        raise DataError("no_rows", name=name)
+    return [one for one in first if one[0] < place], begin
 
 
-def _said_delimiter(text: str) -> str | None:
-    said = re.match(r'"?sep=([^"\r\n])"?(?:[\r\n]|$)', text, re.IGNORECASE)
-    return said and said[1]
+def _names(cells: list[str], header: int | None, name: str) -> list[str]:
+    if len(cells) > MAX_COLUMNS:
+        raise DataError("many_columns", name=name, most=MAX_COLUMNS)
+    return numbered(len(cells)) if header == 0 else distinct(cells)
 
 
-@contextlib.contextmanager
-def _reading(table: Table) -> Iterator[tuple[Rows, Callable[[], float]]]:
-    """All rows of a file, header and blank ones too, and how much of it is read."""
-    if table.format == "xlsx":
-        with workbooks.reading(table.path, table.name) as reading:
-            yield reading
-        return
-    with table.path.open("rb") as file, io.TextIOWrapper(file, table.encoding, newline="") as text:
-        rows = _json_rows(table, text) if table.format == "jsonl" else _csv_rows(table, text)
-        yield rows, lambda: file.tell() / table.path.stat().st_size
+def _said_of_header(above: list[tuple[int, list[str]]], header: int, sheet: str = "") -> list[Remark]:
+    if not header:
+        return [Remark("said_no_header")]
+    if not above:
+        return []
+    texts = [" ".join(filter(None, map(str.strip, cells))) for _, cells in above]
+    place = f"{sheet} " if sheet else ""
+    return [Remark("said_above_header", rows=place + listed(row for row, _ in above), texts=listed(texts))]
 
 
-def _csv_rows(table: Table, text: Iterable[str]) -> Rows:
-    lines = iter(text)
-    first = next(lines, "")
-    if not _said_delimiter(first):  # Excel hides that line, and does not count it
-        lines = itertools.chain([first], lines)
-    # Strict: a quote in the wrong place would swallow rows up to the next quote, or be lost.
-    reader = csv.reader(lines, delimiter=table.delimiter, strict=True)
-    for row in itertools.count(1):
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError("bad_quote", name=table.name, row=row) from error
-        yield row, cells
+# Workbooks.
 
 
-def _json_rows(table: Table, text: Iterable[str]) -> Rows:
-    """Numbers stay as they are written."""
-    for row, line in enumerate(text, 1):
-        if not line.strip():
-            continue
-        try:
-            record = dict.items(json.loads(line, parse_int=str, parse_float=str, parse_constant=str))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise DataError("bad_json", name=table.name, line=row) from error
-        yield row, {storable(key.strip()): value for key, value in record}
+def _open_workbook(table: Table, sheet: str | None, header: int | None) -> Table:
+    """The table of a workbook. Raises DataError where no sheet has one, or not the one that is asked for."""
+    with workbooks.reading(table.path, table.name) as book:
+        table = replace(table, all_sheets=tuple(book.sheets))
+        if sheet and sheet not in book.sheets:
+            raise DataError("no_sheet", name=table.name, sheet=sheet, found=listed(book.sheets))
+        seen = {title: list(itertools.islice(_filled(book.rows(title)), TITLE_ROWS + 2)) for title in book.sheets}
+        chosen = [sheet] if sheet else _chosen_sheets(book.sheets, seen)
+        if not chosen:  # only charts
+            raise DataError("empty_file", name=table.name)
+        sheets, remarks, offset = [], [], 0
+        for title in chosen:
+            above, begin = _first_rows(_filled(book.rows(title)), table.name, header)
+            names, row = _names(begin[1], header, table.name), 0 if header == 0 else begin[0]
+            sheets.append(Sheet(title, row, names, offset))
+            remarks += _said_of_header(above, row, title)
+            if merged := book.merged(title):
+                rows = listed(f"{offset + first}–{offset + last}" for first, last in merged)
+                remarks.append(Remark("said_merged", rows=rows))
+            if len(chosen) > 1:
+                last = max((number for number, _ in book.rows(title)), default=0)
+                offset += SHEET_STEP * (1 + last // SHEET_STEP)
+    columns = [*sheets[0].columns, *([SHEET] if len(sheets) > 1 else [])]
+    left = [title for title, rows in seen.items() if rows and title not in chosen]
+    said = _said_of_sheets(sheets, left)
+    return replace(
+        table, columns=columns, header=sheets[0].header, sheets=tuple(sheets), remarks=(*said, *remarks)
+    )  # fmt: skip
 
 
-def _json_text(value: Any) -> str:
-    """Lists and objects are no text: where one should be, the cell is empty, and whoever needs it says so."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return storable(value) if isinstance(value, str) else ""
+def _chosen_sheets(sheets: dict[str, bool], seen: dict[str, list]) -> list[str]:
+    """The sheets to read: visible ones before hidden ones, the first with known columns and all that have the same."""
+    names = {title: set(distinct(dict(rows)[find_header(rows)])) for title, rows in seen.items() if rows}
+    for visible in (True, False):
+        with_pairs = [title for title in names if sheets[title] is visible and have_columns(list(names[title]))]
+        if with_pairs:
+            return [title for title in with_pairs if names[title] == names[with_pairs[0]]]
+    # The caller says which columns are missing; a sheet that people see is more likely meant.
+    return sorted(names, key=lambda title: not sheets[title])[:1] or list(sheets)[:1]
 
 
-# Columns.
+def _said_of_sheets(sheets: list[Sheet], left: list[str]) -> list[Remark]:
+    said = []
+    if len(sheets) > 1:
+        numbers = listed(f"{one.name}: {one.offset + 1}–" for one in sheets)
+        said.append(Remark("said_sheets", sheets=listed(one.name for one in sheets), numbers=numbers))
+    if left:
+        said.append(Remark("said_sheets_left", sheets=listed(left), read=listed(one.name for one in sheets)))
+    return said
+
+
+def _rows_of_sheets(table: Table, book: workbooks.Book) -> Rows:
+    """The rows below the headers, numbered through, with the columns of the first sheet."""
+    for sheet in table.sheets:
+        places = [sheet.columns.index(name) for name in table.sheets[0].columns]
+        name = [sheet.name] if len(table.sheets) > 1 else []
+        for row, cells in _filled(book.rows(sheet.name)):
+            if row > sheet.header:
+                yield sheet.offset + row, [cells[one] if one < len(cells) else "" for one in places] + name
+
+
+# JSON and Parquet.
+
+
+def _open_records(table: Table) -> Table:
+    """The table of records; its columns are every key that has ever more than a list or an object."""
+    has_text: dict[str, bool] = {}
+    unused: Counter[str] = Counter()  # turns of chats
+    lists: dict[str, None] = {}
+    with _reading(table) as (rows, _):
+        for _, record in records.numbered_pairs(rows, unused):
+            lists |= {key: None for key, value in record.items() if isinstance(value, (list, dict))}
+            for key, value in record.items():
+                if key and not isinstance(value, (list, dict)):
+                    has_text[key] = has_text.get(key, False) or bool(records.as_text(value).strip())
+            if len(has_text) > MAX_COLUMNS:
+                raise DataError("many_columns", name=table.name, most=MAX_COLUMNS)
+    if not any(has_text.values()):
+        raise DataError("no_rows", name=table.name)
+    turns = listed(f"{role} {count}" for role, count in unused.most_common())
+    remarks = [Remark("said_unused_turns", turns=turns)] if unused else []
+    nested = [key for key in lists if key not in has_text]
+    remarks += [Remark("said_nested", columns=listed(nested))] if nested else []
+    return replace(table, columns=list(has_text), remarks=tuple(remarks))
 
 
 def _filled(rows: Rows) -> Rows:
     return ((row, cells) for row, cells in rows if any(map(str.strip, cells)))
-
-
-def _columns(table: Table) -> list[str]:
-    """The names of the columns. Raises DataError where there are none, or no row below them."""
-    with _reading(table) as (rows, _):
-        if table.format == "jsonl":
-            has_text: dict[str, bool] = {}  # every key that has ever more than a list or an object
-            for _, record in rows:
-                for key, value in record.items():
-                    if key and not isinstance(value, (list, dict)):
-                        has_text[key] = has_text.get(key, False) or bool(_json_text(value).strip())
-                if len(has_text) > MAX_COLUMNS:
-                    raise DataError("many_columns", name=table.name, most=MAX_COLUMNS)
-            if not any(has_text.values()):
-                raise DataError("no_rows", name=table.name)
-            return list(has_text)
-        filled = _filled(rows)
-        _, header = next(filled, (0, []))
-        if not header:
-            raise DataError("empty_file", name=table.name)
-        if len(header) > MAX_COLUMNS:
-            raise DataError("many_columns", name=table.name, most=MAX_COLUMNS)
-        if next(filled, None) is None:
-            raise DataError("no_rows", name=table.name)
-    return _distinct(header)
-
-
-def _distinct(header: list[str]) -> list[str]:
-    """Every column by a name of its own: a second Q is "Q (2)", the third column without a name "#3"."""
-    names: dict[str, int] = {}  # and the number that the next one of this name gets
-    for place, cell in enumerate(header, 1):
-        name = first = cell.strip() or f"#{place}"
-        while name in names:
-            name = f"{first} ({names[first]})"
-            names[first] += 1
-        names[name] = 2
-    return list(names)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from kochat.data import datasets
-from kochat.data.checks import Problem, TooLong, clean, problems_of
+from kochat.data.checks import Problem, TooLong, clean, clean_label, problems_of
 from kochat.data.datasets import Dataset
 from kochat.data.pairs import COLUMNS
 from kochat.data.rows import Row
@@ -63,7 +63,7 @@ def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origi
     An empty answer says that the reply was no good: the row waits for a better one, unless it has one already.
     Raises DataError for what cannot be learned, and where there is no room for more.
     """
-    label = clean(label)
+    label = clean_label(label)
     _check(taught, question, answer, label)
     rows = taught.find(question)
     same = next((row for row in rows if row.label == label), None)
@@ -82,7 +82,7 @@ def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origi
 
 def _check(taught: Dataset, question: str, answer: str, label: str) -> None:
     # What waits for an answer may lack one, and nothing else.
-    wrong = [Problem(0, *one) for one in problems_of(clean(question), clean(answer) or "?", clean(label))]
+    wrong = [Problem(0, *one) for one in problems_of(clean(question), clean(answer) or "?", clean_label(label))]
     if wrong:
         raise DataError("bad_lesson", reason=wrong[0].text_in_row("en"), reason_ko=wrong[0].text_in_row("ko"))
     if len(question) + len(answer) > MAX_LENGTH or (
@@ -102,12 +102,12 @@ def undo(taught: Dataset) -> None:
     """Take the last change back; once more, the one before it."""
     done: list[int] = []
     for change in reversed(taught.changes()):
-        if change.what != "go_back":
+        if change.what != "undo":  # going back to an earlier state, under “Data”, is a change like any other
             done.append(change.id)
         elif done:
             done.pop()
     if done:
-        taught.go_back(done[-1])
+        taught.go_back(done[-1], "undo")
 
 
 def how(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Excel's workbooks (XLSX): the rows of the first sheet with something in it, as texts.
+"""Excel's workbooks (XLSX): their sheets, and the rows of each as texts.
 
 Knows openpyxl; not what the cells mean. Raises DataError.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
+import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kochat.data.checks import NO_RESULT
 from kochat.data.encodings import storable
 from kochat.errors import DataError
 
@@ -20,6 +24,11 @@ MAX_PART_MB = 100  # MB of a part that is no sheet, such as the texts of all cel
 SHEETS = "xl/worksheets/"
 MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384  # of a sheet, as Excel has it
 COLUMNS_READ = 1001  # more than any table may have
+STRICT = b"http://purl.oclc.org/ooxml/"  # the names of XML in “Strict Open XML”, which openpyxl finds no cells in
+# What other programs keep a spreadsheet in, as a zip too: LibreOffice, Numbers, Excel's binary form, Hangul's.
+OTHERS = ("content.xml", "Index/Document.iwa", "Index.zip", "xl/workbook.bin", "Contents/content.hpf")
+MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
+MAX_MERGED = 100_000  # ranges of a sheet
 
 
 def check(path: Path, name: str) -> None:
@@ -30,6 +39,8 @@ def check(path: Path, name: str) -> None:
     except zipfile.BadZipFile as error:
         raise DataError("bad_workbook", name=name) from error
     if "xl/workbook.xml" not in sizes:
+        if sizes.keys() & set(OTHERS):
+            raise DataError("other_spreadsheet", name=name)
         raise DataError("is_zip", name=name)
     if sum(sizes.values()) > MAX_UNPACKED_MB * 2**20:
         raise DataError("file_too_large", name=name, most=MAX_UNPACKED_MB)
@@ -37,6 +48,10 @@ def check(path: Path, name: str) -> None:
     # The list of parts is itself one that is held; it says which one has the texts, wherever that lies.
     if held > MAX_PART_MB * 2**20 or sizes.get(_texts(path, name), 0) > MAX_PART_MB * 2**20:
         raise DataError("file_too_large", name=name, most=MAX_PART_MB)
+    with _damage_named(name), zipfile.ZipFile(path) as archive:
+        is_strict = STRICT in archive.read("xl/workbook.xml")
+    if is_strict:
+        raise DataError("strict_workbook", name=name)
 
 
 def _texts(path: Path, name: str) -> str:
@@ -51,53 +66,107 @@ def _texts(path: Path, name: str) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: Path, name: str) -> Iterator[tuple[Iterator[tuple[int, list[str]]], Callable[[], float]]]:
-    """Number and cells of each row that is written down, and the share of the rows that is read so far."""
+def reading(path: Path, name: str) -> Iterator[Book]:
+    """The workbook at `path`, open. Raises DataError."""
     import openpyxl
 
+    # What it drops (styles, checks of what is typed, pictures) is nothing to us, and it says so on the terminal.
+    warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
     with path.open("rb") as file:  # openpyxl would judge a path by its ending
         # A formula is its last result, as the sheet shows it.
         with _damage_named(name):
             book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-            sheets = [(sheet, sheet.max_row or 1) for sheet in book.worksheets]
-        filled = (one for one in sheets if any(any(cells) for _, cells in _rows(one[0], name)))
-        sheet, expected = next(filled, (None, 1))
-        read = 0
-
-        def rows() -> Iterator[tuple[int, list[str]]]:
-            nonlocal read
-            for number, cells in _rows(sheet, name) if sheet else ():
-                read = number
-                yield number, cells
-
-        yield rows(), lambda: min(1.0, read / expected)
+            sheets = {sheet.title: sheet for sheet in book.worksheets}
+        yield Book(name, sheets)
 
 
-def _rows(sheet: Any, name: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are written down, each with its first cells, up to the last one with something in it.
+class Book:
+    """An open workbook: its `sheets`, in their order, and rows of them."""
 
-    Not `sheet.iter_rows`, which fills every gap: a few bytes can name a row or a column so far out that this takes
-    hours. Raises DataError for what lies beyond Excel's own limits, or is not in order.
-    """
-    from openpyxl.worksheet._reader import WorkSheetParser
+    def __init__(self, name: str, sheets: dict[str, Any]):
+        self.name, self._sheets, self._read = name, sheets, 0
+        self._starts: dict[str, dict[int, list[tuple[int, int]]]] = {}
 
-    book, last = sheet.parent, 0
-    known = {"epoch": book.epoch, "date_formats": book._date_formats, "timedelta_formats": book._timedelta_formats}
-    with _damage_named(name), sheet._get_source() as source:
-        parser = WorkSheetParser(source, sheet._shared_strings, data_only=True, **known)
-        for number, found in parser.parse():
-            texts = {cell["column"]: text for cell in found if (text := _text(cell["value"]))}
-            width = max(texts, default=0)
-            if not last < number <= MAX_ROWS or width > MAX_COLUMNS:
-                raise DataError("bad_workbook", name=name)
-            yield number, [texts.get(column, "") for column in range(1, min(width, COLUMNS_READ) + 1)]
-            last = number
+    @property
+    def sheets(self) -> dict[str, bool]:
+        """Whether each sheet is visible, by its name."""
+        return {title: sheet.sheet_state == "visible" for title, sheet in self._sheets.items()}
+
+    def done(self, titles: tuple[str, ...]) -> float:
+        """The share of these sheets' rows that is read so far, from 0 to 1."""
+        with _damage_named(self.name):
+            return min(1.0, self._read / max(1, sum(self._sheets[title].max_row or 1 for title in titles)))
+
+    def rows(self, title: str) -> Iterator[tuple[int, list[str]]]:
+        """The rows that are written down, each with its first cells, up to the last one with something in it.
+
+        What stands in merged cells counts for each of their rows that has anything else.
+        Not `sheet.iter_rows`, which fills every gap: a few bytes can name a row or a column so far out that this takes
+        hours. Raises DataError for what lies beyond Excel's own limits, or is not in order.
+        """
+        sheet, last, begin = self._sheets[title], 0, self._read
+        starts, merged = self._merged_from(title), {}
+        known = {name: getattr(sheet.parent, f"_{name}") for name in ("date_formats", "timedelta_formats")}
+        with _damage_named(self.name), sheet._get_source() as source:
+            parser = _parser()(source, sheet._shared_strings, data_only=True, epoch=sheet.parent.epoch, **known)
+            for number, found in parser.parse():
+                texts = {cell["column"]: text for cell in found if (text := _text(cell["value"]))}
+                width = max(texts, default=0)
+                if not last < number <= MAX_ROWS or width > MAX_COLUMNS:
+                    raise DataError("bad_workbook", name=self.name)
+                merged = {column: one for column, one in merged.items() if number <= one[1]}
+                if texts:
+                    texts = {column: text for column, (text, _) in merged.items()} | texts
+                    width = max(texts)
+                merged |= {column: (texts.get(column, ""), end) for column, end in starts.get(number, ())}
+                self._read = begin + number
+                yield number, [texts.get(column, "") for column in range(1, min(width, COLUMNS_READ) + 1)]
+                last = number
+
+    def merged(self, title: str) -> list[tuple[int, int]]:
+        """First and last row of all merged cells that are several rows high."""
+        return [(row, end) for row, ends in sorted(self._merged_from(title).items()) for _, end in ends]
+
+    def _merged_from(self, title: str) -> dict[int, list[tuple[int, int]]]:
+        """(column, last row) of the merged cells that begin in a row. They stand behind all rows in the file."""
+        from openpyxl.utils import column_index_from_string
+
+        if title in self._starts:
+            return self._starts[title]
+        starts, count, rest = defaultdict(list), 0, b""
+        with _damage_named(self.name), self._sheets[title]._get_source() as source:
+            while piece := source.read(2**20):
+                text = rest + piece
+                for first, row, _, end in MERGED.findall(text):
+                    if int(row) < int(end) and count < MAX_MERGED:
+                        starts[int(row)].append((column_index_from_string(first.decode()), int(end)))
+                        count += 1
+                rest = text[text.rfind(b"<") :][-1000:] if text.rfind(b"<") > text.rfind(b">") else b""
+        self._starts[title] = starts
+        return starts
+
+
+def _parser() -> type:
+    """openpyxl's parser of a sheet, which also tells a formula that nothing came out of yet."""
+    from openpyxl.worksheet._reader import FORMULA_TAG, WorkSheetParser
+
+    class Parser(WorkSheetParser):
+        def parse_cell(self, element):
+            cell = super().parse_cell(element)
+            # A program that only writes workbooks stores no results. An empty text is a result, of type str.
+            if cell["value"] is None and element.find(FORMULA_TAG) is not None and element.get("t") != "str":
+                cell["value"] = NO_RESULT
+            return cell
+
+    return Parser
 
 
 @contextlib.contextmanager
 def _damage_named(name: str) -> Iterator[None]:
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:  # openpyxl says in many ways that a workbook is broken
         raise DataError("bad_workbook", name=name) from error
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from kochat.config import COLUMN_SETTINGS, home
+from kochat.config import home, reading
 from kochat.data import pairs
 from kochat.data.splits import Parts, divide
 from kochat.errors import DataError
@@ -23,9 +23,7 @@ def split_again(card: Card, source: str) -> Parts:
     was withheld, where it was trained on the same data. Raises DataError where `source` does not hold the pairs it
     was trained with.
     """
-    chosen = {"rows": card.config.get("rows"), "bad_rows": card.config.get("bad_rows", "refuse")}
-    columns = {column: card.config.get(name) for column, name in COLUMN_SETTINGS.items()}
-    table = pairs.read_pairs(source, columns=columns, **chosen)
+    table = pairs.read_pairs(source, **reading(card.config))
     if pairs.fingerprint(table) != card.data.get("sha256"):
         raise DataError("other_data", name=source_name(source))
     return divide(table, *card.split)

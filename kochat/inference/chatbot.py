@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kochat.data.checks import clean, clean_label
 from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
 from kochat.inference.decoder import Decoder, suits_int8
@@ -167,6 +168,7 @@ class Chatbot:
         A label that is given is not read: it is certain. Raises ReplyError.
         """
         question = self._checked(question)
+        label = self._own_label(label)
         match = self._match(question, label)
         labels = self._labels_for(match, label)
         meant = match.question if match else question
@@ -269,7 +271,7 @@ class Chatbot:
         return [*start, *said, *([eos] if len(said) < room else [])]
 
     def _checked(self, question: str) -> str:
-        question = question.strip()[-MAX_QUESTION_LENGTH:]
+        question = clean(question)[-MAX_QUESTION_LENGTH:]
         if not question:
             raise ReplyError("empty_question")
         return question
@@ -278,9 +280,15 @@ class Chatbot:
         if label == AUTO:
             read = self.predict_label(question)
             return max(read, key=read.get)
+        label = self._own_label(label)
         if label not in self.labels:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
         return label
+
+    def _own_label(self, label: str) -> str:
+        """A label as this checkpoint writes it, whatever normal form or width its letters are given in."""
+        own = {clean_label(one): one for one in self.labels}
+        return label if label in self.labels else own.get(clean_label(label), label)
 
     def _match(self, question: str, label: str) -> Match | None:
         """The own question that is meant; under a label that is given, one that is answered under it."""
@@ -294,7 +302,7 @@ class Chatbot:
 
     def _understood(self, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Each (question, label) as it is put to the model: the own question that is meant, the label that is read."""
-        checked = [(self._checked(question), label) for question, label in asked]
+        checked = [(self._checked(question), self._own_label(label)) for question, label in asked]
         matches = [self._match(*one) for one in checked]
         questions = [match.question if match else q for match, (q, _) in zip(matches, checked, strict=True)]
         choices = [self._labels_for(match, label) for match, (_, label) in zip(matches, checked, strict=True)]

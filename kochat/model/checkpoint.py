@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.errors import CheckpointError
-from kochat.files import MAX_NAME_LENGTH, atomic_folder, safe_name, write_atomically
+from kochat.files import MAX_NAME_LENGTH as MAX_NAME_LENGTH
+from kochat.files import atomic_folder, safe_name, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
@@ -66,11 +67,14 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights alone. Raises CheckpointError."""
+        """The weights alone, for the tokens that there are. Raises CheckpointError."""
         from kochat.model.weights import read_weights, weights_of
 
         ours = read_weights(self.folder) if (self.folder / CARD_FILE).is_file() else None
-        return ours or weights_of(self.model)
+        whole = ours or weights_of(self.model)
+        if len(self.tokenizer) >= whole.config["vocab_size"]:
+            return whole
+        return whole.for_vocabulary(max(self.tokenizer.get_vocab().values()) + 1)
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
@@ -96,7 +100,8 @@ def folder_meant(source: str | os.PathLike) -> Path | None:
     """The folder `source`, or that of the checkpoint in the list which is called so; None where neither is there."""
     folder = Path(os.path.abspath(source))  # "." has no name of its own
     here = bool(str(source)) and folder.is_dir()
-    return folder if here else list_checkpoints(for_chat=False).get(str(source))
+    listed = {unicodedata.normalize("NFC", name): path for name, path in list_checkpoints(for_chat=False).items()}
+    return folder if here else listed.get(unicodedata.normalize("NFC", str(source)))
 
 
 def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
@@ -115,12 +120,13 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
 def read_card(folder: Path, needed: bool = True) -> Card | None:
     """The card of a checkpoint folder, whose files must all be there. Raises CheckpointError.
 
-    None where there is no kochat.json and it is not `needed`; then a .bin will do for weights too.
+    None where there is no kochat.json and it is not `needed`; then a .bin or several files will do for weights too.
     """
     missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
     if not needed and CARD_FILE in missing:
         missing.remove(CARD_FILE)
-        if (folder / "pytorch_model.bin").is_file() and "model.safetensors" in missing:
+        others = ("pytorch_model.bin", "model.safetensors.index.json")
+        if any((folder / name).is_file() for name in others) and "model.safetensors" in missing:
             missing.remove("model.safetensors")
     if missing:
         raise CheckpointError("incomplete_checkpoint", name=folder.name, missing=", ".join(missing))
@@ -151,8 +157,7 @@ def folder_of(name: str) -> Path:
 
 def check_free(output: str | os.PathLike) -> None:
     """Raise CheckpointError where a new checkpoint cannot be called `output`."""
-    if not str(output).strip():
-        raise CheckpointError("unsafe_name", name="", longest=MAX_NAME_LENGTH)
+    safe_name(Path(output).name if str(output).strip() else "")
     if Path(output).exists():
         raise CheckpointError("name_taken", name=Path(output).name)
     try:
@@ -184,9 +189,12 @@ def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
 
 def explain_absence(name: str) -> NoReturn:
     """Raise the CheckpointError that says why `name` is not in the list."""
-    is_name = re.fullmatch(r"[\w-]+", name)
-    if is_name and (home() / "checkpoints" / name).is_dir():
-        read_card(home() / "checkpoints" / name)
+    try:
+        folder = folder_of(name)
+    except CheckpointError:  # no name, but a path
+        folder = None
+    if folder and folder.is_dir():
+        read_card(folder)
     raise CheckpointError("no_checkpoint", path=name)
 
 

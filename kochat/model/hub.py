@@ -5,13 +5,16 @@ Knows huggingface_hub and its failures; every one comes out as a HubError with a
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import re
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, set_client_factory, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factory, snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
@@ -22,6 +25,8 @@ from huggingface_hub.utils._http import default_client_factory
 from kochat.errors import HubError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+SHARDS = ("model.safetensors.index.json", "model-*.safetensors")  # transformers reads weights in several files too
+NEEDED = ("config.json", "tokenizer.json")
 WANTED = (
     "config.json",
     "generation_config.json",
@@ -52,6 +57,21 @@ def _bounded_client() -> httpx2.Client:
     return client
 
 
+def _weights_among(names: set[str]) -> list[str]:
+    """Which files of weights are to be downloaded: one is enough, and safetensors cannot hold code."""
+    if WEIGHTS[0] not in names and SHARDS[0] in names:
+        return list(SHARDS)
+    return [name for name in WEIGHTS if name in names][:1]
+
+
+def _check_kind(config: Path, repo: str) -> None:
+    """Raise HubError where a config.json is that of another architecture than GPT-2."""
+    with contextlib.suppress(ValueError, AttributeError):  # a damaged one is named when the model is loaded
+        kind = json.loads(config.read_text("utf-8")).get("model_type")
+        if kind != "gpt2":
+            raise HubError("not_a_gpt2", name=repo, found=kind)
+
+
 def fetch(repo: str, revision: str = "main") -> Path:
     """The folder of a Hub model in the local cache, downloaded where needed.
 
@@ -61,16 +81,23 @@ def fetch(repo: str, revision: str = "main") -> Path:
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
         names = {file.rfilename for file in info.siblings or []}
-        # One file of weights is enough, and safetensors cannot hold code.
-        weights = next((name for name in WEIGHTS if name in names), WEIGHTS[0])
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, weights]))
+        weights = _weights_among(names)
+        if missing := [name for name in NEEDED if name not in names] + (["model.safetensors"] if not weights else []):
+            raise HubError("hub_incomplete", name=repo, missing=", ".join(missing))
+        # What is no GPT-2 is refused before its weights, which may be gigabytes, are downloaded.
+        _check_kind(Path(hf_hub_download(repo, "config.json", revision=revision)), repo)
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, *weights]))
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        raise HubError("hub_gated", name=repo, url=f"{constants.ENDPOINT}/{repo}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise HubError("hub_no_model", name=repo) from error
     except (OSError, httpx2.HTTPError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise HubError("disk_full") from error
         try:
-            kept = snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, *WEIGHTS], local_files_only=True)
+            kept = snapshot_download(
+                repo, revision=revision, allow_patterns=[*WANTED, *WEIGHTS, *SHARDS], local_files_only=True
+            )
         except LocalEntryNotFoundError:
             raise HubError("hub_unreachable", name=repo) from error
         return Path(kept)

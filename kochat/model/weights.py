@@ -45,6 +45,16 @@ class Weights:
         """The LM head: (vocabulary, width); the embedding itself where the two are tied."""
         return self.tensors.get("lm_head.weight", self.tensors["wte.weight"])
 
+    def for_vocabulary(self, size: int) -> Weights:
+        """The same for the first `size` ids alone: those of a tokenizer whose model's embeddings were padded.
+
+        Without the rest no id is ever chosen, or takes probability, that the tokenizer has no token for.
+        """
+        if size >= self.config["vocab_size"]:
+            return self
+        cut = {name: self.tensors[name][:size] for name in ("wte.weight", "lm_head.weight") if name in self.tensors}
+        return Weights({**self.config, "vocab_size": size}, {**self.tensors, **cut})
+
     def parameters(self) -> int:
         """How many numbers there are, shared ones once."""
         return sum(tensor.numel() for name, tensor in self.tensors.items() if name != "lm_head.weight")

@@ -5,25 +5,30 @@ Never the shipped one, never one that a run works with. Knows checkpoints and ru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from kochat.config import DEFAULT_CHECKPOINT, home
 from kochat.errors import CheckpointError
-from kochat.files import atomic_folder
+from kochat.files import atomic_folder, safe_name
 from kochat.model import checkpoint
 from kochat.runs import evaluation_job, queue, registry
 
 MAX_FILES = 20
 MAX_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
 PIECE = 2**20
+MAX_DEPTH = 4  # folders and the file itself: who unpacks and packs again often adds one
+UTF_8_FLAG = 0x800
+LITTER = (".DS_Store", "desktop.ini", "Thumbs.db", "Icon\r")  # of Finder and Explorer, beside __MACOSX/ and ._files
 # What a broken zip, a locked one, or a config with nonsense in it raises.
 BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError, AttributeError,
@@ -101,11 +106,10 @@ def unpack(archive: Path) -> Path:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _members(opened, archive.name)
-            top = {PurePosixPath(one.filename).parts[0] for one in members if "/" in one.filename}
-            output = _free(next(iter(top), archive.stem))
+            output = _free(_name_for(next(iter(members)).parent.name, archive.stem))
             with atomic_folder(output) as part:
-                for member in members:
-                    _extract(opened, member, part / PurePosixPath(member.filename).name, archive.name)
+                for path, member in members.items():
+                    _extract(opened, member, part / path.name, archive.name)
                 _check(part, archive.name, output.name)
                 _free(output.name)  # a run may have taken the name meanwhile
     except BROKEN as error:
@@ -113,23 +117,49 @@ def unpack(archive: Path) -> Path:
     return output
 
 
-def _members(opened: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """The files of the zip, if all of them may come in."""
-    members = [one for one in opened.infolist() if not one.is_dir()]
-    folders = set()
-    for one in members:
-        path = PurePosixPath(one.filename)
-        folders.add(path.parent)
-        is_plain = len(path.parts) <= 2 and not path.is_absolute() and not {"..", "\\"} & {*path.parts, *one.filename}
+def _name_for(folder: str, file: str) -> str:
+    """The name of what is in a zip: that of its folder, else that of the file, whose browser may have numbered it."""
+    for name in (folder, file):
+        with contextlib.suppress(CheckpointError):
+            return safe_name(name)
+    return re.sub(r"[^\w-]+", " ", file).strip(" -")
+
+
+def _path_in(member: zipfile.ZipInfo) -> PurePosixPath:
+    """Where a file lies in a zip, its name as it was meant.
+
+    Without the flag for UTF-8, which Finder and Explorer forget, zipfile takes a name for DOS's code page 437.
+    """
+    name = member.filename
+    if not (member.flag_bits & UTF_8_FLAG or name.isascii()):
+        for encoding in ("utf-8", "cp949"):
+            with contextlib.suppress(UnicodeError):
+                name = name.encode("cp437").decode(encoding)
+                break
+    return PurePosixPath(unicodedata.normalize("NFC", name))
+
+
+def _is_litter(path: PurePosixPath) -> bool:
+    return "__MACOSX" in path.parts or path.name in LITTER or path.name.startswith("._")
+
+
+def _members(opened: zipfile.ZipFile, name: str) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The files of the zip by where they lie, if all of them may come in; what packers leave behind is left out."""
+    there = [(_path_in(one), one) for one in opened.infolist() if not one.is_dir()]
+    there = [(path, one) for path, one in there if not _is_litter(path)]
+    folders = {path.parent for path, _ in there}
+    for path, one in there:
+        is_plain = len(path.parts) <= MAX_DEPTH and not path.is_absolute()
+        is_plain &= not {"..", "\\"} & {*path.parts, *one.filename}
         is_link = stat.S_ISLNK(one.external_attr >> 16)
         is_plain &= bool(re.fullmatch(r"\w[\w.-]*", path.name))  # no drives, no streams, nothing hidden
         if not is_plain or is_link or path.suffix not in KINDS:
             raise CheckpointError("unsafe_zip", name=name, file=one.filename)
-    sizes = sum(one.file_size for one in members)
-    same = len({one.filename.casefold() for one in members}) < len(members)
-    if same or not members or len(folders) > 1 or len(members) > MAX_FILES or sizes > MAX_BYTES:
+    sizes = sum(one.file_size for _, one in there)
+    same = len({str(path).casefold() for path, _ in there}) < len(there)
+    if same or not there or len(folders) > 1 or len(there) > MAX_FILES or sizes > MAX_BYTES:
         raise CheckpointError("bad_zip", name=name)
-    return members
+    return dict(there)
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, name: str) -> None:

@@ -58,7 +58,7 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
     a name of no label, and CheckpointError for an output that is taken.
     """
     runs_at_once()
-    table = pairs.read_pairs(config.data, config.rows, columns=config.columns(), bad_rows=config.bad_rows)
+    table = pairs.read_pairs(config.data, **config.reading())
     base = Path(config.base)
     if not base.is_dir() and not hub.looks_like_hub_id(config.base):
         raise CheckpointError("no_checkpoint", path=config.base)

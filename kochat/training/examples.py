@@ -61,7 +61,7 @@ def _named(part: pd.DataFrame) -> list[str]:
 
 def read_split(config: TrainingConfig, version: int = SPLIT_VERSION) -> Split:
     """Read the data of a training and split them by question. Raises DataError."""
-    table = pairs.read_pairs(config.data, config.rows, columns=config.columns(), bad_rows=config.bad_rows)
+    table = pairs.read_pairs(config.data, **config.reading())
     validation_share, test_share = withheld_shares(config.validation_share, config.test_share, len(table))
     shares = validation_share, 0.0 if version == 1 else test_share
     parts = divide(table, version, *shares, config.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
-from kochat.data import pairs, tables
+from kochat.data import pairs
 from kochat.errors import DataError
 from kochat.labels import AUTO
 from kochat.model import checkpoint
@@ -84,15 +84,19 @@ def list_checkpoints() -> list[dict]:
 
 
 @shows_errors
-def check(file: str | None, checkpoint: str, request: gr.Request) -> dict:
+def check(
+    file: str | None, checkpoint: str, question_column: str, answer_column: str, label_column: str, sheet: str,
+    header: str, request: gr.Request,
+) -> dict:  # fmt: skip
     """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it.
 
-    What is longer than the checkpoint can take is a problem.
+    What is longer than the checkpoint can take is a problem. What is empty, of columns, sheet and header (a row's
+    number, 0 for none), is found.
     """
     if not file:
         raise DataError("no_upload")
-    table = tables.open_table(file)
-    columns = pairs.find_columns(table.columns)
+    chosen = [one or None for one in (question_column, answer_column, label_column, sheet)]
+    table, columns = pairs.open_pairs(file, *chosen, pairs.header_of(header))
     return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
@@ -105,4 +109,6 @@ def build() -> None:
     # Not gr.api: a File takes what the caller uploaded, and nothing else of the server's disk.
     file, report = gr.File(visible=False), gr.JSON(visible=False)
     checkpoint = gr.Textbox(DEFAULT_CHECKPOINT.name, label="checkpoint", visible=False)
-    file.upload(check, [file, checkpoint], report, api_name="check", concurrency_limit=2)
+    columns = [gr.Textbox("", label=f"{one}_column", visible=False) for one in ("question", "answer", "label")]
+    places = [gr.Textbox("", label=one, visible=False) for one in ("sheet", "header")]
+    file.upload(check, [file, checkpoint, *columns, *places], report, api_name="check", concurrency_limit=2)

@@ -15,20 +15,33 @@ if TYPE_CHECKING:
 
 KEPT = 3
 _loading = threading.Lock()
-_bots: dict[tuple[Path, float], Chatbot] = {}  # the one loaded first goes first
+_order = threading.Lock()
+_bots: dict[tuple[Path, float], Chatbot] = {}  # the one used longest ago is first, and goes first
 
 
 def bot(name: str) -> Chatbot:
     """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError."""
     path, _ = key = version(name)
-    if key not in _bots:  # those that are loaded need not wait for one that is being loaded
-        with _loading:  # two visitors at once must not load it twice
-            if key not in _bots:
-                _bots[key] = _load(path)
-                while len(_bots) > KEPT:
-                    _bots.pop(next(iter(_bots)))
-                return _bots[key]
-    return _bots.get(key) or _load(path)
+    if known := _used(key):  # need not wait for one that is being loaded
+        return known
+    with _loading:  # two visitors at once must not load it twice
+        return _used(key) or _keep(key, _load(path))
+
+
+def _used(key: tuple[Path, float]) -> Chatbot | None:
+    """A chatbot that is loaded; it is now the one used last."""
+    with _order:
+        if key in _bots:
+            _bots[key] = _bots.pop(key)
+        return _bots.get(key)
+
+
+def _keep(key: tuple[Path, float], loaded: Chatbot) -> Chatbot:
+    with _order:
+        _bots[key] = loaded
+        while len(_bots) > KEPT:
+            _bots.pop(next(iter(_bots)))
+    return loaded
 
 
 def borrow(name: str) -> Chatbot:

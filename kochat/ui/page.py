@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import queue
 from kochat.runs.library import MAX_BYTES
@@ -88,6 +89,7 @@ def launch(**options) -> None:
         mcp_server=False,
         enable_monitoring=False,
         show_error=True,
+        _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
         max_file_size=MAX_BYTES,
         **options,
     )
@@ -104,9 +106,16 @@ def _warm_up() -> None:
 
 def _look_after_the_queue() -> None:
     """Start what waits: after a restart, and when a run was killed, nobody else would."""
+    said = ""
     while True:
         try:
             queue.dispatch()
-        except Exception:
-            log.exception("the queue of runs could not be looked after")
+        except Exception as error:
+            # What does not change is said once: a home that cannot be written to would fill the log.
+            known = explained(error) if isinstance(error, OSError) else None
+            if str(error) != said:
+                log.error("%s", known) if known else log.exception("the queue of runs could not be looked after")
+            said = str(error)
+        else:
+            said = ""
         time.sleep(1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.errors import KochatError
+from kochat.files import explained
 
 TEXTS = {
     language: json.loads((Path(__file__).parent / "text" / f"{language}.json").read_text("utf-8"))
@@ -36,16 +37,20 @@ def say(language: str, key: str, **values: object) -> str:
     return TEXTS[language][key].format(**values)
 
 
-def _as_shown(error: KochatError, arguments) -> gr.Error:
+def _as_shown(error: KochatError | OSError, arguments) -> gr.Error | OSError:
+    known = explained(error) if isinstance(error, OSError) else error
+    if known is None:
+        return error
     request = next((a for a in arguments if isinstance(a, gr.Request)), None)
     # The page would read the sentence as HTML.
-    return gr.Error(html.escape(error.text(language_of(request))), duration=10, print_exception=False)
+    return gr.Error(html.escape(known.text(language_of(request))), duration=10, print_exception=False)
 
 
 def shows_errors(handler):
     """Let a handler's KochatError come up on the page, as its sentence in the visitor's language.
 
-    Works for functions and generators that take a gr.Request; any other exception stays as it is.
+    So does a folder that is closed to us. Works for functions and generators that take a gr.Request; any other
+    exception stays as it is.
     """
     if inspect.isgeneratorfunction(handler):
 
@@ -53,7 +58,7 @@ def shows_errors(handler):
         def wrapper(*args, **kwargs):
             try:
                 yield from handler(*args, **kwargs)
-            except KochatError as error:
+            except (KochatError, OSError) as error:
                 raise _as_shown(error, [*args, *kwargs.values()]) from error
     else:
 
@@ -61,7 +66,7 @@ def shows_errors(handler):
         def wrapper(*args, **kwargs):
             try:
                 return handler(*args, **kwargs)
-            except KochatError as error:
+            except (KochatError, OSError) as error:
                 raise _as_shown(error, [*args, *kwargs.values()]) from error
 
     return wrapper

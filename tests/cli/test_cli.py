@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from odd_files import FILES
+from odd_files import FILES, xlsx
 from typer.testing import CliRunner
 
 from kochat.cli import main
@@ -295,7 +295,8 @@ def test_check_reports_on_every_odd_file_or_refuses_it(tmp_path, name):
     assert (told["good"], told["rows"] - told["bad"]) == (len(odd.pairs), len(odd.pairs))
     assert [tuple(problem.values()) for problem in told["problems"]] == odd.problems
     lines = invoke("check", path, "--checkpoint", "").stdout.splitlines()
-    assert [line.split(":")[0].split(" · ")[0] for line in lines[:-9]] == [f"row {row}" for row, *_ in odd.problems]
+    named = lines[: next(place for place, line in enumerate(lines) if line.startswith("format "))]
+    assert [line.split(":")[0].split(" · ")[0] for line in named] == [f"row {row}" for row, *_ in odd.problems]
 
 
 def test_check_names_what_a_checkpoint_cannot_take_whole(tmp_path, tiny_checkpoint):
@@ -330,6 +331,21 @@ def test_check_takes_the_columns_that_are_given(tmp_path):
         "labels     0: 1",
     ]
     assert "no column four" in str(invoke(*words[:-1], "four").exception)
+
+
+def test_check_takes_a_sheet_and_a_header_and_says_what_it_does(tmp_path):
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(xlsx([["Q", "A"], ["가", "나"]], [["메모"], ["다", "라"], ["마", "바"]], names=["하나", "둘"]))
+    assert invoke("check", path, "--checkpoint", "").stdout.splitlines()[-1] == (
+        "remark     Not read: the sheets 둘. Read: 하나."
+    )
+    words = ["--sheet", "둘", "--header", "2", "--question-column", "1", "--answer-column", "라", "--checkpoint", ""]
+    told = json.loads(invoke("check", path, *words, "--json").stdout)
+    assert (told["header"], told["rows"], told["mapping"]["question"]) == (2, 1, "다")
+    assert [one["en"] for one in told["remarks"]] == [
+        "Not read: the sheets 하나. Read: 둘.",
+        "Not used: what stands above the header, in row 둘 1 (메모).",
+    ]
 
 
 @pytest.mark.slow

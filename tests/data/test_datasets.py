@@ -322,7 +322,7 @@ def test_datasets_have_names(dataset):
     assert refusal(datasets.empty, folder, "../x").key == "unsafe_name"
     other = datasets.empty(folder, "b")
     assert refusal(datasets.rename, other.path, "내것").key == "name_taken"
-    assert refusal(datasets.rename, other.path, "a b").key == "unsafe_name"
+    assert refusal(datasets.rename, other.path, "a  b").key == "unsafe_name"
     renamed = Dataset(datasets.rename(dataset.path, "a"))
     assert contents(renamed) == dict(enumerate(ROWS, 2))
     assert list(datasets.list_datasets(folder)) == ["a", "b"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from odd_files import FILES
 
 from kochat.data import pairs
-from kochat.data.checks import CONTROL, MAX_LABEL_LENGTH, clean
+from kochat.data.checks import CONTROL, MAX_LABEL_LENGTH, clean, clean_label
 from kochat.data.pairs import Columns, examine, find_columns, fingerprint, keep, read_pairs
 from kochat.data.tables import open_table
 from kochat.errors import DataError
@@ -100,7 +100,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"
 korean = st.text(st.characters(codec="cp949", exclude_characters="\r"), min_size=1).filter(clean)
 texts, korean = (cell.filter(lambda text: not CONTROL.search(text)) for cell in (texts, korean))
 a_label, a_korean_label = (
-    cell.map(lambda text: clean(text)[:MAX_LABEL_LENGTH]).filter(lambda text: clean(text) not in ("", AUTO))
+    cell.map(lambda text: clean_label(text)[:MAX_LABEL_LENGTH]).filter(lambda text: clean_label(text) not in ("", AUTO))
     for cell in (texts, korean)
 )
 
@@ -110,7 +110,7 @@ a_label, a_korean_label = (
 def test_what_pandas_writes_is_read_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("written") / "pairs.csv"
     pd.DataFrame(rows, columns=pairs.COLUMNS).to_csv(path, index=False, encoding="utf-8")
-    assert rows_of(path) == [[clean(cell) for cell in row] for row in rows]
+    assert rows_of(path) == [[clean(Q), clean(A), clean_label(label)] for Q, A, label in rows]
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_what_pandas_writes_as_cp949_is_read_back(tmp_path_factory, rows):
         as_utf8 = None
     # A few syllables (창 is the bytes of â) cannot be told from UTF-8 where nothing else is in the file.
     assume(as_utf8 is None or as_utf8 == path.read_bytes().decode("cp949"))
-    assert rows_of(path) == [[clean(cell) for cell in row] for row in rows]
+    assert rows_of(path) == [[clean(Q), clean(A), clean_label(label)] for Q, A, label in rows]
 
 
 # What is refused.
@@ -140,8 +140,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_missing_column_is_named_with_those_that_are_there(file):
     error = refusal(file("Q,reaction,label\n안녕,네,0\n"))
     assert str(error) == (
-        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them: "
-        "under “Data”, or by options on the command line."
+        "There is no column A among Q, reaction, label. Name the columns Q, A and label, or choose them, by "
+        "name or number: under “Data”, or by options on the command line (--header 0 where the first row is no header)."
     )
     assert refusal(file("one;two;three\n안녕;네;0\n")).values["missing"] == "Q, A"
 
@@ -257,10 +257,10 @@ def test_an_odd_file_is_read_right_or_refused_with_its_own_sentence(file, name):
     assert (report.rows - report.bad, sum(report.labels.values())) == (len(odd.pairs), len(odd.pairs))
     if odd.pairs:
         assert rows_of(path, bad_rows="skip") == odd.pairs
-    if any(reason not in ("duplicate", "other_answer") for _, _, reason, _ in odd.problems):
+    if any(reason not in ("duplicate", "other_answer", "repeated_header") for _, _, reason, _ in odd.problems):
         assert refusal(path).key == "bad_rows"
     else:
-        assert len(read_pairs(path)) == report.rows
+        assert len(read_pairs(path)) == report.rows - report.reasons["repeated_header"]
 
 
 def test_a_report_counts_all_and_keeps_as_many_problems_as_asked(file):

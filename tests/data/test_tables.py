@@ -99,7 +99,7 @@ def test_short_rows_of_a_wide_table_are_filled_up_a_few_at_a_time(file):
         ('Q,A\na,"b\n"\nc,"d"e\n', "The quotes in row 3 of file do not match."),
         ("Q,A\n" + "a,b,c\nd,e\n" * 9, "9 of the rows of file have more than the 2 cells of the header: "
                                        "2, 4, 6, 8, 10, 12, 14, 16 …. Put"),
-        ('{"Q": 1}\n\n{"Q"}\n', "Line 3 of file is not a JSON object."),
+        ('{"Q": 1}\n\n{"Q"}\n', "Line 3 of file is not JSON."),
         (b"GIF89a", "file is a picture, not a table."),
     ],
 )  # fmt: skip

@@ -84,6 +84,17 @@ def test_undo_goes_back_change_by_change(rows):
     assert shown(rows) == []
 
 
+def test_undo_takes_back_going_back_too(rows):
+    for number in range(3):
+        teach(rows, f"{number}번", "네", "0", origin("corrected"))
+    rows.go_back(rows.changes()[1].id)
+    assert [row[0] for row in shown(rows)] == ["0번"]
+    taught.undo(rows)
+    assert sorted(row[0] for row in shown(rows)) == ["0번", "1번", "2번"]
+    taught.undo(rows)
+    assert sorted(row[0] for row in shown(rows)) == ["0번", "1번"]
+
+
 def test_a_question_with_spaces_around_is_the_same_question(rows):
     teach(rows, "안녕 ", "하나", "0", origin("liked"))
     teach(rows, " 안녕", "둘", "0", origin("liked"))

@@ -28,8 +28,8 @@ def file(tmp_path):
 
 def rows_of(path) -> list[tuple[int, list[str]]]:
     workbooks.check(path, "book")
-    with workbooks.reading(path, "book") as (rows, _):
-        return list(rows)
+    with workbooks.reading(path, "book") as book:
+        return list(book.rows(next(iter(book.sheets))))
 
 
 def refusal(path) -> DataError:
@@ -96,8 +96,8 @@ def test_what_would_be_held_in_memory_may_not_be_as_large_as_a_sheet(file, monke
 
 
 def test_the_share_that_is_read_grows_to_all(file):
-    with workbooks.reading(file(xlsx([[str(i)] for i in range(4)])), "book") as (rows, done):
-        assert [done() for _ in rows] == [0.25, 0.5, 0.75, 1]
+    with workbooks.reading(file(xlsx([[str(i)] for i in range(4)])), "book") as book:
+        assert [book.done(("Sheet",)) for _ in book.rows("Sheet")] == [0.25, 0.5, 0.75, 1]
 
 
 def test_a_workbook_that_unpacks_to_more_than_fits_is_refused(file, monkeypatch):

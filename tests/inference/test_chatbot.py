@@ -2,6 +2,7 @@
 
 import math
 import time
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +13,7 @@ from kochat.config import TrainingConfig
 from kochat.errors import ReplyError
 from kochat.inference import chatbot
 from kochat.model import checkpoint
+from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
 from kochat.model.prompt import Part
 from kochat.training.fine_tuning import fine_tune
@@ -379,3 +381,29 @@ def test_threads_get_the_replies_that_one_gets_alone(talker):
     with ThreadPoolExecutor(4) as threads:
         turns = [threads.submit(lambda: [talker.reply(*one) for one in asked]) for _ in range(4)]
         assert [turn.result() for turn in turns] == [alone] * 4
+
+
+def test_a_label_is_known_in_any_normal_form_and_width(tmp_path, model, tokenizer):
+    path = checkpoint.save(tmp_path / "own", model, tokenizer, Card(labels=["사랑", "0"], max_length=64))
+    own = chatbot.load(path)
+    question = unicodedata.normalize("NFD", "안녕")
+    assert own.reply(question, unicodedata.normalize("NFD", "사랑")) == own.reply("안녕", "사랑")
+    assert own.reply("\u3164안녕", "０") == own.reply("안녕", "0")
+    assert own.read("안녕", "０").labels == {"0": 1.0}
+    with pytest.raises(ReplyError, match="does not know the label “1”"):
+        own.reply("안녕", "1")
+
+
+@pytest.mark.parametrize("padding", [0, 8])
+def test_ids_that_the_tokenizer_has_no_token_for_are_never_chosen(tmp_path, model, tokenizer, padding):
+    plain = checkpoint.save(tmp_path / "plain", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+    expected = chatbot.load(plain).explain("안녕", "0")
+    model.resize_token_embeddings(len(tokenizer) + padding, mean_resizing=False)
+    with torch.no_grad():
+        model.transformer.wte.weight[len(tokenizer) :] = 10 * model.transformer.wte.weight[7]
+    padded = checkpoint.save(tmp_path / "padded", model, tokenizer, Card(labels=["0", "1"], max_length=64))
+    own = chatbot.load(padded)
+    steps = own.explain("안녕", "0")
+    assert [step.token for step in steps] == [step.token for step in expected]
+    assert own.reply("안녕", "0") == chatbot.load(plain).reply("안녕", "0")
+    assert own.weights.config["vocab_size"] == len(tokenizer)

@@ -191,15 +191,17 @@ def test_pairs_that_are_damaged_or_too_many_are_refused(tiny_checkpoint, content
 # Names.
 
 
-@pytest.mark.parametrize("name", ["mine", "나의-봇_2", "a" * 60, "_x", "2", "가" * 60, "Ünïcode"])
+@pytest.mark.parametrize("name", ["mine", "나의-봇_2", "a" * 60, "_x", "가" * 60, "Ünïcode", "내 봇", "v1.2 새 것"])
 def test_names_of_letters_digits_and_dashes_are_folders(name, home):
     assert safe_name(f" {name}\n") == name
     assert folder_of(name) == home / "checkpoints" / name
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "../x", "..", ".", "a/b", "/a", "a\\b", "a.b", ".a", "-a", "a b", "a\nb", "a\0b", "a" * 61, "😀"]
-)
+    "name",
+    ["", " ", "../x", "..", ".", "a/b", "/a", "a\\b", "a..b", ".a", "a.", "-a", "a  b", "a\nb", "a\0b", "a" * 61, "😀",
+     "con.x"],
+)  # fmt: skip
 def test_names_that_could_leave_their_folder_are_refused(name):
     error = refusal(folder_of, name)
     assert (error.key, error.values["longest"]) == ("unsafe_name", 60)

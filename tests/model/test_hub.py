@@ -45,8 +45,12 @@ def server(tmp_path_factory):
     (no_weights / "pytorch_model.bin").unlink()
     config = json.loads((bert / "config.json").read_text("utf-8"))
     (bert / "config.json").write_text(json.dumps(config | {"model_type": "bert"}), "utf-8")
-    names = [KOGPT2, "kept/model", "cut/model", "short/model", "slow/model"]
+    shards = write_kogpt2_like(folder / "shards")
+    GPT2LMHeadModel.from_pretrained(shards).save_pretrained(shards, max_shard_size="2KB")
+    (shards / "pytorch_model.bin").unlink()
+    names = [KOGPT2, "kept/model", "cut/model", "short/model", "slow/model", "gated/model"]
     repos = dict.fromkeys(names, kogpt2) | {"un/flagged": unflagged, "no/weights": no_weights, "a/bert": bert}
+    repos |= {"another/bert": bert, "in/shards": shards}
     with HubServer(repos) as server:
         yield server
 
@@ -75,6 +79,7 @@ def _whole_again(server):
     server.requests.clear()
     yield
     server.broken, server.status, server.delay, server.cut_after, server.short = False, None, 0.0, None, False
+    server.gated = set()
 
 
 @pytest.mark.slow
@@ -147,9 +152,26 @@ def test_a_download_that_breaks_off_is_an_error_and_the_next_one_works(ask, serv
 
 def test_a_repository_that_cannot_be_used_is_called_by_its_name_not_by_a_commit(ask):
     answer = ask("load('no/weights')")
-    assert answer["key"] == "incomplete_checkpoint"
-    assert answer["text"].startswith("The checkpoint no/weights is incomplete: model.safetensors is missing.")
+    assert answer["key"] == "hub_incomplete"
+    assert answer["text"].startswith("no/weights on the Hugging Face Hub has no model.safetensors, which kochat needs.")
     assert ask("load('a/bert')")["text"].startswith("a/bert is a bert model, and kochat works with GPT-2.")
+
+
+def test_what_is_no_gpt2_is_refused_before_its_weights_are_downloaded(ask, server):
+    assert ask("load('another/bert')")["text"].startswith("another/bert is a bert model")
+    assert [request for request in server.requests if "/resolve/" in request and "config.json" not in request] == []
+
+
+def test_a_gated_model_names_its_terms_and_the_token(ask, server):
+    server.gated = {"gated/model"}
+    answer = ask("load('gated/model')")
+    assert answer["key"] == "hub_gated"
+    assert f"Accept them at {server.url}/gated/model, then give your token in HF_TOKEN" in answer["text"]
+
+
+def test_weights_in_several_files_are_read(ask, server):
+    assert len(list(server.repos["in/shards"].glob("model-*.safetensors"))) > 1
+    assert ask("load('in/shards').reply('안녕', '0')") == ask(f"load('{KOGPT2}').reply('안녕', '0')")
 
 
 def test_a_fine_tuned_kogpt2_is_a_plain_checkpoint_under_kogpt2s_licence(ask, tmp_path):

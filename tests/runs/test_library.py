@@ -3,6 +3,7 @@
 import json
 import lzma
 import stat
+import unicodedata
 import zipfile
 
 import pytest
@@ -75,6 +76,49 @@ def test_files_without_a_folder_take_the_name_of_the_zip(own, tmp_path):
     assert library.unpack(tmp_path / "flat.zip").name == "flat"
 
 
+def repacked(own, path, folder, litter=(), raw=None):
+    """A checkpoint as Finder or Explorer packs it; `raw` is the folder's name in bytes, without the flag of UTF-8."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in litter:
+            archive.writestr(name, b"\0")
+        for file in own.iterdir():
+            archive.writestr(f"{folder}/{file.name}", file.read_bytes())
+    if raw is not None:
+        assert len(raw) == len(folder)
+        path.write_bytes(path.read_bytes().replace(folder.encode(), raw))
+    return path
+
+
+def test_what_finder_and_explorer_leave_in_a_zip_is_left_out(own, tmp_path):
+    litter = ["__MACOSX/._내 봇", "__MACOSX/내 봇/._config.json", "내 봇/.DS_Store", "desktop.ini", "내 봇/Thumbs.db"]
+    assert library.unpack(repacked(own, tmp_path / "x.zip", "내 봇", litter)).name == "내 봇"
+
+
+def test_a_folder_around_the_folder_is_no_matter(own, tmp_path):
+    assert library.unpack(repacked(own, tmp_path / "x.zip", "받은 것/우리 봇")).name == "우리 봇"
+
+
+@pytest.mark.parametrize(
+    "raw", ["내봇".encode("cp949"), "내봇".encode(), unicodedata.normalize("NFD", "내봇").encode()]
+)
+def test_the_name_of_a_folder_is_decoded_as_it_was_meant(own, tmp_path, raw):
+    assert library.unpack(repacked(own, tmp_path / "x.zip", "x" * len(raw), raw=raw)).name == "내봇"
+
+
+def test_a_folder_that_cannot_be_a_name_takes_that_of_the_zip(own, tmp_path):
+    assert library.unpack(repacked(own, tmp_path / "봇 2.zip", "?!")).name == "봇 2"
+    assert library.unpack(repacked(own, tmp_path / "mybot (1).zip", "?!")).name == "mybot 1"
+
+
+@pytest.mark.parametrize("name", ["내 봇", "v1.2"])
+def test_every_name_that_a_training_may_have_comes_back_out_of_its_own_zip(own, tmp_path, name):
+    library.rename("mine", name)
+    packed = library.pack(name, tmp_path)
+    library.delete(name)
+    assert library.unpack(packed).name == name
+    assert checkpoint.load(name).name == checkpoint.load(unicodedata.normalize("NFD", name)).name == name
+
+
 def link(name):
     info = zipfile.ZipInfo(name)
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -84,8 +128,8 @@ def link(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "new/pytorch_model.bin", "new/model.py", "../evil.json", "/etc/evil.json", "new/../../evil.json", "a/b/c.json",
-        "new\\..\\evil.json", "new/.hidden.json", link("new/config-link.json"),
+        "new/pytorch_model.bin", "new/model.py", "../evil.json", "/etc/evil.json", "new/../../evil.json",
+        "new/b/c.json", "new\\..\\evil.json", "new/.hidden.json", link("new/config-link.json"),
     ],
 )  # fmt: skip
 def test_what_does_not_belong_into_a_checkpoint_is_refused(own, home, tmp_path, name):

@@ -11,7 +11,7 @@ import pytest
 from conftest import MINI
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from odd_files import FILES
+from odd_files import FILES, xlsx
 
 from benchmarks.visitors import crowd, question_box
 from kochat.data import pairs
@@ -89,6 +89,17 @@ def test_lengths_are_checked_for_a_checkpoint(client):
     assert client.predict(handle_file(pairs.DATASETS["jobs"]), "kochat-mini", api_name="/check")["bad"] == 0
 
 
+def test_a_sheet_and_columns_are_chosen(client, tmp_path):
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(xlsx([["Q", "A"], ["가", "나"]], [["다", "라"], ["마", "바"]], names=["하나", "둘"]))
+    told = client.predict(handle_file(path), api_name="/check")
+    assert (told["sheets"], told["rows"], told["remarks"][0]["key"]) == (["하나"], 1, "said_sheets_left")
+    told = client.predict(handle_file(path), "kochat-mini", "2", "1", sheet="둘", header="0", api_name="/check")
+    assert (told["mapping"]["question"], told["rows"], told["good"]) == ("#2", 2, 2)
+    with pytest.raises(AppError, match="must be a row"):
+        client.predict(handle_file(path), header="x", api_name="/check")
+
+
 def pattern_of(key: str) -> str:
     """What a sentence looks like, as the page escapes it, whatever fills it in."""
     return re.sub(r"\\{\w+\\}", ".+", re.escape(html.escape(SENTENCES["en"][key])))
@@ -99,7 +110,8 @@ def test_no_file_and_a_file_of_the_server_are_refused(client):
         client.predict(None, api_name="/check")
     # Past the client, which would upload its own file of that name.
     url = f"{client.src}gradio_api/call/check"
-    data = json.dumps({"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "kochat-mini"]}).encode()
+    theirs = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    data = json.dumps({"data": [theirs, "kochat-mini", *[""] * 5]}).encode()
     asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     event = json.load(urllib.request.urlopen(asked))["event_id"]
     assert "was not uploaded by a user" in urllib.request.urlopen(f"{url}/{event}").read().decode()

@@ -6,7 +6,7 @@ import re
 import gradio as gr
 import orjson
 import pytest
-from odd_files import FILES
+from odd_files import FILES, xlsx
 from test_auth import request
 
 from kochat.data import datasets
@@ -29,9 +29,10 @@ def _plain_server(monkeypatch):
 
 def bring_in(path, name, asked_by, **chosen) -> Dataset:
     """What the page does with a file: look at it, then bring it in with the columns that were found."""
-    _, _, *found, _, _, _ = importing.look(str(path), "", asked_by)
-    columns = dict(zip(("question", "answer", "label"), (one.value for one in found), strict=False)) | chosen
-    *bars, last = importing.bring_in(str(path), *columns.values(), "", name, "", asked_by)
+    _, _, *found, _, _, _ = importing.look(str(path), "", chosen.get("sheet", ""), chosen.get("header", ""), asked_by)
+    names = ("question", "answer", "label", "one_label", "context", "sheet", "header")
+    columns = dict(zip(names, (one.value for one in found), strict=True)) | chosen
+    *bars, last = importing.bring_in(str(path), *columns.values(), name, "", asked_by)
     assert 'role="progressbar"' in bars[0][0]
     assert last == ("", name.strip())
     return Dataset(auth.path_of(last[1], asked_by))
@@ -41,6 +42,10 @@ def bring_in(path, name, asked_by, **chosen) -> Dataset:
 def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path, home, name):
     odd, path = FILES[name], tmp_path / "pairs.csv"
     path.write_bytes(odd.data)
+    if odd.error == "no_header":  # the page says so, and takes the columns in their order
+        assert "There is no header" in importing.look(str(path), "", "", "", request())[0]
+        assert bring_in(path, "odd", request()).counts().rows == 2
+        return
     if odd.error:
         with pytest.raises(gr.Error) as caught:
             bring_in(path, "odd", request())
@@ -60,14 +65,14 @@ def test_every_odd_file_is_brought_in_or_refused_with_its_own_sentence(tmp_path,
 def test_what_a_look_gives_back_can_be_sent_to_the_page(tmp_path, name):
     path = tmp_path / "pairs.csv"
     path.write_bytes(FILES[name].data)
-    for shown in importing.look(str(path), "", request()):
+    for shown in importing.look(str(path), "", "", "", request()):
         orjson.dumps(shown if isinstance(shown, str) else shown.get_config(), default=str)
 
 
 def test_a_look_at_many_columns_is_short(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("Q,A" + ",x" * 998 + "\n" + ",".join(["<" * 80] * 1000) + "\n", "utf-8")
-    told = importing.look(str(path), "", request())[0]
+    told = importing.look(str(path), "", "", "", request())[0]
     assert len(told) < 20_000
     assert (told.count("<th>"), told.count("<td>")) == (21, 21)
 
@@ -75,7 +80,7 @@ def test_a_look_at_many_columns_is_short(tmp_path):
 def test_columns_that_nobody_can_tell_are_chosen(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("하나,둘\n안녕,네\n", "utf-8")
-    assert "Choose which column" in importing.look(str(path), "", request())[0]
+    assert "Choose which column" in importing.look(str(path), "", "", "", request())[0]
     dataset = bring_in(path, "mine", request(), question="둘", answer="하나")
     assert dataset.pairs().values.tolist() == [["네", "안녕", "기본"]]
 
@@ -97,8 +102,8 @@ def test_one_column_is_not_both_question_and_answer(tmp_path):
 def test_the_page_says_for_which_chatbot_lengths_are_checked(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("Q,A\n안녕,네\n", "utf-8")
-    assert "chosen under “Chat”, kochat-mini." in importing.look(str(path), "kochat-mini", request())[0]
-    assert "chosen under" not in importing.look(str(path), "", request())[0]
+    assert "chosen under “Chat”, kochat-mini." in importing.look(str(path), "kochat-mini", "", "", request())[0]
+    assert "chosen under" not in importing.look(str(path), "", "", "", request())[0]
 
 
 def test_a_file_name_becomes_a_name_that_is_free():
@@ -111,8 +116,8 @@ def test_a_file_name_becomes_a_name_that_is_free():
 @pytest.mark.parametrize(
     "do",
     [
-        lambda by: list(importing.bring_in("x.csv", "Q", "A", "", "", "mine", "", by)),
-        lambda by: importing.look("x.csv", "", by),
+        lambda by: list(importing.bring_in("x.csv", "Q", "A", "", "", "", "", "", "mine", "", by)),
+        lambda by: importing.look("x.csv", "", "", "", by),
         lambda by: importing.make_empty("mine", by),
         lambda by: data.rename("theirs", "mine", by),
         lambda by: form.start("jobs", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", by),
@@ -194,3 +199,24 @@ def test_bars_count_whole_rows_and_show_names_as_text():
     assert re.findall(r'<th scope="row".*?>([^<]+)</th>', of_questions) == ["10–14", "15–19", "20"]
     assert "<caption>질문 길이</caption>" in of_questions
     assert "<tbody></tbody>" in nothing
+
+
+def test_the_owner_sees_what_is_done_with_a_file_and_chooses_its_sheet_and_header(tmp_path):
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(
+        xlsx([["Q", "A"], ["가", "나"]], [["메모"], ["하나", "둘"], ["다", "라"]], names=["일상", "그 밖"])
+    )
+    told, _, *found, _, _, _ = importing.look(str(path), "", "", "", request())
+    assert "Not read: the sheets 그 밖. Read: 일상." in told
+    sheet, header = found[-2:]
+    assert [name for _, name in sheet.choices] == ["", "일상", "그 밖"]
+    assert (sheet.visible, sheet.value, header.value) == (True, "", "")
+    chosen = {"sheet": "그 밖", "header": "2", "question": "하나", "answer": "둘"}
+    assert bring_in(path, "mine", request(), **chosen).pairs().values.tolist() == [["다", "라", "기본"]]
+
+
+def test_a_column_that_is_joined_can_be_left_out(tmp_path):
+    path = tmp_path / "alpaca.csv"
+    path.write_text("instruction,input,output\n번역해,사과,apple\n", "utf-8")
+    assert bring_in(path, "joined", request()).pairs().values.tolist() == [["번역해\n사과", "apple", "기본"]]
+    assert bring_in(path, "alone", request(), context="").pairs().values.tolist() == [["번역해", "apple", "기본"]]

@@ -18,7 +18,8 @@ import gradio as gr
 from kochat.data import datasets
 from kochat.data.checks import MAX_LABEL_LENGTH, clean
 from kochat.data.importing import create
-from kochat.data.pairs import Columns, find_columns
+from kochat.data.pairs import Columns, explained, find_columns, header_of, said_of
+from kochat.data.remarks import Remark
 from kochat.data.tables import Chunk, Table, open_table
 from kochat.errors import DataError
 from kochat.files import MAX_NAME_LENGTH, safe_name
@@ -28,7 +29,8 @@ from kochat.ui.widgets import PRIVATE, bar_html
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
-FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON Lines"}
+FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON", "parquet": "Parquet"}
+MAX_HEADER_ROW = 10  # that can be chosen
 ENCODINGS = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 (BOM)", "cp949": "CP949"}
 ENCODINGS |= dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be"), "UTF-16")
 DELIMITERS = {",": "k_comma", "\t": "k_tab", ";": "k_semicolon"}
@@ -46,6 +48,9 @@ class Importing:
     answer: gr.Dropdown
     label: gr.Dropdown
     one_label: gr.Textbox
+    context: gr.Dropdown
+    sheet: gr.Dropdown
+    header: gr.Dropdown
     name: gr.Textbox
     start: gr.Button
     empty: gr.Button
@@ -55,17 +60,23 @@ class Importing:
     @property
     def looked_at(self) -> list:
         """What `look` fills."""
-        columns = [self.question, self.answer, self.label, self.one_label]
-        return [self.told, self.mapping, *columns, self.name, self.start, self.empty]
+        return [self.told, self.mapping, *self.columns, self.name, self.start, self.empty]
 
     @property
     def chosen(self) -> list:
         """What `bring_in` takes."""
-        return [self.upload, self.question, self.answer, self.label, self.one_label, self.name]
+        return [self.upload, *self.columns, self.name]
+
+    @property
+    def columns(self) -> list:
+        """How the file is read."""
+        return [
+            self.question, self.answer, self.label, self.one_label, self.context, self.sheet, self.header
+        ]  # fmt: skip
 
 
-def told(language: str, table: Table, chunk: Chunk) -> str:
-    """What a file was found to be, in one line, and its first rows."""
+def told(language: str, table: Table, chunk: Chunk, remarks: list[Remark]) -> str:
+    """What a file was found to be, in one line, what is done with it, and its first rows."""
     kind = [FORMATS[table.format], ENCODINGS.get(table.encoding, table.encoding)]
     if table.delimiter:
         key = DELIMITERS.get(table.delimiter)
@@ -77,48 +88,76 @@ def told(language: str, table: Table, chunk: Chunk) -> str:
         for tag, cells in [("th", table.columns), *(("td", row) for row in chunk.frame.values.tolist())]
     )
     line = html.escape(f"{table.name}: " + " · ".join(part for part in kind if part))
+    said = "".join(f"<li>{html.escape(remark.text(language))}</li>" for remark in remarks)
+    said = f'<ul class="quiet">{said}</ul>' if said else ""
     return (
-        f'<p class="quiet">{line}</p><div class="rows preview"><table><thead><tr>{head}</tr></thead>'
+        f'<p class="quiet">{line}</p>{said}<div class="rows preview"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(f'<tr>{cells}</tr>' for cells in body)}</tbody></table></div>"
     )
 
 
 def name_for(file: str, taken: set[str]) -> str:
     """A name for a dataset from that of a file, safe and not taken yet."""
-    stem = re.sub(r"[^\w-]+", "-", Path(file).stem).strip("-")[: MAX_NAME_LENGTH - 4] or "data"
+    stem = re.sub(r"[^\w-]+", "-", clean(Path(file).stem)).strip("-")[: MAX_NAME_LENGTH - 4] or "data"
     return next(name for n in itertools.count(1) if (name := stem if n == 1 else f"{stem}-{n}") not in taken)
 
 
-def columns_chosen(table: Table, question: str, answer: str, label: str, one_label: str) -> Columns:
+def columns_chosen(table: Table, question: str, answer: str, label: str, one_label: str, context: str = "") -> Columns:
     """The mapping as it was chosen. Raises DataError where question or answer was not, and cannot be told."""
-    found = find_columns(table.columns, question or None, answer or None)
-    return Columns(found.question, found.answer, label or None, clean(one_label) or Columns.one_label)
+    try:
+        found = find_columns(table.columns, question or None, answer or None)
+    except DataError as error:
+        raise explained(error, table) from error
+    joined = context if context not in (found.question, found.answer, label) else ""
+    return Columns(
+        found.question, found.answer, label or None, clean(one_label or "") or Columns.one_label, joined or None
+    )
+
+
+def opened(path: str, sheet: str, header: str) -> tuple[Table, Columns | None]:
+    """The table of a file and the columns that it probably has; None where it is for the owner to choose them.
+
+    Where the first row looks like data it is read without a header, which the page shows. Raises DataError.
+    """
+    table = open_table(path, sheet=sheet or None, header=header_of(header))
+    if not header and table.seems_without_header:
+        table = open_table(path, sheet=sheet or None, header=0)
+    try:
+        return table, find_columns(table.columns)
+    except DataError as error:  # told by nobody's name
+        if len(table.columns) < 2:
+            raise explained(error, table) from error
+        return table, None
 
 
 @shows_errors
-def look(path: str | None, chatbot: str, request: gr.Request) -> list:
+def look(path: str | None, chatbot: str, sheet: str, header: str, request: gr.Request) -> list:
     """What the file is, and the columns that it probably has, in the order of Importing.looked_at."""
     auth.require_owner(request)
     if not path:
         return nothing()
-    language, table, to_choose = language_of(request), open_table(path), ""
-    try:
-        found = find_columns(table.columns)
-    except DataError:  # told by nobody's name; it is for the owner to choose
-        if len(table.columns) < 2:
-            raise
+    language, to_choose = language_of(request), ""
+    table, found = opened(path, sheet, header)
+    remarks = said_of(table, found) if found else list(table.remarks)
+    if not found:
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
     if models.card(chatbot).labels:
         to_choose += f'<p class="quiet">{html.escape(say(language, "k_length_for", name=chatbot))}</p>'
     names = [(name, name) for name in table.columns]
+    is_table = table.format in ("csv", "xlsx")
+    at = header or ("" if table.header or not is_table else "0")
+    sheets = [(t("k_all_sheets"), ""), *((name, name) for name in table.all_sheets)]
     return [
-        told(language, table, next(table.chunks(PREVIEW_ROWS))) + to_choose,
+        told(language, table, next(table.chunks(PREVIEW_ROWS)), remarks) + to_choose,
         gr.Column(visible=True),
         gr.Dropdown(choices=names, value=found.question or None),
         gr.Dropdown(choices=names, value=found.answer or None),
         gr.Dropdown(choices=[(t("k_no_label"), ""), *names], value=found.label or ""),
         gr.Textbox(visible=not found.label),
+        gr.Dropdown(choices=[(t("k_no_context"), ""), *names], value=found.context or "", visible=bool(found.context)),
+        gr.Dropdown(choices=sheets, value=sheet or "", visible=len(table.all_sheets) > 1),
+        gr.Dropdown(choices=header_choices(), value=at, visible=is_table),
         name_for(path, set(datasets.list_datasets(auth.folder_of(request)))),
         gr.Button(visible=True),
         gr.Button(visible=False),
@@ -128,14 +167,15 @@ def look(path: str | None, chatbot: str, request: gr.Request) -> list:
 def nothing() -> list:
     """No file, in the order of Importing.looked_at."""
     columns = [gr.Dropdown(choices=[], value=None)] * 3
-    shown = [gr.Textbox(visible=False), "", gr.Button(visible=False), gr.Button(visible=True)]
-    return ["", gr.Column(visible=False), *columns, *shown]
+    others = [gr.Textbox(visible=False), *[gr.Dropdown(choices=[("", "")], value="", visible=False)] * 2]
+    others.append(gr.Dropdown(choices=header_choices(), value="", visible=False))
+    return ["", gr.Column(visible=False), *columns, *others, "", gr.Button(visible=False), gr.Button(visible=True)]
 
 
 @shows_errors
 def bring_in(
-    path: str | None, question: str, answer: str, label: str, one_label: str, name: str, chatbot: str,
-    request: gr.Request,
+    path: str | None, question: str, answer: str, label: str, one_label: str, context: str, sheet: str, header: str,
+    name: str, chatbot: str, request: gr.Request,
 ) -> Iterator[tuple]:  # fmt: skip
     """Make a dataset of a file; yields the progress bar, in the end an empty one and its name. Raises KochatError."""
     auth.require_owner(request)
@@ -143,14 +183,17 @@ def bring_in(
         raise DataError("no_upload")
     language, shown_at = language_of(request), 0.0
     yield bar_html(language, 0, say(language, "k_opening")), gr.skip()
-    table = open_table(path)
-    columns, prompt = columns_chosen(table, question, answer, label, one_label), models.prompt(chatbot)
+    table, _ = opened(path, sheet, header)
+    columns = columns_chosen(table, question, answer, label, one_label, context)
+    prompt = models.prompt(chatbot)
     too_long = prompt.too_long if prompt else None
     for read in create(auth.folder_of(request), name, table, columns, too_long):
         if time.monotonic() - shown_at > BETWEEN_PICTURES:
             told = say(language, "k_rows_read", rows=f"{read.rows:,}", done=read.done)
             yield bar_html(language, read.done, told), gr.skip()
             shown_at = time.monotonic()
+    for remark in read.remarks:
+        gr.Info(remark.text(language))
     yield "", safe_name(name)
 
 
@@ -159,6 +202,12 @@ def bring_in(
 def make_empty(name: str, request: gr.Request) -> str:
     """Make a dataset without a row; its name. Raises KochatError."""
     return datasets.empty(auth.folder_of(request), name).name
+
+
+def header_choices() -> list[tuple]:
+    """Where the header can be said to be."""
+    rows = [(str(row), str(row)) for row in range(1, MAX_HEADER_ROW + 1)]
+    return [(t("k_header_auto"), ""), (t("k_header_none"), "0"), *rows]
 
 
 def build() -> Importing:
@@ -179,6 +228,10 @@ def build() -> Importing:
                 visible=False,
                 elem_id="one-label",
             )
+            context = gr.Dropdown([], label=t("k_context"), visible=False, elem_id="map-context", **look)
+            with gr.Row():
+                sheet = gr.Dropdown([("", "")], value="", label=t("k_sheet"), elem_id="map-sheet", **look)
+                header = gr.Dropdown(header_choices(), value="", label=t("k_header"), elem_id="map-header", **look)
         name = gr.Textbox(label=t("k_dataset_name"), max_length=MAX_NAME_LENGTH, elem_id="dataset-name")
         with gr.Row():
             start = gr.Button(t("k_bring_in"), variant="primary", visible=False, elem_id="bring-in")
@@ -186,5 +239,5 @@ def build() -> Importing:
             cancel = gr.Button(t("k_cancel_import"), visible=False, elem_id="cancel-import")
         bar = gr.HTML(elem_id="import-bar")
     label.change(lambda chosen: gr.Textbox(visible=chosen == ""), label, one_label, queue=False, **PRIVATE)
-    columns = (question, answer, label, one_label)
+    columns = (question, answer, label, one_label, context, sheet, header)
     return Importing(part, upload, told_html, mapping, *columns, name, start, empty, cancel, bar)

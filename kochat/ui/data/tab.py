@@ -256,8 +256,13 @@ def watch_whole(chosen, chat: ChatTab, whole: overview.Overview, table: rows.Tab
 
 def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: dict) -> None:
     """From a file to a dataset."""
-    looked = bringing.upload.upload(importing.look, [bringing.upload, chat.checkpoint], bringing.looked_at, **PRIVATE)
+    looking = [bringing.upload, chat.checkpoint, bringing.sheet, bringing.header]
+    looked = bringing.upload.upload(
+        lambda: ("", ""), None, [bringing.sheet, bringing.header], **QUICK
+    ).then(importing.look, looking, bringing.looked_at, **PRIVATE)  # fmt: skip
     looked.failure(lambda: None, None, bringing.upload, **QUICK)
+    for choice in (bringing.sheet, bringing.header):
+        choice.input(importing.look, looking, bringing.looked_at, **PRIVATE)
     bringing.upload.clear(importing.nothing, None, bringing.looked_at, **QUICK)
     buttons, made_name = [bringing.start, bringing.cancel, bringing.bar], gr.State("")
     running = bringing.start.click(
