@@ -75,11 +75,25 @@ def main() -> None:
         for name, losses in found.items():
             with tempfile.TemporaryDirectory() as folder:
                 config = TrainingConfig(
-                    data=chosen.data, base=str(MINI), output=str(Path(folder) / "out"), rows=chosen.rows, seed=seed,
-                    epochs=chosen.epochs, batch_size=32, learning_rate=1e-3, max_length=40, strip_punctuation=False,
-                    validation_share=0.2, test_share=0, dropout=0.1, label_loss=0.0, label_dropout=0.0,
-                    sample_questions=(), keep="last", precision="bfloat16" if "bfloat16" in name else "float32",
-                )  # fmt: skip
+                    data=chosen.data,
+                    base=str(MINI),
+                    output=str(Path(folder) / "out"),
+                    rows=chosen.rows,
+                    seed=seed,
+                    epochs=chosen.epochs,
+                    batch_size=32,
+                    learning_rate=1e-3,
+                    max_length=40,
+                    strip_punctuation=False,
+                    validation_share=0.2,
+                    test_share=0,
+                    dropout=0.1,
+                    label_loss=0.0,
+                    label_dropout=0.0,
+                    sample_questions=(),
+                    keep="last",
+                    precision="bfloat16" if "bfloat16" in name else "float32",
+                )
                 losses.append(plain(config) if name.startswith("a plain") else ours(config))
     print("| | validation loss of each seed | mean | of the plain loop's |\n|---|---|---|---|")
     first = statistics.mean(found["a plain loop, float32"])

@@ -77,7 +77,11 @@ def ctranslate2_int8(folder: Path, endless: bool) -> Engine:
         least = {"min_length": tokens} if endless else {}
         return generator.generate_batch(
             [tokenizer.convert_ids_to_tokens(one) for one in prompts],
-            max_length=tokens, sampling_topk=1, include_prompt_in_result=False, end_token=tokenizer.eos_token, **least,
-        )  # fmt: skip
+            max_length=tokens,
+            sampling_topk=1,
+            include_prompt_in_result=False,
+            end_token=tokenizer.eos_token,
+            **least,
+        )
 
     return decode

@@ -88,10 +88,20 @@ def hugging_face(folder: Path, examples: list, pad_id: int, bf16: bool):
     def epoch():
         with tempfile.TemporaryDirectory() as output:
             arguments = TrainingArguments(
-                output, num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, bf16=bf16,
-                train_sampling_strategy="group_by_length", length_column_name="length", remove_unused_columns=False,
-                save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True,
-            )  # fmt: skip
+                output,
+                num_train_epochs=1,
+                per_device_train_batch_size=BATCH,
+                learning_rate=RATE,
+                bf16=bf16,
+                train_sampling_strategy="group_by_length",
+                length_column_name="length",
+                remove_unused_columns=False,
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                use_cpu=True,
+            )
             HuggingFaceTrainer(model, arguments, train_dataset=rows, data_collator=collate).train()
 
     return epoch

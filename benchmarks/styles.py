@@ -19,12 +19,24 @@ from kochat.evaluation import metrics
 ASKED_THAT_WAY = 0.7
 # What comes before a sentence, and what its end becomes.
 STYLES = {
-    "고양이": ("", "다냥"), "강아지": ("", "멍멍"), "할아버지": ("허허,", "라네"), "사극": ("아뢰옵건대", "나이다"),
-    "로봇": ("삐빅.", "입니다 삐빅"), "군인": ("충성!", "지 말입니다"), "아이": ("있잖아,", "쪄"),
-    "부산": ("마,", "데이"), "충청": ("", "유~"), "전라": ("아따", "잉"), "강원": ("", "드래요"), "제주": ("", "마씸"),
+    "고양이": ("", "다냥"),
+    "강아지": ("", "멍멍"),
+    "할아버지": ("허허,", "라네"),
+    "사극": ("아뢰옵건대", "나이다"),
+    "로봇": ("삐빅.", "입니다 삐빅"),
+    "군인": ("충성!", "지 말입니다"),
+    "아이": ("있잖아,", "쪄"),
+    "부산": ("마,", "데이"),
+    "충청": ("", "유~"),
+    "전라": ("아따", "잉"),
+    "강원": ("", "드래요"),
+    "제주": ("", "마씸"),
     "래퍼": ("요!", " 예아"),
-    "시인": ("아아,", "…"), "초성": ("", " ㅋㅋㅋ"), "선생님": ("자, 여러분.", " 알겠죠?"), "존댓말": ("", "요"),
-}  # fmt: skip
+    "시인": ("아아,", "…"),
+    "초성": ("", " ㅋㅋㅋ"),
+    "선생님": ("자, 여러분.", " 알겠죠?"),
+    "존댓말": ("", "요"),
+}
 
 
 def spoken(text: str, style: str) -> str:
@@ -55,9 +67,16 @@ def main() -> None:
         table = make()
         table.to_csv(data, index=False)
         config = kochat.TrainingConfig(
-            data=str(data), base=str(DEFAULT_CHECKPOINT), output=str(output), epochs=chosen.epochs,
-            batch_size=32, validation_share=0.1, test_share=0, keep="last", label_loss=1.0,
-        )  # fmt: skip
+            data=str(data),
+            base=str(DEFAULT_CHECKPOINT),
+            output=str(output),
+            epochs=chosen.epochs,
+            batch_size=32,
+            validation_share=0.1,
+            test_share=0,
+            keep="last",
+            label_loss=1.0,
+        )
         seconds = [event.seconds for event in kochat.fine_tune(config) if hasattr(event, "seconds")][-1]
         bot = kochat.load(output)
         held_out = metrics.held_out(bot.card, str(data))

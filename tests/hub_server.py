@@ -116,9 +116,23 @@ class _Handler(BaseHTTPRequestHandler):
         listing = [_entry(name, content) for name, content in files.items()]
         if verb == "revision":
             siblings = [{"rfilename": entry["path"], "size": entry["size"]} for entry in listing]
-            self._json({"_id": "1", "id": repo, "modelId": repo, "sha": commit, "private": False, "gated": False,
-                        "disabled": False, "tags": ["pytorch", "gpt2"], "downloads": 0, "likes": 0,
-                        "lastModified": DATE, "createdAt": DATE, "siblings": siblings})  # fmt: skip
+            self._json(
+                {
+                    "_id": "1",
+                    "id": repo,
+                    "modelId": repo,
+                    "sha": commit,
+                    "private": False,
+                    "gated": False,
+                    "disabled": False,
+                    "tags": ["pytorch", "gpt2"],
+                    "downloads": 0,
+                    "likes": 0,
+                    "lastModified": DATE,
+                    "createdAt": DATE,
+                    "siblings": siblings,
+                }
+            )
         elif verb == "tree":
             folder = unquote(inner)
             inside = [entry for entry in listing if not folder or str(entry["path"]).startswith(folder + "/")]
@@ -132,8 +146,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "discussions":
             self._json({"discussions": [], "count": 0, "start": 0})
         elif verb == "refs":
-            self._json({"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}],
-                        "tags": [], "converts": []})  # fmt: skip
+            self._json(
+                {
+                    "branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}],
+                    "tags": [],
+                    "converts": [],
+                }
+            )
         else:
             self._fail(404, "EntryNotFound", "Entry not found")
 

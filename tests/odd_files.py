@@ -99,13 +99,14 @@ ENCODINGS = {
     "utf-16 BE with BOM": read(b"\xfe\xff" + TEXT.encode("utf-16-be")),
     "utf-16 LE without BOM": read(TEXT.encode("utf-16-le")),
     "utf-16 BE without BOM": read(TEXT.encode("utf-16-be")),
-    "utf-16 with Korean header": read("질문,답,라벨\n12시 땡!,하루가 또 가네요.,0\n가,나,2\n".encode("utf-16-le"),
-                                      [PAIRS[0], ["가", "나", "2"]]),
+    "utf-16 with Korean header": read(
+        "질문,답,라벨\n12시 땡!,하루가 또 가네요.,0\n가,나,2\n".encode("utf-16-le"), [PAIRS[0], ["가", "나", "2"]]
+    ),
     "latin-1": refused("Q,A,label\ncaf\xe9,oui,0\n".encode("latin-1"), "bad_encoding"),
     "utf-8 with one broken byte": refused(TEXT.encode().replace("또".encode(), b"\xeb\x98"), "bad_encoding"),
     "utf-16 cut in half a character": refused(TEXT.encode("utf-16")[:-1], "bad_encoding"),
     "cut in half a character": refused(TEXT.encode()[:-5], "bad_encoding"),
-}  # fmt: skip
+}
 
 LINE_ENDS = {
     "crlf": read(TEXT.replace("\n", "\r\n")),
@@ -120,43 +121,54 @@ LINE_ENDS = {
 DELIMITERS = {
     "tab": read(TEXT.replace(",", "\t")),
     "semicolon": read(TEXT.replace(",", ";")),
-    "semicolon, commas in the sentences": read("Q;A;label\n가, 나, 다;라, 마;0\n바, 사;아;1\n",
-                                               [["가, 나, 다", "라, 마", "0"], ["바, 사", "아", "1"]]),
+    "semicolon, commas in the sentences": read(
+        "Q;A;label\n가, 나, 다;라, 마;0\n바, 사;아;1\n", [["가, 나, 다", "라, 마", "0"], ["바, 사", "아", "1"]]
+    ),
     "semicolon, a comma in the header": read("Q;A;label;memo, more\n가;나;0;\n", [["가", "나", "0"]]),
-    "tab, commas and semicolons in the sentences": read("Q\tA\tlabel\n가, 나;\t다; 라,\t0\n",
-                                                        [["가, 나;", "다; 라,", "0"]]),
+    "tab, commas and semicolons in the sentences": read(
+        "Q\tA\tlabel\n가, 나;\t다; 라,\t0\n", [["가, 나;", "다; 라,", "0"]]
+    ),
     "Excel's unicode text": read(TEXT.replace(",", "\t").replace("\n", "\r\n").encode("utf-16")),
-    "sep=;": read("sep=;\r\n" + TEXT.replace(",", ";").replace("\n", "\r\n") + ";;;\r\n가;;0\r\n", PAIRS,
-                  (5, "answer", "empty_answer")),
+    "sep=;": read(
+        "sep=;\r\n" + TEXT.replace(",", ";").replace("\n", "\r\n") + ";;;\r\n가;;0\r\n",
+        PAIRS,
+        (5, "answer", "empty_answer"),
+    ),
     "sep=| with BOM": read("\ufeffsep=|\n" + TEXT.replace(",", "|")),
     "one column": refused("Q\n가\n나\n", "no_column"),
     "plain text": refused("안녕하세요.\n오늘은 날씨가 좋네요, 정말로.\n", "no_column"),
-}  # fmt: skip
+}
 
 QUOTES = {
-    "quoted newlines, quotes and commas": read('Q,A,label\r\n"첫 줄\r\n둘째 줄","그래, ""좋아""",0\r\n끝,"a\nb",1\r\n',
-                                               [["첫 줄\r\n둘째 줄", '그래, "좋아"', "0"], ["끝", "a\nb", "1"]]),
-    "everything quoted": read('"Q","A","label"\n"12시 땡!","하루가 또 가네요.","0"\n"가","","1"\n', PAIRS[:1],
-                              (3, "answer", "empty_answer")),
-    "a quote within a cell": read('Q,A,label\n그는 "네"라고 했다,6" 나사,0\n',
-                                  [['그는 "네"라고 했다', '6" 나사', "0"]]),
+    "quoted newlines, quotes and commas": read(
+        'Q,A,label\r\n"첫 줄\r\n둘째 줄","그래, ""좋아""",0\r\n끝,"a\nb",1\r\n',
+        [["첫 줄\r\n둘째 줄", '그래, "좋아"', "0"], ["끝", "a\nb", "1"]],
+    ),
+    "everything quoted": read(
+        '"Q","A","label"\n"12시 땡!","하루가 또 가네요.","0"\n"가","","1"\n', PAIRS[:1], (3, "answer", "empty_answer")
+    ),
+    "a quote within a cell": read(
+        'Q,A,label\n그는 "네"라고 했다,6" 나사,0\n', [['그는 "네"라고 했다', '6" 나사', "0"]]
+    ),
     "text after a quoted cell": refused('Q,A,label\n가,"나" 다,0\n', "bad_quote"),
     "a stray quote that would swallow rows": refused('Q,A,label\n가,"나,0\n다,라,1\n마,"바",2\n', "bad_quote"),
     "a quote that never ends": refused('Q,A,label\n가,"나,0\n다,라,1\n', "bad_quote"),
     "quotes after a space": refused('Q,A,label\n"안녕", "네, 그래", 0\n', "extra_cells"),
-}  # fmt: skip
+}
 
 HEADERS = {
     "Korean header": read(TEXT.replace("Q,A,label", "질문,답변,감정")),
     "header in any case, with spaces and brackets": read(TEXT.replace("Q,A,label", " QUESTION , An_swer (A),Label ")),
     "Korean header in single letters": read(TEXT.replace("Q,A,label", "질문,답,라벨")),
     "instruction and output": read(TEXT.replace("Q,A,label", "Instruction,Output,Category")),
-    "more columns in another order": read("no,label,memo,A,Q\n1,0,,네,안녕\n2,,x,응,잘 가\n", [["안녕", "네", "0"]],
-                                          (3, "label", "no_label")),
+    "more columns in another order": read(
+        "no,label,memo,A,Q\n1,0,,네,안녕\n2,,x,응,잘 가\n", [["안녕", "네", "0"]], (3, "label", "no_label")
+    ),
     "no label": read("질문,답\n안녕,네\n,\n잘 가,\n", [["안녕", "네", "기본"]], (4, "answer", "empty_answer")),
     "a name twice": read("Q,A,Q,label\n안녕,네,다른,0\n", [["안녕", "네", "0"]]),
-    "a column without a name": read(",Q,A,label\n0,안녕,네,0\n1,잘 가,응,1\n",
-                                    [["안녕", "네", "0"], ["잘 가", "응", "1"]]),
+    "a column without a name": read(
+        ",Q,A,label\n0,안녕,네,0\n1,잘 가,응,1\n", [["안녕", "네", "0"], ["잘 가", "응", "1"]]
+    ),
     "a thousand columns": read("Q,A,label" + ",x" * 997 + "\n안녕,네,0" + ",1" * 997 + "\n", [["안녕", "네", "0"]]),
     "more than a thousand columns": refused("Q,A,label" + ",x" * 998 + "\n안녕,네,0\n", "many_columns"),
     "unknown names": refused("하나,둘,셋\n안녕,네,0\n", "no_column"),
@@ -168,52 +180,82 @@ HEADERS = {
     "BOM only": refused(b"\xef\xbb\xbf", "empty_file"),
     "white space only": refused("\n \n\t\r\n", "empty_file"),
     "commas only": refused(",,\n,,\n", "empty_file"),
-}  # fmt: skip
+}
 
 ROWS = {
-    "a row with fewer cells": read("Q,A,label\n안녕,네\n잘 가\n가,나,0\n", [["가", "나", "0"]],
-                                   (2, "label", "no_label"), (3, "answer", "empty_answer"), (3, "label", "no_label")),
+    "a row with fewer cells": read(
+        "Q,A,label\n안녕,네\n잘 가\n가,나,0\n",
+        [["가", "나", "0"]],
+        (2, "label", "no_label"),
+        (3, "answer", "empty_answer"),
+        (3, "label", "no_label"),
+    ),
     "a row with more cells": refused("Q,A,label\n가,나,0\n안녕, 친구,네,0\n", "extra_cells"),
-    "rows with a comma at the end": read("Q,A,label\n안녕,네,0,\n잘 가,,1, \n", [["안녕", "네", "0"]],
-                                         (3, "answer", "empty_answer")),
+    "rows with a comma at the end": read(
+        "Q,A,label\n안녕,네,0,\n잘 가,,1, \n", [["안녕", "네", "0"]], (3, "answer", "empty_answer")
+    ),
     "a row with a comma at the end": refused("Q,A,label\n가,나,0\n안녕, 친구,네,\n", "extra_cells"),
-    "repeated, answered otherwise, empty": read(OTHERS, [["안녕", "네", "0"], ["안녕", "네", "1"], ["안녕", "응", "0"]],
-                                                (4, "", "duplicate", 2), (5, "", "other_answer", 2),
-                                                (6, "question", "empty_question")),
-    "labels": read(f"Q,A,label\n가,나,auto\n가,나,{'다' * 40}\n가,나,{'다' * 41}\n가,나,\n", [["가", "나", "다" * 40]],
-                   (2, "label", "reserved_label"), (4, "label", "long_label"), (5, "label", "no_label")),
-    "control characters": read("Q,A,label\n가\x07나,나,0\n가,나\u202e다,0\n가,�,�\n👨‍👩‍👧,가\t나,0\n",
-                               [["👨‍👩‍👧", "가\t나", "0"]], (2, "question", "control"), (3, "answer", "control"),
-                               (4, "answer", "control"), (4, "label", "control")),
+    "repeated, answered otherwise, empty": read(
+        OTHERS,
+        [["안녕", "네", "0"], ["안녕", "네", "1"], ["안녕", "응", "0"]],
+        (4, "", "duplicate", 2),
+        (5, "", "other_answer", 2),
+        (6, "question", "empty_question"),
+    ),
+    "labels": read(
+        f"Q,A,label\n가,나,auto\n가,나,{'다' * 40}\n가,나,{'다' * 41}\n가,나,\n",
+        [["가", "나", "다" * 40]],
+        (2, "label", "reserved_label"),
+        (4, "label", "long_label"),
+        (5, "label", "no_label"),
+    ),
+    "control characters": read(
+        "Q,A,label\n가\x07나,나,0\n가,나\u202e다,0\n가,�,�\n👨‍👩‍👧,가\t나,0\n",
+        [["👨‍👩‍👧", "가\t나", "0"]],
+        (2, "question", "control"),
+        (3, "answer", "control"),
+        (4, "answer", "control"),
+        (4, "label", "control"),
+    ),
     "a NUL in a cell": read("Q,A,label\n가\0나,다,0\n라,마,1\n", [["라", "마", "1"]], (2, "question", "control")),
     "a huge cell": read(f"Q,A,label\n가,{HUGE},0\n", [["가", HUGE, "0"]]),
     "white space of all kinds": read("Q,A,label\n\u3000가 \xa0,\t나\t, 0\n\xa0,\u3000,\n", [["가", "나", "0"]]),
-    "words for nothing": read("Q,A,label\nnan,NA,null\nNone,N/A,1.0\n",
-                              [["nan", "NA", "null"], ["None", "N/A", "1.0"]]),
-}  # fmt: skip
+    "words for nothing": read(
+        "Q,A,label\nnan,NA,null\nNone,N/A,1.0\n", [["nan", "NA", "null"], ["None", "N/A", "1.0"]]
+    ),
+}
 
 WORKBOOKS = {
     "workbook": read(xlsx(SHEET)),
-    "workbook with numbers": read(xlsx([HEADER, [12, 0.1 + 0.2, 1.0], [True, datetime(2024, 3, 1), "나"]]),
-                                  [["12", "0.3", "1"], ["TRUE", "2024-03-01", "나"]]),
-    "workbook with a formula": read(xlsx([HEADER, ["가", "=1+1", 0]], change=(r"<v ?/>|<v></v>", "<v>2</v>")),
-                                    [["가", "2", "0"]]),
-    "workbook with a formula never computed": read(xlsx([HEADER, ["가", "=1+1", 0], ["나", "다", 1]]),
-                                                   [["나", "다", "1"]], (2, "answer", "no_result")),
-    "workbook with blank rows": read(xlsx([[], [None, None], HEADER, PAIRS[0], [], ["가"], PAIRS[1], [None]]), PAIRS,
-                                     (6, "answer", "empty_answer"), (6, "label", "no_label")),
+    "workbook with numbers": read(
+        xlsx([HEADER, [12, 0.1 + 0.2, 1.0], [True, datetime(2024, 3, 1), "나"]]),
+        [["12", "0.3", "1"], ["TRUE", "2024-03-01", "나"]],
+    ),
+    "workbook with a formula": read(
+        xlsx([HEADER, ["가", "=1+1", 0]], change=(r"<v ?/>|<v></v>", "<v>2</v>")), [["가", "2", "0"]]
+    ),
+    "workbook with a formula never computed": read(
+        xlsx([HEADER, ["가", "=1+1", 0], ["나", "다", 1]]), [["나", "다", "1"]], (2, "answer", "no_result")
+    ),
+    "workbook with blank rows": read(
+        xlsx([[], [None, None], HEADER, PAIRS[0], [], ["가"], PAIRS[1], [None]]),
+        PAIRS,
+        (6, "answer", "empty_answer"),
+        (6, "label", "no_label"),
+    ),
     "workbook with a blank first sheet": read(xlsx([], SHEET, [["other"]])),
     "workbook with a wrong size": read(xlsx(SHEET, change=('<dimension ref="[^"]*"', '<dimension ref="A1"'))),
     "workbook with more cells than its header": read(xlsx([HEADER, [*PAIRS[0], None, "memo"], PAIRS[1]])),
     "workbook with line ends": read(xlsx([HEADER, ["가\n나", "다_x000D_\n라", 0]]), [["가\n나", "다\r\n라", "0"]]),
-    "workbook with half a character": read(xlsx([["_xD83D_", *HEADER], ["다", "가_xDE00_", "나", 0]]), [],
-                                           (2, "question", "control")),
+    "workbook with half a character": read(
+        xlsx([["_xD83D_", *HEADER], ["다", "가_xDE00_", "나", 0]]), [], (2, "question", "control")
+    ),
     "workbook with a header only": refused(xlsx([HEADER]), "no_rows"),
     "workbook with nothing": refused(xlsx([]), "empty_file"),
     "workbook cut off": refused(xlsx(SHEET)[:-900], "bad_workbook"),
     "workbook with broken XML": refused(xlsx(SHEET, change=("</row>", "</wor>")), "bad_workbook"),
     "workbook without its parts": refused(zipped({"xl/workbook.xml": b"<workbook/>"}).getvalue(), "bad_workbook"),
-}  # fmt: skip
+}
 
 JSON_LINES = {
     "json lines": read(LINES),
@@ -223,24 +265,38 @@ JSON_LINES = {
     "json lines with missing keys": read(
         jsonl({"Q": "가"}, {"A": "나", "label": "0"}, {}, {"label": "1", "Q": "다", "A": "라", "more": 1}),
         [["다", "라", "1"]],
-        (1, "answer", "empty_answer"), (1, "label", "no_label"), (2, "question", "empty_question"),
+        (1, "answer", "empty_answer"),
+        (1, "label", "no_label"),
+        (2, "question", "empty_question"),
     ),
-    "json lines with numbers": read('\n{"Q": 1.0, "A": true, "label": 1e3}\n{"Q": "가", "A": null, "label": NaN}\n',
-                                    [["1.0", "true", "1e3"]], (3, "answer", "empty_answer")),
-    "json lines with nested values": read(jsonl(NESTED, {**NESTED, "A": "나"}), [["가", "나", "0"]],
-                                          (1, "answer", "empty_answer")),
-    "json lines with half a character": read('{"질문": "\\ud83d", "답": "나"}\n{"질문": "가", "답": "나"}\n',
-                                             [["가", "나", "기본"]], (1, "question", "control")),
+    "json lines with numbers": read(
+        '\n{"Q": 1.0, "A": true, "label": 1e3}\n{"Q": "가", "A": null, "label": NaN}\n',
+        [["1.0", "true", "1e3"]],
+        (3, "answer", "empty_answer"),
+    ),
+    "json lines with nested values": read(
+        jsonl(NESTED, {**NESTED, "A": "나"}), [["가", "나", "0"]], (1, "answer", "empty_answer")
+    ),
+    "json lines with half a character": read(
+        '{"질문": "\\ud83d", "답": "나"}\n{"질문": "가", "답": "나"}\n',
+        [["가", "나", "기본"]],
+        (1, "question", "control"),
+    ),
     "json lines with half a character in a name": read(
         '{"\\ud83d": "다", "Q": "가", "A": "나"}\n', [["가", "나", "기본"]]
     ),
-    "json lines with newlines in cells": read(jsonl({"prompt": "가\r\n나", "response": '"다"'}),
-                                              [["가\r\n나", '"다"', "기본"]]),
+    "json lines with newlines in cells": read(
+        jsonl({"prompt": "가\r\n나", "response": '"다"'}), [["가\r\n나", '"다"', "기본"]]
+    ),
     "json lines with a broken line": refused(LINES + '{"Q": "가", \n', "bad_json"),
     "json lines with a list": refused(LINES + '["가", "나", "0"]\n', "bad_json"),
     "json lines too deep": refused('{"Q": ' + "[" * 100_000 + "\n", "bad_json"),
-    "json lines with an answer nowhere": read(jsonl({"Q": "가", "A": None}, {"Q": "나", "A": " "}), [],
-                                              (1, "answer", "empty_answer"), (2, "answer", "empty_answer")),
+    "json lines with an answer nowhere": read(
+        jsonl({"Q": "가", "A": None}, {"Q": "나", "A": " "}),
+        [],
+        (1, "answer", "empty_answer"),
+        (2, "answer", "empty_answer"),
+    ),
     "json lines with another key in every row": refused(
         jsonl(*({f"Q{i}": "가", "A": "나"} for i in range(1000))), "many_columns"
     ),
@@ -248,7 +304,7 @@ JSON_LINES = {
     "json lines of empty texts": refused(jsonl({"Q": "", "A": None}), "no_rows"),
     "a json list": read(json.dumps([{"Q": "가", "A": "나"}]), [["가", "나", "기본"]]),
     "a json object over several lines": read(json.dumps({"Q": "가", "A": "나"}, indent=2), [["가", "나", "기본"]]),
-}  # fmt: skip
+}
 
 NO_TABLES = {
     "png": refused(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01", "is_picture"),
@@ -282,86 +338,135 @@ MERGED_QUESTIONS = xlsx(
 )
 TURNS = [
     {"role": "system", "content": "친절하게"},
-    {"role": "user", "content": "안녕"}, {"role": "assistant", "content": "네"},
-    {"role": "user", "content": [{"type": "text", "text": "잘 가"}]}, {"role": "assistant", "content": "응"},
-]  # fmt: skip
+    {"role": "user", "content": "안녕"},
+    {"role": "assistant", "content": "네"},
+    {"role": "user", "content": [{"type": "text", "text": "잘 가"}]},
+    {"role": "assistant", "content": "응"},
+]
 SHARED = [{"from": "gpt", "value": "어서 오세요"}, {"from": "human", "value": "안녕"}, {"from": "gpt", "value": "네"}]
 
 AS_BROUGHT = {
-    "a stray quote in tab-separated text": read("Q\tA\tlabel\n" + SWALLOWING + '"네"\t"응"\t0\n끝\t네\t0\n',
-                                                [*SWALLOWED, ['"네"', '"응"', "0"], ["끝", "네", "0"]]),
-    "a quote that never ends in tab-separated text": read('Q\tA\tlabel\n"가\t나\t0\n다\t라\t1\n',
-                                                          [['"가', "나", "0"], ["다", "라", "1"]]),
-    "quotes in tab-separated text that match": read('Q\tA\tlabel\n"가\n나"\t"다 ""라"""\t0\n마\t바\t1\n',
-                                                    [["가\n나", '다 "라"', "0"], ["마", "바", "1"]]),
+    "a stray quote in tab-separated text": read(
+        "Q\tA\tlabel\n" + SWALLOWING + '"네"\t"응"\t0\n끝\t네\t0\n',
+        [*SWALLOWED, ['"네"', '"응"', "0"], ["끝", "네", "0"]],
+    ),
+    "a quote that never ends in tab-separated text": read(
+        'Q\tA\tlabel\n"가\t나\t0\n다\t라\t1\n', [['"가', "나", "0"], ["다", "라", "1"]]
+    ),
+    "quotes in tab-separated text that match": read(
+        'Q\tA\tlabel\n"가\n나"\t"다 ""라"""\t0\n마\t바\t1\n', [["가\n나", '다 "라"', "0"], ["마", "바", "1"]]
+    ),
     "everything quoted in tab-separated text": read(
         '"Q"\t"A"\t"label"\n"가\t나\t다\n라"\t"마"\t"0"\n', [["가\t나\t다\n라", "마", "0"]]
     ),
     "a stray quote in a CSV": refused("Q,A,label\n" + SWALLOWING.replace("\t", ",") + "끝,네,0\n", "swallowed_rows"),
     "a stray quote over a row without an answer": refused('Q,A,label\n"가,나,0\n다,,1\n라",마,0\n', "swallowed_rows"),
     "a stray quote in the last column": refused('Q,A\n가,"나\n다,라"\n마,바\n', "swallowed_rows"),
-    "sentences with commas over two lines": read('Q,A,label\n"네, 그래, 좋아\n그리고 안녕",응,0\n',
-                                                 [["네, 그래, 좋아\n그리고 안녕", "응", "0"]]),
+    "sentences with commas over two lines": read(
+        'Q,A,label\n"네, 그래, 좋아\n그리고 안녕",응,0\n', [["네, 그래, 좋아\n그리고 안녕", "응", "0"]]
+    ),
     "workbook with a sheet a label": read(
-        xlsx([["Q", "A"], ["안녕", "네"]], [["A", "Q"], ["힘내요", "헤어졌어"]],
-             [["Q", "A"], ["고백할까?", "네"], ["좋아", ""]], names=["일상", "이별", "사랑"]),
+        xlsx(
+            [["Q", "A"], ["안녕", "네"]],
+            [["A", "Q"], ["힘내요", "헤어졌어"]],
+            [["Q", "A"], ["고백할까?", "네"], ["좋아", ""]],
+            names=["일상", "이별", "사랑"],
+        ),
         [["안녕", "네", "일상"], ["헤어졌어", "힘내요", "이별"], ["고백할까?", "네", "사랑"]],
-        (2003, "answer", "empty_answer")),
+        (2003, "answer", "empty_answer"),
+    ),
     "workbook with a hidden sheet first": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET, hidden=[0])),
     "workbook with another table hidden": read(xlsx([HEADER, ["x", "y", 0]], SHEET, hidden=[0])),
     "workbook with a cover": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET)),
     "workbook with only its hidden sheet right": read(xlsx([["코드", "뜻"], [1, "가"]], SHEET, hidden=[1])),
     "workbook with no sheet right": refused(xlsx([["코드", "뜻"], [1, "가"]], [["또"], [1]]), "no_column_in_sheets"),
     "workbook saved as strict": refused(strict(xlsx(SHEET)), "strict_workbook"),
-    "decomposed Hangul": read(f"Q,A,label\n나는 너를 사랑해,네,사랑\n{NFD},네,{NFD_LOVE}\n",
-                              [["나는 너를 사랑해", "네", "사랑"]],
-                              (3, "", "duplicate", 2)),
+    "decomposed Hangul": read(
+        f"Q,A,label\n나는 너를 사랑해,네,사랑\n{NFD},네,{NFD_LOVE}\n",
+        [["나는 너를 사랑해", "네", "사랑"]],
+        (3, "", "duplicate", 2),
+    ),
     "decomposed header": read(unicodedata.normalize("NFD", "질문,답변,감정\n안녕,네,0\n"), [["안녕", "네", "0"]]),
-    "Excel's errors": read("Q,A,label\n가,#NAME?,0\n나,#N/A,0\n#REF!,다,0\n라,마,#VALUE!\n바,#맛집,0\n",
-                           [["바", "#맛집", "0"]], (2, "answer", "excel_error"), (3, "answer", "excel_error"),
-                           (4, "question", "excel_error"), (5, "label", "excel_error")),
-    "workbook with errors": read(xlsx([HEADER, ["가", "#DIV/0!", 0], ["나", "다", 1]]), [["나", "다", "1"]],
-                                 (2, "answer", "excel_error")),
-    "workbook with formulas alone": read(xlsx([HEADER, ["=B9", "=C9", 0], ["나", "다", 1]]), [["나", "다", "1"]],
-                                         (2, "question", "no_result"), (2, "answer", "no_result")),
+    "Excel's errors": read(
+        "Q,A,label\n가,#NAME?,0\n나,#N/A,0\n#REF!,다,0\n라,마,#VALUE!\n바,#맛집,0\n",
+        [["바", "#맛집", "0"]],
+        (2, "answer", "excel_error"),
+        (3, "answer", "excel_error"),
+        (4, "question", "excel_error"),
+        (5, "label", "excel_error"),
+    ),
+    "workbook with errors": read(
+        xlsx([HEADER, ["가", "#DIV/0!", 0], ["나", "다", 1]]), [["나", "다", "1"]], (2, "answer", "excel_error")
+    ),
+    "workbook with formulas alone": read(
+        xlsx([HEADER, ["=B9", "=C9", 0], ["나", "다", 1]]),
+        [["나", "다", "1"]],
+        (2, "question", "no_result"),
+        (2, "answer", "no_result"),
+    ),
     "no header, sentences": refused("오늘 뭐 해?,그냥 쉬어요.\n밥 먹었어?,아직이요.\n", "no_header"),
-    "the header again": read(TEXT + "\ufeff" + TEXT.replace("땡", "딩") + "질문,답변,감정\n", [
-        *PAIRS, ["12시 딩!", "하루가 또 가네요.", "0"]], (4, "", "repeated_header"), (6, "", "duplicate", 3),
-        (7, "", "repeated_header")),
-    "Alpaca": read(jsonl({"instruction": "번역해", "input": "사과", "output": "apple"},
-                         {"instruction": "번역해", "input": "배", "output": "pear"},
-                         {"instruction": "인사해", "input": "", "output": "안녕"}),
-                   [["번역해\n사과", "apple", "기본"], ["번역해\n배", "pear", "기본"], ["인사해", "안녕", "기본"]]),
-    "chats as messages": read(jsonl({"messages": TURNS, "label": "인사"}),
-                              [["안녕", "네", "인사"], ["잘 가", "응", "인사"]]),
-    "chats as conversations": read(json.dumps([{"id": "1", "conversations": SHARED}, {"conversations": SHARED[1:]}]),
-                                   [["안녕", "네", "기본"]], (2, "", "duplicate", 1)),
+    "the header again": read(
+        TEXT + "\ufeff" + TEXT.replace("땡", "딩") + "질문,답변,감정\n",
+        [*PAIRS, ["12시 딩!", "하루가 또 가네요.", "0"]],
+        (4, "", "repeated_header"),
+        (6, "", "duplicate", 3),
+        (7, "", "repeated_header"),
+    ),
+    "Alpaca": read(
+        jsonl(
+            {"instruction": "번역해", "input": "사과", "output": "apple"},
+            {"instruction": "번역해", "input": "배", "output": "pear"},
+            {"instruction": "인사해", "input": "", "output": "안녕"},
+        ),
+        [["번역해\n사과", "apple", "기본"], ["번역해\n배", "pear", "기본"], ["인사해", "안녕", "기본"]],
+    ),
+    "chats as messages": read(
+        jsonl({"messages": TURNS, "label": "인사"}), [["안녕", "네", "인사"], ["잘 가", "응", "인사"]]
+    ),
+    "chats as conversations": read(
+        json.dumps([{"id": "1", "conversations": SHARED}, {"conversations": SHARED[1:]}]),
+        [["안녕", "네", "기본"]],
+        (2, "", "duplicate", 1),
+    ),
     "a json list over several lines": read(
         json.dumps([dict(zip(HEADER, row, strict=True)) for row in PAIRS], indent=1)
     ),
-    "a json list in an object": read(json.dumps({"version": "1", "data": [{"Q": "가", "A": "나"}]}),
-                                     [["가", "나", "기본"]]),
-    "json as pandas writes it": read(json.dumps({"Q": {"0": "가", "1": "다"}, "A": {"0": "나", "1": "라"}}),
-                                     [["가", "나", "기본"], ["다", "라", "기본"]]),
+    "a json list in an object": read(
+        json.dumps({"version": "1", "data": [{"Q": "가", "A": "나"}]}), [["가", "나", "기본"]]
+    ),
+    "json as pandas writes it": read(
+        json.dumps({"Q": {"0": "가", "1": "다"}, "A": {"0": "나", "1": "라"}}),
+        [["가", "나", "기본"], ["다", "라", "기본"]],
+    ),
     "a json list of texts": refused('["가", "나"]', "bad_json_item"),
-    "labels in merged cells": read(MERGED_LABELS, [["가", "나", "사랑"], ["다", "라", "사랑"], ["마", "바", "이별"],
-                                                   ["사", "아", "이별"]]),
+    "labels in merged cells": read(
+        MERGED_LABELS, [["가", "나", "사랑"], ["다", "라", "사랑"], ["마", "바", "이별"], ["사", "아", "이별"]]
+    ),
     "questions in merged cells": read(MERGED_QUESTIONS, [["가", "나", "0"], ["가", "다", "1"]]),
     "text that cannot be seen": read(
-        "Q,A,label\n가,\u3164,0\n\u2800,나,0\n다,\u115f\u1160,0\n라,\u00ad,\uffa0\n마,바,\u200b\n", [],
-        (2, "answer", "empty_answer"), (3, "question", "empty_question"), (4, "answer", "empty_answer"),
-        (5, "answer", "empty_answer"), (5, "label", "no_label"), (6, "label", "no_label"),
+        "Q,A,label\n가,\u3164,0\n\u2800,나,0\n다,\u115f\u1160,0\n라,\u00ad,\uffa0\n마,바,\u200b\n",
+        [],
+        (2, "answer", "empty_answer"),
+        (3, "question", "empty_question"),
+        (4, "answer", "empty_answer"),
+        (5, "answer", "empty_answer"),
+        (5, "label", "no_label"),
+        (6, "label", "no_label"),
     ),
-    "text that looks the same": read("Q,A,label\n안녕 친구,네,0\n안\u200b녕  친구,네,0\n"
-                                     "안녕\xa0친구,네\u3164,0\n안녕 친구,\u00ad네,0\n",
-                                     [["안녕 친구", "네", "0"]], *((row, "", "duplicate", 2) for row in (3, 4, 5))),
+    "text that looks the same": read(
+        "Q,A,label\n안녕 친구,네,0\n안\u200b녕  친구,네,0\n안녕\xa0친구,네\u3164,0\n안녕 친구,\u00ad네,0\n",
+        [["안녕 친구", "네", "0"]],
+        *((row, "", "duplicate", 2) for row in (3, 4, 5)),
+    ),
     "a label in wide digits": read("Q,A,label\n가,나,0\n다,라,０\n", [["가", "나", "0"], ["다", "라", "0"]]),
     "a title above the header": read("우리 가게 문답,,\n2024년,,\n\nQ,A,label\n안녕,네,0\n", [["안녕", "네", "0"]]),
     "a title without commas": read("우리 가게 문답\nQ,A,label\n안녕,네,0\n", [["안녕", "네", "0"]]),
     "workbook with a title": read(xlsx([["문답"], [], ["만든 사람: 나"], *SHEET])),
-    "LibreOffice": refused(zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet",
-                                   "content.xml": b""}).getvalue(), "other_spreadsheet"),
+    "LibreOffice": refused(
+        zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "content.xml": b""}).getvalue(),
+        "other_spreadsheet",
+    ),
     "Excel's binary workbook": refused(zipped({"xl/workbook.bin": b""}).getvalue(), "other_spreadsheet"),
-}  # fmt: skip
+}
 
 FILES = AS_BROUGHT | ENCODINGS | LINE_ENDS | DELIMITERS | QUOTES | HEADERS | ROWS | WORKBOOKS | JSON_LINES | NO_TABLES

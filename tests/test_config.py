@@ -125,9 +125,13 @@ def test_the_recorded_command_names_files_without_their_folders(tmp_path):
     base = tmp_path / "my-base"
     base.mkdir()
     config = TrainingConfig(
-        data=str(tmp_path / "pairs.csv"), base=str(base), output=str(tmp_path / "mine"),
-        epochs=3, strip_punctuation=False, learning_rate=1e-3,
-    )  # fmt: skip
+        data=str(tmp_path / "pairs.csv"),
+        base=str(base),
+        output=str(tmp_path / "mine"),
+        epochs=3,
+        strip_punctuation=False,
+        learning_rate=1e-3,
+    )
     assert command("train", config) == (
         "python -m kochat train --data pairs.csv --base checkpoints/my-base --output checkpoints/mine "
         "--epochs 3 --learning-rate 0.001 --no-strip-punctuation"

@@ -16,9 +16,17 @@ ENTRIES = ["cli", "ui"]  # import everything above, nothing imports them, nor th
 TABS = ["chat", "training", "data", "runs", "checkpoints", "compare"]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PACKAGE.glob("**/*.py"))
 TORCH = {
-    "model/batches", "model/weights", "model/gpt2", "inference/decoder", "inference/sampling", "inference/engine",
-    "inference/chatbot", "training/trainer", "training/state", "evaluation/metrics",
-}  # fmt: skip
+    "model/batches",
+    "model/weights",
+    "model/gpt2",
+    "inference/decoder",
+    "inference/sampling",
+    "inference/engine",
+    "inference/chatbot",
+    "training/trainer",
+    "training/state",
+    "evaluation/metrics",
+}
 SKLEARN = {"evaluation/baselines"}
 
 
@@ -45,8 +53,14 @@ def folder_of(path: str) -> str:
 def test_whoever_opens_the_package_sees_eight_folders_and_a_handful_of_files():
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == {*FOLDERS, *ENTRIES}
     assert {path.name for path in PACKAGE.glob("*.py")} == {
-        "__init__.py", "__main__.py", "errors.py", "labels.py", "config.py", "validate.py", "files.py",
-    }  # fmt: skip
+        "__init__.py",
+        "__main__.py",
+        "errors.py",
+        "labels.py",
+        "config.py",
+        "validate.py",
+        "files.py",
+    }
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if not path.endswith("__main__.py")])

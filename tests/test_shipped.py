@@ -77,8 +77,11 @@ def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_d
 def test_one_clean_sentence_on_the_command_line():
     done = subprocess.run(
         [sys.executable, "-m", "kochat", "reply", "12시 땡!", "--label", "0"],
-        cwd=PROJECT, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert done.returncode == 0
     assert done.stderr == ""
     (line,) = done.stdout.splitlines()
@@ -90,9 +93,14 @@ def test_one_clean_sentence_on_the_command_line():
 def test_it_learns_100_pairs_word_for_word(mini, tmp_path, chatbot_data):
     torch.set_num_threads(2)
     made = TrainingConfig(
-        data=str(chatbot_data), rows=100, base=str(MINI), output=str(tmp_path / "learned"), epochs=30,
-        validation_share=0, sample_questions=(),
-    )  # fmt: skip
+        data=str(chatbot_data),
+        rows=100,
+        base=str(MINI),
+        output=str(tmp_path / "learned"),
+        epochs=30,
+        validation_share=0,
+        sample_questions=(),
+    )
     for _ in fine_tune(made):
         pass
     table = pairs.read_pairs(chatbot_data, rows=100)

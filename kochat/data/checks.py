@@ -15,9 +15,18 @@ from dataclasses import dataclass
 from kochat.labels import AUTO
 
 BAD = (
-    "empty_question", "empty_answer", "no_label", "long_label", "reserved_label", "control", "excel_error", "no_result",
-    "repeated_header", "too_long", "duplicate",
-)  # fmt: skip
+    "empty_question",
+    "empty_answer",
+    "no_label",
+    "long_label",
+    "reserved_label",
+    "control",
+    "excel_error",
+    "no_result",
+    "repeated_header",
+    "too_long",
+    "duplicate",
+)
 NOTES = ("other_answer",)  # said, not wrong: the same question under the same label, answered otherwise
 MAX_LABEL_LENGTH = 40  # characters
 

@@ -142,9 +142,8 @@ def find_header(rows: Sequence[tuple[int, list[str]]]) -> int:
 def looks_like_data(names: Sequence[str]) -> bool:
     """Whether the first row of a table is no header: names are short, and neither numbers nor sentences."""
     return any(
-        re.fullmatch(r"[\d.,]+|.*[.?!~…]|.{31,}|(\S+\s+){3,}\S+", name.strip(), re.DOTALL) is not None
-        for name in names
-    )  # fmt: skip
+        re.fullmatch(r"[\d.,]+|.*[.?!~…]|.{31,}|(\S+\s+){3,}\S+", name.strip(), re.DOTALL) is not None for name in names
+    )
 
 
 def distinct(header: Sequence[str]) -> list[str]:

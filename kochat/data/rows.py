@@ -48,10 +48,11 @@ def problem_texts(
     `columns` are those of the table that they come from, whose header may be among them.
     """
     texts = [
-        ":repeated_header" if columns and columns.is_header(question, answer)
+        ":repeated_header"
+        if columns and columns.is_header(question, answer)
         else " ".join(f"{column}:{reason}" for column, reason in problems_of(question, answer, label))
         for question, answer, label in pairs
-    ]  # fmt: skip
+    ]
     good = [place for place, text in enumerate(texts) if not text]
     if too_long and good:
         for place, is_long in zip(good, too_long([pairs[place] for place in good]), strict=True):

@@ -293,9 +293,7 @@ def _open_workbook(table: Table, sheet: str | None, header: int | None) -> Table
     columns = [*sheets[0].columns, *([SHEET] if len(sheets) > 1 else [])]
     left = [title for title, rows in seen.items() if rows and title not in chosen]
     said = _said_of_sheets(sheets, left)
-    return replace(
-        table, columns=columns, header=sheets[0].header, sheets=tuple(sheets), remarks=(*said, *remarks)
-    )  # fmt: skip
+    return replace(table, columns=columns, header=sheets[0].header, sheets=tuple(sheets), remarks=(*said, *remarks))
 
 
 def _chosen_sheets(sheets: dict[str, bool], seen: dict[str, list]) -> list[str]:

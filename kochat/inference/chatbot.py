@@ -121,26 +121,43 @@ class Chatbot:
         self._own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
 
     def reply(
-        self, question: str, label: str = AUTO, strength: float | None = None, *,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> str:
         """The reply. Raises ReplyError for an empty question, an unknown label, or a number out of its range."""
         drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
         return "".join(self.stream(question, label, strength, **drawn))
 
     def stream(
-        self, question: str, label: str = AUTO, strength: float | None = None, *,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
-    ) -> Iterator[str]:  # fmt: skip
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[str]:
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
         drawn = sampling.checked(temperature, top_p, seed)
         request = self._request(*self._understood([(question, label)])[0], strength, drawn)
         return text_pieces(self.tokenizer, self._engine.stream(request))
 
     def replies(
-        self, asked: Sequence[tuple[str, str]], strength: float | None = None, *,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
-    ) -> list[str]:  # fmt: skip
+        self,
+        asked: Sequence[tuple[str, str]],
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> list[str]:
         """Replies to several (question, label), decoded together.
 
         Where they are drawn, the i-th (from 0) is the reply with the seed `seed + i`: equal ones may get different

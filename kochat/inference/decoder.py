@@ -219,9 +219,12 @@ class _Layer:
 def _norm(weights: Weights, name: str) -> Linear:
     weight, bias = weights.tensors[f"{name}.weight"], weights.tensors[f"{name}.bias"]
     return partial(
-        functional.layer_norm, normalized_shape=weight.shape, weight=weight, bias=bias,
+        functional.layer_norm,
+        normalized_shape=weight.shape,
+        weight=weight,
+        bias=bias,
         eps=weights.config["layer_norm_epsilon"],
-    )  # fmt: skip
+    )
 
 
 def _activation(name: str) -> Linear:

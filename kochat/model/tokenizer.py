@@ -85,9 +85,18 @@ def _fast_tokenizer(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
 
 # What transformers, torch, safetensors and tokenizers raise for files that are damaged.
 UNREADABLE = (
-    OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError, ImportError, AttributeError,
-    pickle.UnpicklingError, SafetensorError, StrictDataclassError,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ImportError,
+    AttributeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -62,10 +62,16 @@ def start(checkpoint: Path, data: str, held_out: bool, record: bool) -> Job:
         if running():
             raise RunError("evaluation_on")
         process = subprocess.Popen(
-            [sys.executable, "-m", "kochat", "eval", *words], cwd=PROJECT, env=environment, encoding="utf-8",
-            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "kochat", "eval", *words],
+            cwd=PROJECT,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             creationflags=OF_ITS_OWN,
-        )  # fmt: skip
+        )
         job = _newest[checkpoint] = Job(checkpoint, record)
     threading.Thread(target=_read, args=(job, process), daemon=True).start()
     return job

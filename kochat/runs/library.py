@@ -31,9 +31,17 @@ UTF_8_FLAG = 0x800
 LITTER = (".DS_Store", "desktop.ini", "Thumbs.db", "Icon\r")  # of Finder and Explorer, beside __MACOSX/ and ._files
 # What a broken zip, a locked one, or a config with nonsense in it raises.
 BROKEN = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, TypeError, AttributeError,
-    ArithmeticError, ImportError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+)
 # Weights come as safetensors alone: other forms can carry code.
 KINDS = (".safetensors", ".json", ".jinja", ".md", ".txt", ".xz")
 # With these a config asks for other libraries, or for code from the Hub.

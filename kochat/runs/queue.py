@@ -45,9 +45,13 @@ def runs_at_once() -> int:
     value = os.environ.get("KOCHAT_RUNS_AT_ONCE") or "1"
     if not value.isdigit() or int(value) < 1:
         raise SettingsError(
-            "bad_setting", field="KOCHAT_RUNS_AT_ONCE", field_ko="KOCHAT_RUNS_AT_ONCE", value=value,
-            allowed="a whole number from 1", allowed_ko="1 이상의 정수",
-        )  # fmt: skip
+            "bad_setting",
+            field="KOCHAT_RUNS_AT_ONCE",
+            field_ko="KOCHAT_RUNS_AT_ONCE",
+            value=value,
+            allowed="a whole number from 1",
+            allowed_ko="1 이상의 정수",
+        )
     return int(value)
 
 
@@ -182,9 +186,15 @@ def _process(name: str, output: Any, given: Any) -> subprocess.Popen:
     # The home may be given as seen from the folder of this process.
     environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdin=given, stdout=output, stderr=output,
-        start_new_session=True, creationflags=OF_ITS_OWN,
-    )  # fmt: skip
+        command,
+        cwd=PROJECT,
+        env=environment,
+        stdin=given,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        creationflags=OF_ITS_OWN,
+    )
 
 
 def _has_process(run: Run) -> bool:

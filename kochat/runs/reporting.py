@@ -25,9 +25,14 @@ def reporter(name: str, config: TrainingConfig) -> Callable[[dict[str, Any]], No
     except ImportError as error:
         raise SettingsError("no_trackio") from error
     trackio.init(
-        project="kochat", name=name, config=config.to_dict(), resume="allow", embed=False,
-        auto_log_gpu=False, auto_log_cpu=False,
-    )  # fmt: skip
+        project="kochat",
+        name=name,
+        config=config.to_dict(),
+        resume="allow",
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+    )
 
     def report(event: dict[str, Any]) -> None:
         try:

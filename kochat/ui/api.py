@@ -85,9 +85,15 @@ def list_checkpoints() -> list[dict]:
 
 @shows_errors
 def check(
-    file: str | None, checkpoint: str, question_column: str, answer_column: str, label_column: str, sheet: str,
-    header: str, request: gr.Request,
-) -> dict:  # fmt: skip
+    file: str | None,
+    checkpoint: str,
+    question_column: str,
+    answer_column: str,
+    label_column: str,
+    sheet: str,
+    header: str,
+    request: gr.Request,
+) -> dict:
     """What a file of pairs holds, with its first problems, as `python -m kochat check --json` says it.
 
     What is longer than the checkpoint can take is a problem. What is empty, of columns, sheet and header (a row's

@@ -176,9 +176,15 @@ def series(language: str) -> list[str]:
 
 
 TABLE_COLUMNS = (
-    "k_epoch", "k_training_loss", "k_validation_loss", "k_own_answers", "k_base_nll", "k_perplexity", "k_speed",
+    "k_epoch",
+    "k_training_loss",
+    "k_validation_loss",
+    "k_own_answers",
+    "k_base_nll",
+    "k_perplexity",
+    "k_speed",
     "k_since_start",
-)  # fmt: skip
+)
 
 
 def epochs_table(language: str, record: Record) -> dict[str, Any]:
@@ -286,6 +292,15 @@ def loss_plot(language: str, frame: pd.DataFrame | None, names: list[str], last:
 def empty_plot(height: int = 280, **options) -> gr.LinePlot:
     """A loss curve that has nothing to show yet, `height` in pixels; "d" has ticks at whole epochs only."""
     return gr.LinePlot(
-        x="epoch", y="loss", color="kind", title=t("k_curve"), height=height, show_label=False, tooltip="axis",
-        buttons=[], x_axis_format="d", visible=False, **options,
-    )  # fmt: skip
+        x="epoch",
+        y="loss",
+        color="kind",
+        title=t("k_curve"),
+        height=height,
+        show_label=False,
+        tooltip="axis",
+        buttons=[],
+        x_axis_format="d",
+        visible=False,
+        **options,
+    )

@@ -20,13 +20,20 @@ LONG = "아주 긴 답이에요. " * 40
 # What a shop keeps, in columns of its own names: 80 rows, and what is wrong with some.
 SHOP = {number: (f"{number}번 손님이 왔어요", f"{number}번 우산을 준비하세요.") for number in range(2, 82)}
 SHOP |= {
-    5: ("", "어서 오세요."), 9: ("우산 있나요?", ""), 12: ("가\x07나", "네"), 20: SHOP[3], 21: (SHOP[4][0], "다른 답"),
+    5: ("", "어서 오세요."),
+    9: ("우산 있나요?", ""),
+    12: ("가\x07나", "네"),
+    20: SHOP[3],
+    21: (SHOP[4][0], "다른 답"),
     30: ("", ""),
-}  # fmt: skip
+}
 PROBLEMS = [
-    "5행 · 질문: 비어 있어요", "9행 · 답변: 비어 있어요", "12행 · 질문: 제어 문자나 깨진 글자가 있어요",
-    "20행: 3행과 똑같아요", "21행: 4행과 같은 질문인데 답이 달라요",
-]  # fmt: skip
+    "5행 · 질문: 비어 있어요",
+    "9행 · 답변: 비어 있어요",
+    "12행 · 질문: 제어 문자나 깨진 글자가 있어요",
+    "20행: 3행과 똑같아요",
+    "21행: 4행과 같은 질문인데 답이 달라요",
+]
 
 
 @pytest.fixture
@@ -294,11 +301,24 @@ def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
 
 
 ODD_IN_THE_BROWSER = [
-    "cp949", "Excel's unicode text", "sep=;", "workbook with a formula", "json lines with newlines in cells",
+    "cp949",
+    "Excel's unicode text",
+    "sep=;",
+    "workbook with a formula",
+    "json lines with newlines in cells",
     "json lines with half a character",
-    "unknown names", "a huge cell", "latin-1", "a row with more cells", "a quote that never ends", "workbook cut off",
-    "json lines with a broken line", "png", "old Excel", "empty", "header only",
-]  # fmt: skip
+    "unknown names",
+    "a huge cell",
+    "latin-1",
+    "a row with more cells",
+    "a quote that never ends",
+    "workbook cut off",
+    "json lines with a broken line",
+    "png",
+    "old Excel",
+    "empty",
+    "header only",
+]
 
 
 def test_odd_files_are_brought_in_or_refused_with_their_sentence(visit, app, tmp_path):

@@ -93,9 +93,15 @@ def test_eval_measures_on_what_was_kept_out_and_records_it(tiny_base, tmp_path, 
     monkeypatch.setattr("kochat.runs.worker.lower_priority", lambda: None)  # it would last for all tests to come
     output = tmp_path / "trained"
     made = TrainingConfig(
-        data="emotions", rows=90, base=str(tiny_base), output=str(output), epochs=1, seed=3, validation_share=0.2,
+        data="emotions",
+        rows=90,
+        base=str(tiny_base),
+        output=str(output),
+        epochs=1,
+        seed=3,
+        validation_share=0.2,
         test_share=0.1,
-    )  # fmt: skip
+    )
     [started] = [event for event in fine_tune(made) if isinstance(event, Started)]
     validation = checkpoint.load(output).validation
     assert len(validation) == started.validation_pairs
@@ -143,9 +149,16 @@ def test_strength_is_measured_chosen_and_recorded(tiny_base, tmp_path, monkeypat
     output, plain = tmp_path / "trained", tmp_path / "plain"
     for folder, dropout in ((output, 0.2), (plain, 0.0)):
         made = TrainingConfig(
-            data="emotions", rows=90, base=str(tiny_base), output=str(folder), epochs=1, seed=3, label_dropout=dropout,
-            validation_share=0.1, sample_questions=(),
-        )  # fmt: skip
+            data="emotions",
+            rows=90,
+            base=str(tiny_base),
+            output=str(folder),
+            epochs=1,
+            seed=3,
+            label_dropout=dropout,
+            validation_share=0.1,
+            sample_questions=(),
+        )
         for _ in fine_tune(made):
             pass
     words = ["strength", "--data", "emotions", "--checkpoint"]
@@ -185,9 +198,11 @@ def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
     assert isinstance(invoke("familiarity", "--checkpoint", output, "--data", "jobs").exception, DataError)
     assert "--record needs --data" in invoke("familiarity", "--checkpoint", output, "--record").output
     few = checkpoint.save(
-        tmp_path / "few", checkpoint.load(output).model, checkpoint.load(output).tokenizer,
+        tmp_path / "few",
+        checkpoint.load(output).model,
+        checkpoint.load(output).tokenizer,
         replace(card, config={**card.config, "validation_share": 0.05}),
-    )  # fmt: skip
+    )
     assert "fewer than 20" in str(invoke("familiarity", "--checkpoint", few, "--data", "emotions").exception)
 
 
@@ -246,10 +261,16 @@ def test_every_setting_is_an_option_with_its_own_sentence():
 
 def test_a_command_from_a_card_is_one_that_the_command_line_takes(tiny_base, tmp_path, monkeypatch):
     given = TrainingConfig(
-        data="jobs", base=str(tiny_base), output=str(tmp_path / "x"), epochs=1, strip_punctuation=True,
+        data="jobs",
+        base=str(tiny_base),
+        output=str(tmp_path / "x"),
+        epochs=1,
+        strip_punctuation=True,
         question_column="손님 말",
-        keep_labels=True, rehearsal=2, label_names=("건설현장=building site", "우산장수=umbrellas"),
-    )  # fmt: skip
+        keep_labels=True,
+        rehearsal=2,
+        label_names=("건설현장=building site", "우산장수=umbrellas"),
+    )
     taken: list = []
     started = SimpleNamespace(state=lambda: "running")
     monkeypatch.setattr(main.queue, "start", lambda config: taken.append(config) or started)
@@ -355,8 +376,10 @@ def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path):
         path.write_bytes(FILES[name].data)
         return subprocess.run(
             [sys.executable, "-m", "kochat", "check", str(path)],
-            env={**os.environ, "LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
-        )  # fmt: skip
+            env={**os.environ, "LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            text=True,
+        )
 
     done = run("repeated, answered otherwise, empty")
     assert (done.returncode, done.stderr) == (0, "")
@@ -375,8 +398,10 @@ def test_the_sentence_stands_alone_on_stderr_in_the_language_of_the_terminal(tmp
     def run(language):
         return subprocess.run(
             [sys.executable, "-m", "kochat", "train", "--data", "nowhere.csv", "--output", str(tmp_path / "x")],
-            env={**os.environ, "LC_ALL": language, "PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
-        )  # fmt: skip
+            env={**os.environ, "LC_ALL": language, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            text=True,
+        )
 
     english, korean = run("C.UTF-8"), run("ko_KR.UTF-8")
     assert english.returncode == korean.returncode == 1
@@ -392,8 +417,10 @@ def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "kochat"]
     done = subprocess.run(
         [*launch, *words, "--output", str(tmp_path / "both"), "--precision", "float32"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     # 57 pairs are 8 batches of 8: each process takes 4 of them an epoch.
     run = registry.list_runs()[0]

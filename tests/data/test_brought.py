@@ -42,26 +42,36 @@ def refusal(path, **options) -> DataError:
 @pytest.mark.parametrize(
     ("name", "sentences"),
     [
-        ("a stray quote in tab-separated text", [
-            "The quotes do not enclose cells everywhere, so they are read as text."]),
+        (
+            "a stray quote in tab-separated text",
+            ["The quotes do not enclose cells everywhere, so they are read as text."],
+        ),
         ("everything quoted in tab-separated text", []),
-        ("workbook with a sheet a label", [
-            "The sheets 일상, 이별, 사랑 are read as one table. "
-            "Their rows are numbered through: 일상: 1–, 이별: 1001–, 사랑: 2001–."]),
+        (
+            "workbook with a sheet a label",
+            [
+                "The sheets 일상, 이별, 사랑 are read as one table. "
+                "Their rows are numbered through: 일상: 1–, 이별: 1001–, 사랑: 2001–."
+            ],
+        ),
         ("workbook with a hidden sheet first", ["Not read: the sheets Sheet. Read: Sheet1."]),
         ("workbook with a cover", ["Not read: the sheets Sheet. Read: Sheet1."]),
         ("Alpaca", ["“input” is joined to “instruction”, on a line of its own."]),
         ("chats as messages", ["Turns that are neither a question nor its answer are not used: system 1."]),
-        ("chats as conversations", ["Turns that are neither a question nor its answer are not used: assistant 1.",
-                                    "Columns that are not used: id."]),
+        (
+            "chats as conversations",
+            [
+                "Turns that are neither a question nor its answer are not used: assistant 1.",
+                "Columns that are not used: id.",
+            ],
+        ),
         ("labels in merged cells", ["What stands in a merged cell counts for each of its rows: 2–4, 5–9."]),
         ("a label in wide digits", ["Labels that are written differently and look the same are one: ０ → 0."]),
-        ("a title above the header", [
-            "Not used: what stands above the header, in row 1, 2 (우리 가게 문답, 2024년)."]),
+        ("a title above the header", ["Not used: what stands above the header, in row 1, 2 (우리 가게 문답, 2024년)."]),
         ("workbook with a title", ["Not used: what stands above the header, in row Sheet 1, 3 (문답, 만든 사람: 나)."]),
         ("decomposed Hangul", []),
     ],
-)  # fmt: skip
+)
 def test_what_is_done_with_a_file_is_said(file, name, sentences):
     assert said(file(AS_BROUGHT[name].data)) == sentences
 
@@ -197,13 +207,16 @@ def as_workbook(rows) -> bytes:
 
 
 WRITERS = [
-    *(lambda rows, d=delimiter, e=encoding: as_csv(rows, d, e, csv.QUOTE_ALL)
-      for delimiter in ",\t;" for encoding in ("utf-8", "utf-8-sig", "utf-16")),
+    *(
+        lambda rows, d=delimiter, e=encoding: as_csv(rows, d, e, csv.QUOTE_ALL)
+        for delimiter in ",\t;"
+        for encoding in ("utf-8", "utf-8-sig", "utf-16")
+    ),
     as_workbook,
     lambda rows: jsonl(*(dict(zip(HEADER, row, strict=True)) for row in rows)).encode(),
     lambda rows: json.dumps([dict(zip(HEADER, row, strict=True)) for row in rows], indent=2).encode(),
     lambda rows: pd.DataFrame(rows, columns=HEADER).to_json().encode(),
-]  # fmt: skip
+]
 
 
 @settings(max_examples=120, deadline=None)

@@ -117,10 +117,21 @@ def test_a_page_holds_what_was_asked_for_and_says_how_much_there_is(dataset, opt
 
 def test_lengths_are_of_questions_and_answers(dataset):
     assert dataset.lengths() == {
-        "question": [(0, 0, 1), (1, 1, 0), (2, 2, 4), (3, 3, 0), (4, 4, 0), (5, 5, 0), (6, 6, 0), (7, 7, 0),
-                     (8, 8, 0), (9, 9, 0), (10, 10, 1)],
+        "question": [
+            (0, 0, 1),
+            (1, 1, 0),
+            (2, 2, 4),
+            (3, 3, 0),
+            (4, 4, 0),
+            (5, 5, 0),
+            (6, 6, 0),
+            (7, 7, 0),
+            (8, 8, 0),
+            (9, 9, 0),
+            (10, 10, 1),
+        ],
         "answer": [(0, 0, 1), (1, 1, 3), (2, 2, 0), (3, 3, 1), (4, 4, 1)],
-    }  # fmt: skip
+    }
 
 
 # Mending.

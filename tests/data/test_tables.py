@@ -65,8 +65,14 @@ def test_format_encoding_and_delimiter_are_told_by_the_content(file):
 
 def test_every_column_has_a_name_of_its_own(file):
     assert open_table(file("Q,,A,Q, Q ,Q (2),\n1,2,3,4,5,6,7\n")).columns == [
-        "Q", "#2", "A", "Q (2)", "Q (3)", "Q (2) (2)", "#7",
-    ]  # fmt: skip
+        "Q",
+        "#2",
+        "A",
+        "Q (2)",
+        "Q (3)",
+        "Q (2) (2)",
+        "#7",
+    ]
 
 
 def test_rows_are_numbered_as_a_spreadsheet_counts_and_blank_ones_left_out(file):
@@ -97,12 +103,14 @@ def test_short_rows_of_a_wide_table_are_filled_up_a_few_at_a_time(file):
     [
         (TEXT.encode().replace("용".encode(), b"\xec\x9a"), "Line 3 of file cannot be read: it is neither UTF-8"),
         ('Q,A\na,"b\n"\nc,"d"e\n', "The quotes in row 3 of file do not match."),
-        ("Q,A\n" + "a,b,c\nd,e\n" * 9, "9 of the rows of file have more than the 2 cells of the header: "
-                                       "2, 4, 6, 8, 10, 12, 14, 16 …. Put"),
+        (
+            "Q,A\n" + "a,b,c\nd,e\n" * 9,
+            "9 of the rows of file have more than the 2 cells of the header: 2, 4, 6, 8, 10, 12, 14, 16 …. Put",
+        ),
         ('{"Q": 1}\n\n{"Q"}\n', "Line 3 of file is not JSON."),
         (b"GIF89a", "file is a picture, not a table."),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_with_its_place(file, content, sentence):
     assert str(refusal(file(content))).startswith(sentence)
 

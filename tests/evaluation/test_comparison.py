@@ -181,9 +181,15 @@ def test_excel_reads_the_csv_and_runs_nothing_in_it(tmp_path):
     words = Words("질문", "라벨", "세기 {strength}", "{n}초", lambda name, label: f"{name}의 {label}")
     table.write_csv(tmp_path / "korean.csv", words)
     assert list(csv.reader((tmp_path / "korean.csv").read_text("utf-8-sig").splitlines()))[:2] == [
-        ["질문", "mini · mini의 auto · 1.23초", "mini · mini의 auto · 라벨", "mini · mini의 2 · 세기 2.5 · 2.00초",
-         "mini · mini의 9", "≠"],
+        [
+            "질문",
+            "mini · mini의 auto · 1.23초",
+            "mini · mini의 auto · 라벨",
+            "mini · mini의 2 · 세기 2.5 · 2.00초",
+            "mini · mini의 9",
+            "≠",
+        ],
         ["\u200b@SUM(A1)", "\u200b=1+1", "mini의 0", "다른 답", "–", "≠"],
-    ]  # fmt: skip
+    ]
     # What was written can be asked again.
     assert read_questions(tmp_path / "table.csv") == ["@SUM(A1)", "안녕\ufffd"]

@@ -53,9 +53,14 @@ def test_what_is_measured_is_what_it_says(bot, monkeypatch):
         changes = [len({said[q, label] for label in "012"}) > 1 for q, _, _ in ROWS]
         assert one.label_changes_reply == sum(changes) / 3
         assert set(one.to_dict()) == {
-            "strength", "recognised", "label_changes_reply", "exact", "distinct", "likelihood_per_char",
+            "strength",
+            "recognised",
+            "label_changes_reply",
+            "exact",
+            "distinct",
+            "likelihood_per_char",
             "recogniser_accuracy",
-        }  # fmt: skip
+        }
         # Three answers, one a label: none can be told by a classifier that has not learned it.
         assert one.recogniser_accuracy == 0
 

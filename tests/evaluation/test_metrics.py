@@ -37,9 +37,14 @@ def train(folder, tokenizer, data, **settings):
     model = make_model(tokenizer, layers=2, width=64, heads=2, positions=64, seed=0)
     base = checkpoint.save(folder / "base", model, tokenizer, checkpoint.Card())
     settings = {
-        "batch_size": 6, "learning_rate": 5e-3, "max_length": 60, "schedule": "constant", "precision": "float32",
-        "sample_questions": (), **settings,
-    }  # fmt: skip
+        "batch_size": 6,
+        "learning_rate": 5e-3,
+        "max_length": 60,
+        "schedule": "constant",
+        "precision": "float32",
+        "sample_questions": (),
+        **settings,
+    }
     output = str(folder / "trained")
     return output, list(fine_tune(TrainingConfig(data=str(data), base=str(base), output=output, **settings)))
 
@@ -83,9 +88,15 @@ def check_by_hand(bot, rows, figures):
     shares = [len(set(of_label.values())) / len(of_label) for of_label in said]
     assert figures.distinct == pytest.approx(sum(shares) / 3)
     measured = {
-        "nll_per_char", "perplexity_per_token", "exact", "exact_auto", "label_accuracy", "label_changes_reply",
-        "true_label_gain", "distinct",
-    }  # fmt: skip
+        "nll_per_char",
+        "perplexity_per_token",
+        "exact",
+        "exact_auto",
+        "label_accuracy",
+        "label_changes_reply",
+        "true_label_gain",
+        "distinct",
+    }
     assert set(figures.to_dict()) == measured | {"questions", "strength", "intervals"}
     assert set(figures.intervals) == measured
     for name, (low, high) in figures.intervals.items():

@@ -40,9 +40,15 @@ def learned(tmp_path_factory, tokenizer):
     base = checkpoint.save(folder / "base", model, tokenizer, checkpoint.Card(max_length=64))
     settings = {"epochs": 40, "batch_size": 8, "learning_rate": 5e-3, "max_length": 64, "validation_share": 0}
     config = TrainingConfig(
-        data=str(folder / "two.csv"), base=str(base), output=str(folder / "learned"),
-        label_dropout=0, schedule="constant", precision="float32", sample_questions=("안녕",), **settings,
-    )  # fmt: skip
+        data=str(folder / "two.csv"),
+        base=str(base),
+        output=str(folder / "learned"),
+        label_dropout=0,
+        schedule="constant",
+        precision="float32",
+        sample_questions=("안녕",),
+        **settings,
+    )
     for _ in fine_tune(config):
         pass
     return chatbot.load(folder / "learned")
@@ -138,9 +144,14 @@ def test_a_drawn_reply_is_explained_with_its_end_where_it_has_one(learned):
 
 @pytest.mark.parametrize(
     ("wrong", "key"),
-    [({"temperature": 2.5}, "bad_temperature"), ({"temperature": 1, "top_p": 0}, "bad_top_p"),
-     ({"temperature": 1, "seed": -1}, "bad_seed"), ({"seed": 2**32}, "bad_seed"), ({"top_p": 2}, "bad_top_p")],
-)  # fmt: skip
+    [
+        ({"temperature": 2.5}, "bad_temperature"),
+        ({"temperature": 1, "top_p": 0}, "bad_top_p"),
+        ({"temperature": 1, "seed": -1}, "bad_seed"),
+        ({"seed": 2**32}, "bad_seed"),
+        ({"top_p": 2}, "bad_top_p"),
+    ],
+)
 def test_a_sampling_that_is_none_is_refused(bot, wrong, key):
     for ask in (bot.reply, bot.stream, bot.explain, lambda q, label, **wrong: bot.replies([(q, label)], **wrong)):
         with pytest.raises(ReplyError) as refused:

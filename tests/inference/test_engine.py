@@ -187,8 +187,9 @@ def test_a_drawn_reply_is_that_of_the_loop_alone_among_others_and_with_drafts(to
     wrong = [[*reply[:5], 17, 18] for reply in expected for _ in range(2)]
     for answers in (endings, wrong, [*endings, *wrong]):
         assert Engine(Decoder(weights), NEVER, drafts_of(answers)).replies([*requests, *greedy], 12) == [
-            *expected, *plain,
-        ]  # fmt: skip
+            *expected,
+            *plain,
+        ]
     decoder = Counting(model)
     assert Engine(decoder, NEVER, drafts_of(endings[:1])).replies(requests[:1], 12) == expected[:1]
     assert len(decoder.passes) == 2  # a draft is checked against the draws as it is against the likeliest tokens

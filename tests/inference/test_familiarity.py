@@ -58,9 +58,19 @@ def trained(tmp_path_factory, tokenizer, sample):
     model = make_model(tokenizer, layers=2, width=64, heads=2, positions=96, seed=0)
     base = checkpoint.save(folder / "base", model, tokenizer, checkpoint.Card(max_length=64))
     config = TrainingConfig(
-        data="emotions", base=str(base), output=str(folder / "bot"), epochs=6, batch_size=16, learning_rate=5e-3,
-        max_length=64, validation_share=0.15, question_loss=1.0, sample_questions=(), precision="float32", keep="last",
-    )  # fmt: skip
+        data="emotions",
+        base=str(base),
+        output=str(folder / "bot"),
+        epochs=6,
+        batch_size=16,
+        learning_rate=5e-3,
+        max_length=64,
+        validation_share=0.15,
+        question_loss=1.0,
+        sample_questions=(),
+        precision="float32",
+        keep="last",
+    )
     for _ in fine_tune(config):
         pass
     return folder / "bot"

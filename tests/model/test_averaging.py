@@ -54,14 +54,16 @@ def test_what_was_split_otherwise_is_not_averaged(two, tmp_path):
 
     shares = {"validation_share": 0.05, "test_share": 0.05}
     first = split(0, "first", {}, **shares)
-    for number, (data, config) in enumerate((
-        ({}, {**shares, "seed": 1}),
-        ({}, {**shares, "test_share": 0.1}),
-        ({}, {**shares, "validation_share": 0.0}),
-        ({"split": 1}, shares),
-        ({"sha256": "b"}, shares),
-        ({}, {}),
-    )):  # fmt: skip
+    for number, (data, config) in enumerate(
+        (
+            ({}, {**shares, "seed": 1}),
+            ({}, {**shares, "test_share": 0.1}),
+            ({}, {**shares, "validation_share": 0.0}),
+            ({"split": 1}, shares),
+            ({"sha256": "b"}, shares),
+            ({}, {}),
+        )
+    ):
         odd = split(1, f"odd-{number}", data, **config)
         with pytest.raises(CheckpointError, match=f"first and odd-{number} cannot be averaged: they split"):
             average([first, odd], tmp_path / "mean")

@@ -68,9 +68,16 @@ def test_a_card_shows_intervals_baselines_and_strengths_and_an_old_one_only_what
         "held_out": True,
     }
     strengths = [
-        {"strength": s, "recognised": 0.5 + s / 10, "label_changes_reply": 0.9, "exact": 0.1, "distinct": 0.8,
-         "likelihood_per_char": -0.32} for s in (0.0, 1.5)
-    ]  # fmt: skip
+        {
+            "strength": s,
+            "recognised": 0.5 + s / 10,
+            "label_changes_reply": 0.9,
+            "exact": 0.1,
+            "distinct": 0.8,
+            "likelihood_per_char": -0.32,
+        }
+        for s in (0.0, 1.5)
+    ]
     text = model_card("mine", Card(labels=["0"], strength=1.5, metrics={"evaluation": new, "strengths": strengths}))
     assert "On the questions that its training kept out, at strength 1.5:\n\n| figure | value | 95 % interval |" in text
     assert "word for word, under its true label | 0.25 | 0 to 0.5 |\n" in text
@@ -82,18 +89,33 @@ def test_a_card_shows_intervals_baselines_and_strengths_and_an_old_one_only_what
 
 
 def test_a_card_shows_test_beside_validation_and_what_flatters_them():
-    validation = {**EVALUATION, "strength": 1.5, "recognised": 0.6, "cross_fitted": True,
-                  "intervals": {"exact": [0.0, 0.5]}}  # fmt: skip
+    validation = {
+        **EVALUATION,
+        "strength": 1.5,
+        "recognised": 0.6,
+        "cross_fitted": True,
+        "intervals": {"exact": [0.0, 0.5]},
+    }
     test = {**validation, "questions": 13, "exact": 0.125, "intervals": {"exact": [0.0625, 0.25]}}
     data = {
-        "split": 2, "parts": {"training": 1230, "validation": 12, "test": 13}, "near_duplicates": 3,
-        "withheld": {"validation": ["안녕"], "test": ["뭐해"]}, "test_known_to_base": 0,
-    }  # fmt: skip
+        "split": 2,
+        "parts": {"training": 1230, "validation": 12, "test": 13},
+        "near_duplicates": 3,
+        "withheld": {"validation": ["안녕"], "test": ["뭐해"]},
+        "test_known_to_base": 0,
+    }
     config = {"validation_share": 0.01, "test_share": 0.01, "seed": 0}
     strengths = [
-        {"strength": 1.5, "recognised": 0.6, "label_changes_reply": 0.9, "exact": 0.1, "distinct": 0.8,
-         "likelihood_per_char": -0.32, "recogniser_accuracy": 0.655}
-    ]  # fmt: skip
+        {
+            "strength": 1.5,
+            "recognised": 0.6,
+            "label_changes_reply": 0.9,
+            "exact": 0.1,
+            "distinct": 0.8,
+            "likelihood_per_char": -0.32,
+            "recogniser_accuracy": 0.655,
+        }
+    ]
     metrics = {"evaluation": {"validation": validation, "test": test, "held_out": True}, "strengths": strengths}
     text = model_card("mine", Card(labels=["0"], strength=1.5, data=data, config=config, metrics=metrics))
     assert (
@@ -114,8 +136,9 @@ def test_a_card_shows_test_beside_validation_and_what_flatters_them():
     data = {**data, "parts": {**data["parts"], "test": 0}}
     assert "There is no test part" in model_card("mine", Card(labels=["0"], data=data, config=config, metrics=alone))
     data = {**data, "parts": {"training": 39, "validation": 0, "test": 0}}
-    assert "All 39 pairs were learned, none was withheld." in model_card("mine", Card(labels=["0"], data=data, metrics={
-        "history": []}, familiarity={"questions": 20, "threshold": 1.0}))  # fmt: skip
+    assert "All 39 pairs were learned, none was withheld." in model_card(
+        "mine", Card(labels=["0"], data=data, metrics={"history": []}, familiarity={"questions": 20, "threshold": 1.0})
+    )
 
 
 def test_a_card_says_how_its_data_were_split_and_one_of_before_had_two_parts():
@@ -264,9 +287,15 @@ def test_a_calibration_is_in_the_card_and_an_odd_one_is_refused():
     told = model_card("mine", Card(familiarity=known | {"of": "kochat-mini"}))
     assert "1.44 nats a byte (545 validation questions of `kochat-mini`, whose pairs it went over again)" in told
     assert "unfamiliar" not in model_card("mine", Card())
-    for odd in (None, [], "x", {"questions": 20}, {"threshold": 1.0}, known | {"of": 1}, *(
-        known | {"threshold": value} for value in ("1", None, 0, -1, True, float("nan"), float("inf"))
-    )):  # fmt: skip
+    for odd in (
+        None,
+        [],
+        "x",
+        {"questions": 20},
+        {"threshold": 1.0},
+        known | {"of": 1},
+        *(known | {"threshold": value} for value in ("1", None, 0, -1, True, float("nan"), float("inf"))),
+    ):
         with pytest.raises(TypeError, match="familiarity"):
             Card(familiarity=odd)
 

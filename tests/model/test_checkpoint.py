@@ -199,9 +199,27 @@ def test_names_of_letters_digits_and_dashes_are_folders(name, home):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "../x", "..", ".", "a/b", "/a", "a\\b", "a..b", ".a", "a.", "-a", "a  b", "a\nb", "a\0b", "a" * 61, "😀",
-     "con.x"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "../x",
+        "..",
+        ".",
+        "a/b",
+        "/a",
+        "a\\b",
+        "a..b",
+        ".a",
+        "a.",
+        "-a",
+        "a  b",
+        "a\nb",
+        "a\0b",
+        "a" * 61,
+        "😀",
+        "con.x",
+    ],
+)
 def test_names_that_could_leave_their_folder_are_refused(name):
     error = refusal(folder_of, name)
     assert (error.key, error.values["longest"]) == ("unsafe_name", 60)

@@ -58,10 +58,24 @@ def test_the_prompt_and_the_example_of_our_own_tokenizer_have_exactly_these_ids(
     # None of these characters is in the sample: they are bytes, and byte b has the id 7 + b.
     example = Prompt(tokenizer, 40).encode_example("뷁", "🦜", "龜")
     assert example.input_ids == [
-        2, space, 7 + 0xEB, 7 + 0xB7, 7 + 0x81,
-        3, space, 7 + 0xE9, 7 + 0xBE, 7 + 0x9C,
-        4, space, 7 + 0xF0, 7 + 0x9F, 7 + 0xA6, 7 + 0x9C, 1,
-    ]  # fmt: skip
+        2,
+        space,
+        7 + 0xEB,
+        7 + 0xB7,
+        7 + 0x81,
+        3,
+        space,
+        7 + 0xE9,
+        7 + 0xBE,
+        7 + 0x9C,
+        4,
+        space,
+        7 + 0xF0,
+        7 + 0x9F,
+        7 + 0xA6,
+        7 + 0x9C,
+        1,
+    ]
     assert example.labels == [-100] * 11 + example.input_ids[11:]
     assert example.parts == [0, 1, 1, 1, 1, 0, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]
     assert not example.cut

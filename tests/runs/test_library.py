@@ -128,10 +128,17 @@ def link(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "new/pytorch_model.bin", "new/model.py", "../evil.json", "/etc/evil.json", "new/../../evil.json",
-        "new/b/c.json", "new\\..\\evil.json", "new/.hidden.json", link("new/config-link.json"),
+        "new/pytorch_model.bin",
+        "new/model.py",
+        "../evil.json",
+        "/etc/evil.json",
+        "new/../../evil.json",
+        "new/b/c.json",
+        "new\\..\\evil.json",
+        "new/.hidden.json",
+        link("new/config-link.json"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_belong_into_a_checkpoint_is_refused(own, home, tmp_path, name):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for file in own.iterdir():
@@ -186,16 +193,31 @@ def test_a_broken_incomplete_or_oversized_one_is_refused(own, home, tmp_path, mo
     bomb = lzma.compress(bytes(2**27))
     refused(packed_as(own, tmp_path / "bomb.zip", with_file("pairs.csv.xz", bomb)), "bomb.zip is damaged")
     config = json.loads((own / "config.json").read_text("utf-8"))
-    for nonsense in ({"n_inner": 10**9}, {"n_embd": float("inf")}, {"n_layer": -1}, {"auto_map": {"AutoModel": "x.Y"}},
-                     {"quantization_config": {"load_in_8bit": True}}, {"attn_implementation": "a/kernel"}):  # fmt: skip
+    for nonsense in (
+        {"n_inner": 10**9},
+        {"n_embd": float("inf")},
+        {"n_layer": -1},
+        {"auto_map": {"AutoModel": "x.Y"}},
+        {"quantization_config": {"load_in_8bit": True}},
+        {"attn_implementation": "a/kernel"},
+    ):
         changed = json.dumps({**config, **nonsense})
         refused(
             packed_as(own, tmp_path / "odd.zip", with_file("config.json", changed)), "odd.zip is damaged|read as the"
         )
     refused(packed_as(own, tmp_path / "list.zip", with_file("config.json", "[]")), "could not be read as the zip")
     card = json.loads((own / "kochat.json").read_text("utf-8"))
-    for nonsense in ({"labels": 5}, {"labels": [["a"]]}, {"max_length": "x"}, {"max_length": 4}, {"strength": "x"},
-                     {"metrics": [1]}, {"defaults": "x"}, {"recipe": None}, {"label_names": {"0": []}}):  # fmt: skip
+    for nonsense in (
+        {"labels": 5},
+        {"labels": [["a"]]},
+        {"max_length": "x"},
+        {"max_length": 4},
+        {"strength": "x"},
+        {"metrics": [1]},
+        {"defaults": "x"},
+        {"recipe": None},
+        {"label_names": {"0": []}},
+    ):
         changed = json.dumps({**card, **nonsense})
         refused(packed_as(own, tmp_path / "odd.zip", with_file("kochat.json", changed)), "odd.zip is damaged")
     whole = library.pack("mine", tmp_path)

@@ -11,8 +11,13 @@ from kochat.errors import SettingsError
 from kochat.runs import reporting
 
 EPOCH = {
-    "type": "epoch", "epoch": 1, "loss": 2.5, "validation_loss": None, "perplexity": 12.2, "tokens_per_second": 800.0,
-}  # fmt: skip
+    "type": "epoch",
+    "epoch": 1,
+    "loss": 2.5,
+    "validation_loss": None,
+    "perplexity": 12.2,
+    "tokens_per_second": 800.0,
+}
 
 
 def test_nothing_is_reported_unless_asked_for(monkeypatch):

@@ -8,9 +8,14 @@ from kochat.runs.journal import Record
 from kochat.runs.verdict import FORGOTTEN, verdict
 
 STARTED = {
-    "epochs": 10, "learning_rate": 1.5e-3, "rehearsal": 0, "rehearsed": 0,
-    "own_right": 1, "own_asked": 39, "base_nll": 1.10,
-}  # fmt: skip
+    "epochs": 10,
+    "learning_rate": 1.5e-3,
+    "rehearsal": 0,
+    "rehearsed": 0,
+    "own_right": 1,
+    "own_asked": 39,
+    "base_nll": 1.10,
+}
 
 
 def record(right=39, base=1.10, asked=39, epoch=10, **started):

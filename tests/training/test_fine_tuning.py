@@ -77,8 +77,10 @@ def test_the_data_are_split_in_three_and_the_card_says_how(tiny_base, tmp_path, 
     parts = heldout.split_again(card, "emotions")
     assert card.split == (2, 0.1, 0.2, 0)
     assert card.data["parts"] == {
-        "training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)
-    }  # fmt: skip
+        "training": len(parts.training),
+        "validation": len(parts.validation),
+        "test": len(parts.test),
+    }
     assert card.data["withheld"]["test"] == list(parts.test["Q"].unique())
     assert "--validation-share 0.1 --test-share 0.2" in card.recipe[-1]
     kept = {question for question, _, _ in checkpoint.load(tmp_path / "first" / "trained").pairs}
@@ -247,9 +249,16 @@ def test_the_label_in_the_prompt_is_learned(tiny_base, tmp_path):
     table = tmp_path / "two.csv"
     table.write_text("Q,A,label\n안녕,좋아요,0\n안녕,싫어요,1\n", "utf-8")
     made = TrainingConfig(
-        data=str(table), base=str(tiny_base), output=str(tmp_path / "two"), epochs=200, validation_share=0,
-        learning_rate=3e-2, label_dropout=0, precision="float32", sample_questions=(),
-    )  # fmt: skip
+        data=str(table),
+        base=str(tiny_base),
+        output=str(tmp_path / "two"),
+        epochs=200,
+        validation_share=0,
+        learning_rate=3e-2,
+        label_dropout=0,
+        precision="float32",
+        sample_questions=(),
+    )
     losses = [e.loss for e in fine_tune(made) if isinstance(e, Epoch)]
     assert losses[-1] < 0.2
     bot = load(tmp_path / "two")

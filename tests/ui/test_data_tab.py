@@ -141,9 +141,11 @@ def test_a_row_goes_where_it_came_from_whatever_is_chosen_by_now(home):
     *_, column, _, _, _, _, _, _, place = data.refresh("a", 1, "", "", "all", ("a", 2), request())
     assert (column.visible, place) == (False, None)
     for do in (
-        lambda: data.save(("a", 2), "", "안녕", "새 답", "0", request()), lambda: data.delete_row(("a", 2), request()),
-        lambda: data.save(None, "", "안녕", "새 답", "0", request()), lambda: data.delete_row(None, request()),
-    ):  # fmt: skip
+        lambda: data.save(("a", 2), "", "안녕", "새 답", "0", request()),
+        lambda: data.delete_row(("a", 2), request()),
+        lambda: data.save(None, "", "안녕", "새 답", "0", request()),
+        lambda: data.delete_row(None, request()),
+    ):
         with pytest.raises(gr.Error, match="no dataset"):
             do()
     assert data.opened("b", request()).pairs().values.tolist() == [["안녕", "b", "0"]]
@@ -157,10 +159,14 @@ def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key)
     stranger = request(**STRANGER)
     row = ((key, 2), "", "안녕", "아니", "0")
     for do in (
-        lambda: data.view(key, 1, "", "", "all", stranger), lambda: data.save(*row, stranger),
-        lambda: data.delete_row((key, 2), stranger), lambda: data.leave_out(key, stranger),
-        lambda: data.delete(key, stranger), lambda: data.to_csv(key, stranger), lambda: data.go_back(key, 1, stranger),
-    ):  # fmt: skip
+        lambda: data.view(key, 1, "", "", "all", stranger),
+        lambda: data.save(*row, stranger),
+        lambda: data.delete_row((key, 2), stranger),
+        lambda: data.leave_out(key, stranger),
+        lambda: data.delete(key, stranger),
+        lambda: data.to_csv(key, stranger),
+        lambda: data.go_back(key, 1, stranger),
+    ):
         with pytest.raises(gr.Error, match="no dataset"):
             do()
     assert Dataset(home / "datasets" / "theirs.pairs").pairs().values.tolist() == [["안녕", "네", "기본"]]

@@ -18,9 +18,12 @@ from kochat.ui.checkpoints import figures
 
 OLD = {"questions": 1554, "nll_per_char": 1.2094, "exact": 0.1336, "held_out": True}
 NEW = {
-    **OLD, "strength": 1.5, "nearest_exact": 0.2166, "held_out": False,
+    **OLD,
+    "strength": 1.5,
+    "nearest_exact": 0.2166,
+    "held_out": False,
     "intervals": {"nll_per_char": [1.129, 1.3], "exact": [0.1055, 0.1634], "nearest_exact": [0.18, 0.25]},
-}  # fmt: skip
+}
 
 
 def a_request(host="127.0.0.1", language="ko-KR"):
@@ -76,9 +79,7 @@ def test_test_stands_beside_validation_and_what_flatters_it_below():
     assert (
         "Questions kept out of its training · Validation 1,554 questions · Test 557 questions · strength 1.5" in shown
     )
-    assert cells(shown)[0] == [
-        "Figure", "Validation", "95% interval", "Questions", "Test", "95% interval", "Questions"
-    ]  # fmt: skip
+    assert cells(shown)[0] == ["Figure", "Validation", "95% interval", "Questions", "Test", "95% interval", "Questions"]
     assert cells(shown)[2][1:] == ["13.4%", "10.5% – 16.3%", "1554", "12.5%", "10.5% – 16.3%", "557"]
     assert "recognises the emotion asked for (cross-fitted)" in cells(shown)[4][0]
     assert "flatter" not in shown
@@ -118,8 +119,12 @@ def test_what_was_kept_out_comes_first_where_it_can_be_had(own, home):
     kept.unlink()
     dropdown, upload = figures.source_choices("own", a_request())
     assert (dropdown.value, upload.visible) == (sources.OWN_FILE, True)
-    for source, upload, key in ((figures.HELD_OUT, None, "data_gone"), (sources.OWN_FILE, None, "no_upload"),
-                                ("/etc/passwd", None, "no_file"), ("dataset:../x", None, "no_dataset")):  # fmt: skip
+    for source, upload, key in (
+        (figures.HELD_OUT, None, "data_gone"),
+        (sources.OWN_FILE, None, "no_upload"),
+        ("/etc/passwd", None, "no_file"),
+        ("dataset:../x", None, "no_dataset"),
+    ):
         with pytest.raises(DataError) as refused:
             figures.data_for(card, source, upload, a_request())
         assert refused.value.key == key

@@ -26,9 +26,15 @@ from kochat.ui.training import form
 from kochat.ui.training import tab as training
 
 STARTED = {
-    "type": "started", "pairs": 54, "validation_pairs": 6, "cut": 0, "steps": 20, "epochs": 2, "at_step": 0,
+    "type": "started",
+    "pairs": 54,
+    "validation_pairs": 6,
+    "cut": 0,
+    "steps": 20,
+    "epochs": 2,
+    "at_step": 0,
     "data_sha256": "0" * 64,
-}  # fmt: skip
+}
 
 
 def step(number, seconds):
@@ -38,9 +44,16 @@ def step(number, seconds):
 def epoch(number, loss, validation_loss):
     samples = [{"question": "안녕 <b>", "label": label, "reply": f"답 {number} <i>"} for label in ("0", "건설현장")]
     return {
-        "type": "epoch", "epoch": number, "epochs": 2, "loss": loss, "validation_loss": validation_loss,
-        "perplexity": 12.25, "tokens_per_second": 801.0, "seconds": 61.0, "samples": samples,
-    }  # fmt: skip
+        "type": "epoch",
+        "epoch": number,
+        "epochs": 2,
+        "loss": loss,
+        "validation_loss": validation_loss,
+        "perplexity": 12.25,
+        "tokens_per_second": 801.0,
+        "seconds": 61.0,
+        "samples": samples,
+    }
 
 
 @pytest.fixture

@@ -14,9 +14,14 @@ Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
 def message(
-    role: str, text: str, note: str = "", label: str = "", name: str = "", strength: float | None = None,
+    role: str,
+    text: str,
+    note: str = "",
+    label: str = "",
+    name: str = "",
+    strength: float | None = None,
     sampling: Sampling = GREEDY,
-) -> dict:  # fmt: skip
+) -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with

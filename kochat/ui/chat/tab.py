@@ -48,9 +48,15 @@ def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
 
 
 def note_for(
-    language: str, chosen: str, read: dict[str, float] | None, label: str, known: Card, name: str,
-    strength: float = 0, temperature: float = 0,
-) -> str:  # fmt: skip
+    language: str,
+    chosen: str,
+    read: dict[str, float] | None,
+    label: str,
+    known: Card,
+    name: str,
+    strength: float = 0,
+    temperature: float = 0,
+) -> str:
     """What stands small under a reply: its label, how sure 자동 was, a strength, a temperature, its checkpoint."""
     shown = label_name(label, language, known.labels, known.label_names)
     if chosen == AUTO:
@@ -61,9 +67,15 @@ def note_for(
 
 
 def reply_to(
-    history: list[dict], label: str, strength: float, name: str, language: str, unsure: bool = False,
-    temperature: float = 0, replaced: dict | None = None,
-) -> Iterator[list[dict]]:  # fmt: skip
+    history: list[dict],
+    label: str,
+    strength: float,
+    name: str,
+    language: str,
+    unsure: bool = False,
+    temperature: float = 0,
+    replaced: dict | None = None,
+) -> Iterator[list[dict]]:
     """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`.
 
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
@@ -103,9 +115,15 @@ def _is_from(reply: dict, label: str, name: str, strength: float) -> bool:
 
 @shows_errors
 def asked(
-    text: str, history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float,
+    text: str,
+    history: list[dict],
+    label: str,
+    strength: float,
+    name: str,
+    unsure: bool,
+    temperature: float,
     request: gr.Request,
-):  # fmt: skip
+):
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
     if not text.strip():
         yield gr.skip(), gr.skip(), gr.skip()
@@ -173,34 +191,74 @@ def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Dropdown]:
     first = names[0] if names else None
     with gr.Row(equal_height=True):
         label = gr.Dropdown(
-            label_choices(card(first)), value=AUTO, label=t("k_label"), info=t("k_label_info"),
-            interactive=True, filterable=False, min_width=150, elem_id="label",
-        )  # fmt: skip
+            label_choices(card(first)),
+            value=AUTO,
+            label=t("k_label"),
+            info=t("k_label_info"),
+            interactive=True,
+            filterable=False,
+            min_width=150,
+            elem_id="label",
+        )
         strength = gr.Slider(
-            0, MAX_STRENGTH, step=STRENGTH_STEP, label=t("k_strength"), min_width=150, buttons=[],
-            elem_id="strength", **strength_slider(card(first)),
-        )  # fmt: skip
+            0,
+            MAX_STRENGTH,
+            step=STRENGTH_STEP,
+            label=t("k_strength"),
+            min_width=150,
+            buttons=[],
+            elem_id="strength",
+            **strength_slider(card(first)),
+        )
         variety = variety_slider()
         chosen = gr.Dropdown(
-            names, value=first, label=t("k_checkpoint"), info=t("k_checkpoint_info"),
-            interactive=True, filterable=False, min_width=150, elem_id="checkpoint",
-        )  # fmt: skip
+            names,
+            value=first,
+            label=t("k_checkpoint"),
+            info=t("k_checkpoint_info"),
+            interactive=True,
+            filterable=False,
+            min_width=150,
+            elem_id="checkpoint",
+        )
     return label, strength, variety, chosen
+
+
+def build_conversation() -> tuple[gr.Chatbot, gr.Column, gr.Textbox]:
+    """The conversation, the place below it, and the box for the next question."""
+    conversation = gr.Chatbot(
+        elem_id="chat",
+        show_label=False,
+        height="50dvh",
+        layout="bubble",
+        placeholder=t("k_hello"),
+        examples=[{"text": text} for text in EXAMPLES],
+        render_markdown=False,
+        sanitize_html=True,
+        latex_delimiters=[],
+        buttons=[],
+        feedback_options=("Like", "Dislike", say("ko", "k_correct")),
+        group_consecutive_messages=False,
+    )
+    below = gr.Column()
+    box = gr.Textbox(
+        placeholder=t("k_ask"),
+        label=t("k_ask"),
+        show_label=False,
+        submit_btn=True,
+        stop_btn=False,
+        autofocus=True,
+        max_lines=4,
+        max_length=MAX_MESSAGE_LENGTH,
+        elem_id="question",
+    )
+    return conversation, below, box
 
 
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
     label, strength, variety, chosen = build_choices()
-    conversation = gr.Chatbot(
-        elem_id="chat", show_label=False, height="50dvh", layout="bubble", placeholder=t("k_hello"),
-        examples=[{"text": text} for text in EXAMPLES], render_markdown=False, sanitize_html=True, latex_delimiters=[],
-        buttons=[], feedback_options=("Like", "Dislike", say("ko", "k_correct")), group_consecutive_messages=False,
-    )  # fmt: skip
-    below = gr.Column()
-    box = gr.Textbox(
-        placeholder=t("k_ask"), label=t("k_ask"), show_label=False, submit_btn=True, stop_btn=False, autofocus=True,
-        max_lines=4, max_length=MAX_MESSAGE_LENGTH, elem_id="question",
-    )  # fmt: skip
+    conversation, below, box = build_conversation()
     with gr.Row(elem_id="chat-buttons"):
         retry = gr.Button(t("k_retry"), size="sm", min_width=80, elem_id="retry")
         undo = gr.Button(t("k_undo"), size="sm", min_width=80, elem_id="undo")
@@ -215,9 +273,15 @@ def build(page: gr.Blocks) -> ChatTab:
     under = [conversation, label, strength, chosen, unsure, variety]
 
     def example(
-        history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float,
-        request: gr.Request, event: gr.SelectData,
-    ):  # fmt: skip
+        history: list[dict],
+        label: str,
+        strength: float,
+        name: str,
+        unsure: bool,
+        temperature: float,
+        request: gr.Request,
+        event: gr.SelectData,
+    ):
         yield from asked(event.value["text"], history, label, strength, name, unsure, temperature, request)
 
     replies = [

@@ -46,7 +46,7 @@ def thumbs(history: list[dict], editing: Reply | None, request: gr.Request):
         feedback_value=[
             word if one and one == editing else given.get((clean(one[0]), one[2])) if one else None for one in replies
         ]
-    )  # fmt: skip
+    )
 
 
 @shows_errors
@@ -162,19 +162,29 @@ def take_back(request: gr.Request):
         taught.undo(rows)
 
 
-def build(page: gr.Blocks, chat: ChatTab) -> None:
-    """The components and events below the conversation."""
+def build_form(chat: ChatTab) -> tuple[gr.Column, gr.Textbox, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
+    """The form that corrects a reply: itself, question, answer, label, and the buttons to teach and to leave it."""
     with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
         gr.Markdown(t("k_correct_heading"))
         question = gr.Textbox(label=t("k_question"), interactive=False, lines=1)
         answer = gr.Textbox(label=t("k_better"), lines=2, max_length=1000, elem_id="better")
         label = gr.Dropdown(
-            [], label=t("k_label"), info=t("k_better_label"), allow_custom_value=True, interactive=True,
+            [],
+            label=t("k_label"),
+            info=t("k_better_label"),
+            allow_custom_value=True,
+            interactive=True,
             elem_id="better-label",
-        )  # fmt: skip
+        )
         with gr.Row():
             save = gr.Button(t("k_teach"), variant="primary", min_width=120, elem_id="teach")
             leave = gr.Button(t("k_no"), min_width=120)
+    return editing, question, answer, label, save, leave
+
+
+def build(page: gr.Blocks, chat: ChatTab) -> None:
+    """The components and events below the conversation."""
+    editing, question, answer, label, save, leave = build_form(chat)
     with chat.below:  # in sight where one teaches
         with gr.Row(elem_id="taught"):
             summary = gr.Markdown(elem_classes="quiet", elem_id="taught-summary")
@@ -183,9 +193,13 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
         plot = empty_plot(height=180, elem_id="learning-plot")
     with gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
         table = gr.Dataframe(
-            interactive=False, show_label=False, buttons=[], wrap=True, max_height=320,
+            interactive=False,
+            show_label=False,
+            buttons=[],
+            wrap=True,
+            max_height=320,
             column_widths=["20%", "30%", "12%", "20%", "10%", "8%"],
-        )  # fmt: skip
+        )
         with gr.Row():
             forget = gr.Button(t("k_forget"), size="sm", min_width=120, interactive=False, elem_id="forget")
             undo = gr.Button(t("k_undo_last"), size="sm", min_width=120, elem_id="undo-taught")

@@ -22,9 +22,16 @@ MAX_TRIES = 5
 def variety_slider() -> gr.Slider:
     """The slider for the temperature; at 0, where it stands at first, replies are greedy."""
     return gr.Slider(
-        0, MAX_VARIETY, value=0, step=VARIETY_STEP, label=t("k_variety"), info=t("k_variety_info"), min_width=150,
-        buttons=[], elem_id="variety",
-    )  # fmt: skip
+        0,
+        MAX_VARIETY,
+        value=0,
+        step=VARIETY_STEP,
+        label=t("k_variety"),
+        info=t("k_variety_info"),
+        min_width=150,
+        buttons=[],
+        elem_id="variety",
+    )
 
 
 def sampling_at(temperature: float) -> Sampling:

@@ -186,9 +186,14 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
     """The components and events, below the card of the checkpoint chosen."""
     shown = gr.HTML(elem_id="figures")
     source = gr.Dropdown(
-        sources.data_choices(), value=sources.OWN_FILE, label=t("k_evaluate_on"), info=t("k_evaluate_info"),
-        interactive=True, filterable=False, elem_id="evaluate-on",
-    )  # fmt: skip
+        sources.data_choices(),
+        value=sources.OWN_FILE,
+        label=t("k_evaluate_on"),
+        info=t("k_evaluate_info"),
+        interactive=True,
+        filterable=False,
+        elem_id="evaluate-on",
+    )
     upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="evaluate-file")
     button = gr.Button(t("k_evaluate"), elem_id="evaluate")
     bar = gr.HTML(elem_id="evaluate-bar")

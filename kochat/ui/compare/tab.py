@@ -168,19 +168,27 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             questions = gr.Textbox(
-                "\n".join(EXAMPLES), label=t("k_compare_questions"), info=t("k_compare_questions_info"), lines=7,
-                max_lines=12, max_length=MAX_QUESTIONS * MAX_QUESTION_LENGTH, elem_id="compare-questions",
-            )  # fmt: skip
+                "\n".join(EXAMPLES),
+                label=t("k_compare_questions"),
+                info=t("k_compare_questions_info"),
+                lines=7,
+                max_lines=12,
+                max_length=MAX_QUESTIONS * MAX_QUESTION_LENGTH,
+                elem_id="compare-questions",
+            )
             file = gr.UploadButton(t("k_compare_file"), size="sm", elem_id="compare-file")
         with gr.Column(scale=1, min_width=300):
             several = {"multiselect": True, "interactive": True}
             checkpoints = gr.Dropdown([], label=t("k_compare_checkpoints"), elem_id="compare-checkpoints", **several)
             labels = gr.Dropdown([], label=t("k_compare_labels"), elem_id="compare-labels", **several)
             strengths = gr.Dropdown(
-                [(t("k_compare_own"), OWN), *((one, one) for one in STRENGTHS)], value=[OWN],
-                label=t("k_compare_strengths"), info=t("k_compare_strengths_info"), elem_id="compare-strengths",
+                [(t("k_compare_own"), OWN), *((one, one) for one in STRENGTHS)],
+                value=[OWN],
+                label=t("k_compare_strengths"),
+                info=t("k_compare_strengths_info"),
+                elem_id="compare-strengths",
                 **several,
-            )  # fmt: skip
+            )
     with gr.Row():
         start = gr.Button(t("k_compare_start"), variant="primary", min_width=120, elem_id="compare-start")
         stop = gr.Button(t("k_stop"), variant="stop", visible=False, min_width=120, elem_id="compare-stop")
@@ -213,9 +221,13 @@ def watch(page: gr.Blocks, tab: gr.Tab, it: CompareTab) -> None:
         return gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=has_replies), ""
 
     running = it.start.click(busy, None, buttons, **QUICK).then(
-        run, [it.questions, it.checkpoints, it.labels, it.strengths], [it.bar, it.table, it.state],
-        concurrency_id="compare", concurrency_limit=AT_ONCE, **PRIVATE,
-    )  # fmt: skip
+        run,
+        [it.questions, it.checkpoints, it.labels, it.strengths],
+        [it.bar, it.table, it.state],
+        concurrency_id="compare",
+        concurrency_limit=AT_ONCE,
+        **PRIVATE,
+    )
     ready = {"fn": idle, "inputs": it.state, "outputs": buttons, **QUICK}
     afterwards(running, **ready)
     it.stop.click(None, cancels=running, **PRIVATE)  # which ends it, so the buttons follow as they do after it

@@ -70,9 +70,7 @@ class Importing:
     @property
     def columns(self) -> list:
         """How the file is read."""
-        return [
-            self.question, self.answer, self.label, self.one_label, self.context, self.sheet, self.header
-        ]  # fmt: skip
+        return [self.question, self.answer, self.label, self.one_label, self.context, self.sheet, self.header]
 
 
 def told(language: str, table: Table, chunk: Chunk, remarks: list[Remark]) -> str:
@@ -174,9 +172,18 @@ def nothing() -> list:
 
 @shows_errors
 def bring_in(
-    path: str | None, question: str, answer: str, label: str, one_label: str, context: str, sheet: str, header: str,
-    name: str, chatbot: str, request: gr.Request,
-) -> Iterator[tuple]:  # fmt: skip
+    path: str | None,
+    question: str,
+    answer: str,
+    label: str,
+    one_label: str,
+    context: str,
+    sheet: str,
+    header: str,
+    name: str,
+    chatbot: str,
+    request: gr.Request,
+) -> Iterator[tuple]:
     """Make a dataset of a file; yields the progress bar, in the end an empty one and its name. Raises KochatError."""
     auth.require_owner(request)
     if not path:

@@ -33,10 +33,9 @@ def counts_html(language: str, counts: Counts) -> str:
         for reason, rows in counts.reasons.items()
         if rows
     )
-    return (
-        f'<p class="counts"><b>{html.escape(told)}</b> = {html.escape(parts)}</p>'
-        + (f'<ul class="reasons">{reasons}</ul>' if reasons else "")
-    )  # fmt: skip
+    return f'<p class="counts"><b>{html.escape(told)}</b> = {html.escape(parts)}</p>' + (
+        f'<ul class="reasons">{reasons}</ul>' if reasons else ""
+    )
 
 
 def problems_html(language: str, dataset: Dataset, counts: Counts) -> str:

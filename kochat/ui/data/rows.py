@@ -204,9 +204,13 @@ def build_table() -> Table:
             elem_id="by-label",
         )
     only = gr.Radio(
-        [(t(f"k_only_{name}"), name) for name in ("all", "bad", "notes")], value="all", label=t("k_only"),
-        show_label=False, container=False, elem_id="only",
-    )  # fmt: skip
+        [(t(f"k_only_{name}"), name) for name in ("all", "bad", "notes")],
+        value="all",
+        label=t("k_only"),
+        show_label=False,
+        container=False,
+        elem_id="only",
+    )
     table = gr.HTML(js_on_load=PICK, elem_id="rows")
     with gr.Row(elem_id="pages"):
         first = gr.Button("«", size="sm", min_width=40, elem_id="first-page")
@@ -235,9 +239,13 @@ def build_form() -> Form:
         question = gr.Textbox(label=t("k_question"), lines=1, max_lines=8, elem_id="row-question")
         answer = gr.Textbox(label=t("k_answer"), lines=1, max_lines=8, elem_id="row-answer")
         label = gr.Dropdown(
-            [], label=t("k_row_label"), allow_custom_value=True, interactive=True, elem_id="row-label",
+            [],
+            label=t("k_row_label"),
+            allow_custom_value=True,
+            interactive=True,
+            elem_id="row-label",
             info=t("k_row_label_info"),
-        )  # fmt: skip
+        )
         with gr.Row():
             save = gr.Button(t("k_save"), variant="primary", min_width=80, elem_id="row-save")
             delete = gr.Button(t("k_delete"), min_width=80, elem_id="row-delete")

@@ -233,9 +233,7 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
         button.click(turned(by), looked, table.shown, **PRIVATE)
     table.table.click(pick, [chosen, chat.checkpoint], one.filled, **PRIVATE).then(None, js="kochat.showRow")
     add.click(new_row, chosen, one.filled, **PRIVATE).then(None, js="kochat.showRow")
-    gr.on(
-        [text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK
-    )  # fmt: skip
+    gr.on([text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK)
     afterwards(one.save.click(save, [one.row, chat.checkpoint, *one.texts], one.filled, **PRIVATE), **again)
     afterwards(one.delete.click(delete_row, one.row, one.filled, **PRIVATE), **again)
     one.close.click(rows.closed, None, one.filled, **QUICK)
@@ -247,9 +245,7 @@ def watch_whole(chosen, chat: ChatTab, whole: overview.Overview, table: rows.Tab
     whole.mend.click(lambda: (1, "", "", "bad"), None, table.looked, **QUICK).then(**again)
     afterwards(whole.back.click(go_back, [chosen, whole.changes], None, **PRIVATE), **again)
     whole.csv.click(to_csv, chosen, whole.file, **PRIVATE).then(None, js="kochat.saveFile")
-    afterwards(
-        whole.rename.click(rename, [chosen, whole.new_name], [chosen, whole.new_name], **PRIVATE), **again
-    )  # fmt: skip
+    afterwards(whole.rename.click(rename, [chosen, whole.new_name], [chosen, whole.new_name], **PRIVATE), **again)
     whole.delete.click(lambda: gr.Column(visible=True), None, whole.sure, **QUICK)
     afterwards(whole.yes.click(delete, chosen, whole.sure, **PRIVATE), **again)
 
@@ -257,9 +253,9 @@ def watch_whole(chosen, chat: ChatTab, whole: overview.Overview, table: rows.Tab
 def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: dict) -> None:
     """From a file to a dataset."""
     looking = [bringing.upload, chat.checkpoint, bringing.sheet, bringing.header]
-    looked = bringing.upload.upload(
-        lambda: ("", ""), None, [bringing.sheet, bringing.header], **QUICK
-    ).then(importing.look, looking, bringing.looked_at, **PRIVATE)  # fmt: skip
+    looked = bringing.upload.upload(lambda: ("", ""), None, [bringing.sheet, bringing.header], **QUICK).then(
+        importing.look, looking, bringing.looked_at, **PRIVATE
+    )
     looked.failure(lambda: None, None, bringing.upload, **QUICK)
     for choice in (bringing.sheet, bringing.header):
         choice.input(importing.look, looking, bringing.looked_at, **PRIVATE)
@@ -268,9 +264,13 @@ def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: di
     running = bringing.start.click(
         lambda: (gr.Button(interactive=False), gr.Button(visible=True), ""), None, buttons, **QUICK
     ).then(
-        importing.bring_in, [*bringing.chosen, chat.checkpoint], [bringing.bar, made_name],
-        concurrency_limit=1, concurrency_id="import", **PRIVATE,
-    )  # fmt: skip
+        importing.bring_in,
+        [*bringing.chosen, chat.checkpoint],
+        [bringing.bar, made_name],
+        concurrency_limit=1,
+        concurrency_id="import",
+        **PRIVATE,
+    )
     idle = {"fn": lambda: (gr.Button(interactive=True), gr.Button(visible=False), ""), "inputs": None}
     idle |= {"outputs": buttons, **QUICK}
     afterwards(running, **idle)
@@ -278,6 +278,8 @@ def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: di
     made = bringing.empty.click(importing.make_empty, bringing.name, made_name, **PRIVATE)
     for event in (running, made):
         event.then(chosen_now, made_name, chosen, **QUICK).then(
-            lambda: [gr.Accordion(open=False), None, *importing.nothing()], None,
-            [bringing.part, bringing.upload, *bringing.looked_at], **QUICK,
-        ).then(**again)  # fmt: skip
+            lambda: [gr.Accordion(open=False), None, *importing.nothing()],
+            None,
+            [bringing.part, bringing.upload, *bringing.looked_at],
+            **QUICK,
+        ).then(**again)

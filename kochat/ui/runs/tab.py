@@ -36,8 +36,17 @@ COLUMNS = (
 )
 
 ASKED = (
-    "data", "base", "epochs", "batch_size", "learning_rate", "rows", "keep", "patience", "keep_labels", "label_names",
-)  # fmt: skip
+    "data",
+    "base",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "rows",
+    "keep",
+    "patience",
+    "keep_labels",
+    "label_names",
+)
 SETTING_TEXTS = {name: f"k_{name}" for name in ASKED} | {"validation_share": "k_share", "test_share": "k_test_share"}
 
 

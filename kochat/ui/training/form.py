@@ -40,9 +40,21 @@ AUTO_SHARE = "auto"  # of validation: what the number of pairs says
 @shows_errors
 @auth.owner_only
 def start(
-    data, upload, base, name, epochs, batch_size, rate, share, rows, keep, patience, keep_labels, label_names,
+    data,
+    upload,
+    base,
+    name,
+    epochs,
+    batch_size,
+    rate,
+    share,
+    rows,
+    keep,
+    patience,
+    keep_labels,
+    label_names,
     request: gr.Request,
-):  # fmt: skip
+):
     """Queue a run with what the form says."""
     if data == OWN_FILE:
         check_upload(upload)
@@ -108,9 +120,14 @@ def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Requ
 def build(page: gr.Blocks) -> tuple[list, gr.Button, gr.Button]:
     """The inputs of `start`, in its order, and the buttons to start and to stop."""
     data = gr.Dropdown(
-        data_choices(), value="emotions", label=t("k_data"), info=t("k_data_info"),
-        interactive=True, filterable=False, elem_id="data",
-    )  # fmt: skip
+        data_choices(),
+        value="emotions",
+        label=t("k_data"),
+        info=t("k_data_info"),
+        interactive=True,
+        filterable=False,
+        elem_id="data",
+    )
     # What may be in a file or a number is checked by the core: its sentences are in the visitor's language.
     upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="upload")
     first = base_choices()[0][1]
@@ -142,21 +159,37 @@ def build_more() -> list:
     rate = gr.Number(0, label=t("k_learning_rate"), info=t("k_learning_rate_info"))
     share = gr.Dropdown(
         [(t("k_share_auto"), AUTO_SHARE), *((f"{share:.0%}", share) for share in (0.0, 0.05, 0.1, 0.2, 0.3))],
-        value=AUTO_SHARE, label=t("k_share"), info=t("k_share_info"), interactive=True, filterable=False,
+        value=AUTO_SHARE,
+        label=t("k_share"),
+        info=t("k_share_info"),
+        interactive=True,
+        filterable=False,
         elem_id="share",
-    )  # fmt: skip
+    )
     keep = gr.Dropdown(
-        [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")], value=TrainingConfig.keep,
-        label=t("k_keep"), info=t("k_keep_info"), interactive=True, filterable=False, elem_id="keep",
-    )  # fmt: skip
+        [(t(f"k_keep_{name}"), name) for name in ("auto", "best", "last")],
+        value=TrainingConfig.keep,
+        label=t("k_keep"),
+        info=t("k_keep_info"),
+        interactive=True,
+        filterable=False,
+        elem_id="keep",
+    )
     patience = gr.Number(0, label=t("k_patience"), info=t("k_patience_info"))
     keep_labels = gr.Dropdown(
-        [(t(f"k_keep_labels_{name}"), name) for name in KEEP_LABELS], value="auto",
-        label=t("k_keep_labels"), info=t("k_keep_labels_info"), interactive=True, filterable=False,
+        [(t(f"k_keep_labels_{name}"), name) for name in KEEP_LABELS],
+        value="auto",
+        label=t("k_keep_labels"),
+        info=t("k_keep_labels_info"),
+        interactive=True,
+        filterable=False,
         elem_id="keep-labels",
-    )  # fmt: skip
+    )
     label_names = gr.Textbox(
-        label=t("k_label_names"), info=t("k_label_names_info"), placeholder=t("k_label_names_example"), lines=2,
+        label=t("k_label_names"),
+        info=t("k_label_names_info"),
+        placeholder=t("k_label_names_example"),
+        lines=2,
         elem_id="label-names",
-    )  # fmt: skip
+    )
     return [batch_size, rate, share, rows, keep, patience, keep_labels, label_names]

@@ -128,9 +128,13 @@ def build() -> None:
         with gr.Row():
             choices = [choice for choice in label_choices(card(first)) if choice[1] != AUTO]
             label = gr.Dropdown(
-                choices, value=example["label"], label=t("k_row_label"), interactive=True, min_width=200,
+                choices,
+                value=example["label"],
+                label=t("k_row_label"),
+                interactive=True,
+                min_width=200,
                 elem_id="pair-label",
-            )  # fmt: skip
+            )
             chosen = gr.Dropdown(
                 names, value=first, label=t("k_checkpoint"), interactive=True, min_width=200, elem_id="pair-checkpoint"
             )
@@ -138,9 +142,13 @@ def build() -> None:
         table = gr.HTML(elem_id="pair-table")
     quick = {"queue": False, **PRIVATE}
     showing = {
-        "fn": looked_at, "inputs": [question, answer, label, chosen], "outputs": table, "concurrency_limit": 4,
-        **PRIVATE, "show_progress": "minimal",
-    }  # fmt: skip
+        "fn": looked_at,
+        "inputs": [question, answer, label, chosen],
+        "outputs": table,
+        "concurrency_limit": 4,
+        **PRIVATE,
+        "show_progress": "minimal",
+    }
     panel.expand(bot_dropdown, chosen, chosen, **quick).then(label_dropdown, [chosen, label], label, **quick).then(
         **showing
     )

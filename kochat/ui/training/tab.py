@@ -146,8 +146,11 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in (
-        (stop_button, queue.stop), (resume, queue.resume), (finish, finish_early), (repeat, train_again),
-    ):  # fmt: skip
+        (stop_button, queue.stop),
+        (resume, queue.resume),
+        (finish, finish_early),
+        (repeat, train_again),
+    ):
         button.click(act(do), seen, None, **PRIVATE)
     cancel_button.click(cancel, waiting, None, **PRIVATE)
 
