@@ -19,7 +19,8 @@ QUIET = [
 # The first needs half the processor of the others: it is no whole browser.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 REPLY = "#chat .bot .message-content"
-expect.set_options(timeout=30_000)
+PATIENCE = 90_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def visits(browser, url: str):
 
     def open_page(locale="ko-KR", width=1200, **options) -> Page:
         context = browser.new_context(locale=locale, viewport={"width": width, "height": 850}, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))

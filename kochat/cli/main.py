@@ -173,7 +173,7 @@ def _be_the_process_of(run: str) -> None:
     worker.lower_priority()
     quiet()
     if run == FROM_INPUT:
-        run = worker.wait_for_run()
+        run = worker.wait_for_runs()
     if not run:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -25,6 +25,7 @@ Linear = Callable[[Tensor], Tensor]
 PARAMETERS_FOR_INT8 = 30_000_000
 FIRST_LENGTH = 64  # tokens that a row has room for before the cache grows
 SCORED_AT_ONCE = 32  # sequences
+LOGITS_AT_ONCE = 2**26  # numbers of 4 bytes: a vocabulary of 51,200 has so many at 1,310 tokens
 
 
 def suits_int8(weights: Weights) -> bool:
@@ -72,6 +73,8 @@ class Decoder:
                 self.cache[:, row, :used] = self.cache[:, last, :used]
             self.lengths[row] = used
         self.lengths.pop()
+        if not self.lengths:  # a busy minute must not hold its memory for ever
+            self.cache = self._empty(1, FIRST_LENGTH)
 
     @torch.inference_mode()
     def extend(self, new: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tensor:
@@ -105,9 +108,7 @@ class Decoder:
     def token_log_likelihoods(self, counted: Sequence[tuple[list[int], int]]) -> list[list[float]]:
         """`log_likelihoods`, of each of the last n tokens by itself."""
         scores: list[list[float]] = [[]] * len(counted)
-        by_length = sorted(range(len(counted)), key=lambda i: len(counted[i][0]))
-        for start in range(0, len(by_length), SCORED_AT_ONCE):
-            chosen = by_length[start : start + SCORED_AT_ONCE]
+        for chosen in self._scored_together([(len(ids), n) for ids, n in counted]):
             wanted = [counted[i][1] for i in chosen]
             logits = self._fresh_logits([counted[i][0][:-1] for i in chosen], wanted)
             targets = [token for i in chosen for token in counted[i][0][len(counted[i][0]) - counted[i][1] :]]
@@ -115,6 +116,19 @@ class Decoder:
             for i, ones in zip(chosen, tokens.double().split(wanted), strict=True):
                 scores[i] = ones.tolist()
         return scores
+
+    def _scored_together(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+        """The indices of (length, tokens wanted), the shortest first, so many at a time as memory should hold."""
+        together: list[int] = []
+        tokens, room = 0, LOGITS_AT_ONCE // len(self.tokens)
+        for i in sorted(range(len(sizes)), key=lambda i: sizes[i][0]):
+            if together and (len(together) == SCORED_AT_ONCE or tokens + sizes[i][1] > room):
+                yield together
+                together, tokens = [], 0
+            together.append(i)
+            tokens += sizes[i][1]
+        if together:
+            yield together
 
     @torch.inference_mode()
     def logits(self, prompts: Sequence[list[int]], reply: list[int]) -> Tensor:

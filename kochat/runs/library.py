@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import unicodedata
 import zipfile
 import zlib
@@ -21,8 +22,10 @@ from kochat.config import DEFAULT_CHECKPOINT, home
 from kochat.errors import CheckpointError
 from kochat.files import atomic_folder, safe_name
 from kochat.model import checkpoint
+from kochat.model.cards import source_name
 from kochat.runs import evaluation_job, queue, registry
 
+UPLOADS_KEPT = 24 * 3600  # seconds
 MAX_FILES = 20
 MAX_BYTES = 2 * 2**30  # unpacked; KoGPT2 in float32 is 0.5 GB
 PIECE = 2**20
@@ -67,6 +70,18 @@ def delete(name: str) -> None:
         hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
         folder.rename(hidden / folder.name)  # gone at once, not file by file
     shutil.rmtree(hidden)
+
+
+def forget_uploads() -> None:
+    """Remove files uploaded more than a day ago that no run can go on from and no checkpoint was trained on."""
+    folders = checkpoint.list_checkpoints(for_chat=False).values()
+    with queue.lock():
+        runs = {Path(run.config.data) for run in registry.list_runs()}
+        names = {checkpoint.read_card(folder, needed=False).data.get("source") for folder in folders}
+        for path in (home() / "uploads").glob("*/*"):
+            is_used = path in runs or source_name(str(path)) in names
+            if not is_used and time.time() - path.stat().st_mtime > UPLOADS_KEPT:
+                shutil.rmtree(path.parent)
 
 
 def _own(name: str) -> Path:

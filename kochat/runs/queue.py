@@ -35,6 +35,8 @@ from kochat.training import recipe
 
 # For glibc: keep freed memory instead of giving it back at every step, to be cleared again for the next one.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+# Of numpy, which computes nothing here: a process that forks others must have no threads.
+NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 
 # On Windows: neither Ctrl+C nor closing the window of whoever started it ends a run.
 OF_ITS_OWN = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -163,7 +165,7 @@ _spare = Spare()
 
 
 def warm_up() -> None:
-    """Have a process ready for the next run that this process starts: it need not import torch then."""
+    """Have a process ready for the next runs that this process starts: they need not import torch then."""
     _spare.warm_up(str(home()), lambda: _process(FROM_INPUT, subprocess.DEVNULL, subprocess.PIPE))
 
 
@@ -184,7 +186,14 @@ def _process(name: str, output: Any, given: Any) -> subprocess.Popen:
     command = [sys.executable, "-m", "kochat", "train", "--run", name]
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     # The home may be given as seen from the folder of this process.
-    environment = {**MEMORY, **os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **MEMORY,
+        **os.environ,
+        **NO_THREADS,
+        "PYTHONPATH": path,
+        "KOCHAT_HOME": str(home()),
+        "PYTHONUNBUFFERED": "1",
+    }
     return subprocess.Popen(
         command,
         cwd=PROJECT,

@@ -1,17 +1,20 @@
-"""A process that waits for a run with all that a training needs imported already, which takes most of getting ready.
+"""A process that waits for runs with all that a training needs imported already, which takes most of getting ready.
 
-It belongs to the process that started it, reads the name of one run from its input, and ends with that run; where
-its input is closed instead, it ends at once. Knows processes only.
+It belongs to the process that started it, reads the names of runs from its input, and ends where that is closed. For
+each run it forks another one; where the system cannot, it becomes that run itself. Knows processes only.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
-SECONDS = 600  # that it waits: it holds some 300 MB
+SECONDS = 600  # that it waits for another run: it holds some 300 MB
 FROM_INPUT = "-"  # instead of the name of a run
+# Elsewhere libraries that are loaded by then do not bear it.
+CAN_FORK = sys.platform == "linux"
 
 
 class Spare:
@@ -24,36 +27,46 @@ class Spare:
         self._timer: threading.Timer | None = None
 
     def warm_up(self, place: str, start: Callable[[], subprocess.Popen]) -> None:
-        """Have one wait, for a run in the folder `place`; `start` starts it, with a pipe as its input."""
+        """Have one wait, for runs in the folder `place`; `start` starts it, with a pipe as its input."""
         with self._lock:
-            if self._process and (self._process.poll() is not None or self._place != place):
+            if self._process and not self._waits_for(place):
                 self._dismiss()
             if not self._process:
                 self._process, self._place = start(), place
-            if self._timer:
-                self._timer.cancel()
-            self._timer = threading.Timer(SECONDS, self.dismiss)
-            self._timer.daemon = True
-            self._timer.start()
+            self._wait_longer()
 
     def take(self, place: str, name: str) -> subprocess.Popen | None:
-        """Give the run `name` to the process that waits, and return it; None where none waits for a run there."""
+        """Tell the one that waits to begin the run `name`, and return it; None where none waits for a run there."""
         with self._lock:
-            process = self._process
-            if not process or process.poll() is not None or self._place != place:
+            if not self._waits_for(place):
                 return None
-            self._process = None
+            process = self._process
             try:
                 process.stdin.write(f"{name}\n".encode())
-                process.stdin.close()
+                process.stdin.flush()
             except OSError:  # it has ended meanwhile
+                self._process = None
                 return None
+            if CAN_FORK:
+                self._wait_longer()
+            else:
+                self._dismiss()
             return process
 
     def dismiss(self) -> None:
-        """Let the one that waits end."""
+        """Let the one that waits end; the runs that it has begun go on."""
         with self._lock:
             self._dismiss()
+
+    def _waits_for(self, place: str) -> bool:
+        return bool(self._process) and self._process.poll() is None and self._place == place
+
+    def _wait_longer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = threading.Timer(SECONDS, self.dismiss)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _dismiss(self) -> None:
         if self._process:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,9 +24,11 @@ from kochat.files import is_disk_full
 from kochat.runs import queue, registry
 from kochat.runs.registry import Run
 from kochat.runs.reporting import reporter
+from kochat.runs.spare import CAN_FORK
 from kochat.training.events import Preparing, to_dict
 
 RESERVE = 64 * 1024  # bytes kept free for the last words when the disk is full
+BETWEEN_LOOKS = 0.2  # seconds
 log = logging.getLogger(__name__)
 
 
@@ -45,26 +49,52 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
             with queue.lock():  # whoever started this process has noted it by then, or was killed
                 if (run.record().process or {}).get("pid") != os.getpid():
                     queue.mark_launched(run, os.getpid())
-            _train(run, on_event, lambda: bool(signals) or run.record().stopping)
+            _train(run, on_event, _stopping(run, signals))
     finally:
         queue.dispatch()
 
 
-def wait_for_run() -> str | None:
-    """Import what a training needs, then read the name of a run from the input; None where it is closed.
+def _stopping(run: Run, signals: list[int]) -> Callable[[], bool]:
+    """Whether somebody wants the run to stop; its journal, longer with every step, is not read before each of them."""
+    looked, is_stopping = -math.inf, False
 
-    What is printed from then on goes to the run's log.
+    def asked() -> bool:
+        nonlocal looked, is_stopping
+        if time.monotonic() - looked > BETWEEN_LOOKS:
+            looked, is_stopping = time.monotonic(), run.record().stopping
+        return bool(signals) or is_stopping
+
+    return asked
+
+
+def wait_for_runs() -> str | None:
+    """Import what a training needs, then fork a process for each name of a run that is read from the input.
+
+    Returns, in that process, the name of its run, whose log takes what is printed from then on; None where the input
+    is closed. Where the system cannot fork, this process itself is that of the first run.
     """
     from kochat.training import fine_tuning  # noqa: F401
 
-    name = sys.stdin.readline().strip()
-    if not name:
-        return None
+    while name := sys.stdin.readline().strip():
+        if not CAN_FORK:
+            _print_to_log_of(name)
+            return name
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            _print_to_log_of(name)
+            return name
+    return None
+
+
+def _print_to_log_of(name: str) -> None:
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
     with (registry.find(name).path / "log.txt").open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(output.fileno(), stream.fileno())
-    return name
 
 
 def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> None:

@@ -2,13 +2,26 @@
 const kochat = (() => {
   const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner", UNSURE = "kochat_unsure";
 
+  // Where cookies are blocked, looking at them may be an error of its own.
+  function hasCookie(start) {
+    try {
+      return document.cookie.includes(start);
+    } catch {
+      return false;
+    }
+  }
+
   function setCookie(name, value) {
     // A Space is shown in a frame of another site, which gets cookies of its own only when they say so.
     const site = location.protocol === "https:" ? "SameSite=None; Secure; Partitioned" : "SameSite=Lax";
-    document.cookie = `${name}=${value}; Path=/; Max-Age=31536000; ${site}`;
+    try {
+      document.cookie = `${name}=${value}; Path=/; Max-Age=31536000; ${site}`;
+    } catch (error) {
+      console.warn("cookies are blocked:", error);
+    }
   }
 
-  if (!document.cookie.includes(`${VISITOR}=`)) {
+  if (!hasCookie(`${VISITOR}=`)) {
     const random = crypto.getRandomValues(new Uint8Array(16));
     setCookie(VISITOR, Array.from(random, byte => byte.toString(16).padStart(2, "0")).join(""));
   }
@@ -26,11 +39,12 @@ const kochat = (() => {
     }).observe(document.body, { childList: true, subtree: true });
   }
 
+  // Returns, in a list as gradio takes it, the key that the browser keeps; nothing where it blocks cookies.
   function becomeOwner(key) {
-    if (key) {
-      setCookie(OWNER, key);
-      location.reload();
-    }
+    setCookie(OWNER, key);
+    if (!hasCookie(`${OWNER}=${key}`)) return [""];
+    location.reload();
+    return [key];
   }
 
   let restored = false; // the page first reports the empty conversation that it begins with
@@ -42,6 +56,13 @@ const kochat = (() => {
     } catch (error) {
       console.warn("the conversation is not kept:", error); // no room, or storage is switched off
     }
+  }
+
+  // At once: the page may be gone before the server has said that it has the question.
+  function keepQuestion(question, conversation) {
+    if (!question.trim()) return;
+    const text = question.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+    keep([...conversation, { role: "user", content: [{ type: "text", text }], metadata: { log: question } }]);
   }
 
   // In a list, since gradio takes a list for the values of several outputs.
@@ -138,5 +159,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,7 @@ import gradio as gr
 
 from kochat.files import explained
 from kochat.model import checkpoint
-from kochat.runs import queue
-from kochat.runs.library import MAX_BYTES
+from kochat.runs import library, queue
 from kochat.ui import api
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
@@ -38,6 +38,7 @@ TITLES = {
     language: {"page": texts["k_title"], "note": texts["k_note_title"], "error": texts["k_error_title"]}
     for language, texts in TEXTS.items()
 }
+BETWEEN_TIDYING = 3600  # seconds
 log = logging.getLogger(__name__)
 
 
@@ -90,7 +91,7 @@ def launch(**options) -> None:
         enable_monitoring=False,
         show_error=True,
         _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
-        max_file_size=MAX_BYTES,
+        max_file_size=library.MAX_BYTES,
         **options,
     )
 
@@ -105,11 +106,14 @@ def _warm_up() -> None:
 
 
 def _look_after_the_queue() -> None:
-    """Start what waits: after a restart, and when a run was killed, nobody else would."""
-    said = ""
+    """Start what waits: after a restart, and when a run was killed, nobody else would. Now and then tidy up."""
+    said, tidied = "", -math.inf
     while True:
         try:
             queue.dispatch()
+            if time.monotonic() - tidied > BETWEEN_TIDYING:
+                tidied = time.monotonic()
+                library.forget_uploads()
         except Exception as error:
             # What does not change is said once: a home that cannot be written to would fill the log.
             known = explained(error) if isinstance(error, OSError) else None

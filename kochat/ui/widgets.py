@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from kochat.model.cards import Card
 from kochat.ui.text import t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
+DOWNLOADS_KEPT = 3600  # seconds
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -58,9 +61,18 @@ def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dro
 
 
 @functools.cache
+def _downloads() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="kochat-")  # goes when this process ends
+
+
 def downloads() -> Path:
-    """Where files wait to be downloaded, each name once."""
-    return Path(tempfile.mkdtemp(prefix="kochat-"))
+    """Where files wait to be downloaded, each name once, for an hour: gradio copies what it offers."""
+    folder = Path(_downloads().name)
+    for path in folder.rglob("*.*"):
+        with contextlib.suppress(FileNotFoundError):  # two visitors at once
+            if path.is_file() and time.time() - path.stat().st_mtime > DOWNLOADS_KEPT:
+                path.unlink()
+    return folder
 
 
 def confirm(question: str, elem_id: str) -> tuple[gr.Column, gr.Button]:

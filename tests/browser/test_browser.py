@@ -85,6 +85,47 @@ def test_again_gives_another_reply_that_is_explained_and_kept(visit):
     expect(note.last).to_contain_text("다양하게 1.2")
 
 
+def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_again(browser, app):
+    page = browser.new_page(locale="ko-KR")  # no `visit`: requests that are cut off are errors to it
+    page.goto(app.url)
+    said = ask(page, "안녕")
+    page.route("**/queue/join*", lambda route: None)  # the server never hears of the next question
+    page.locator("#question textarea").fill("<b>고마워</b>")
+    page.locator("#question textarea").press("Enter")
+    page.wait_for_function("() => localStorage.kochat_conversation.includes('고마워')")
+    page.unroute("**/queue/join*")
+    for _ in range(2):  # said once, however often the page is opened
+        page.reload()
+        expect(page.locator("#chat .user .message-content")).to_have_text(["안녕", "<b>고마워</b>"])
+        expect(page.locator(REPLY)).to_have_text(
+            [re.compile(re.escape(said)), re.compile("답이 오기 전에 페이지가 닫혔")]
+        )
+    page.locator("#retry").click()
+    expect(page.locator(f"{REPLY} .note")).to_have_count(2)
+    whole = last_reply(page)
+    # And the same for one of which only the beginning had come.
+    page.wait_for_function(
+        "said => JSON.parse(localStorage.kochat_conversation).at(-1)?.metadata.log === said", arg=whole
+    )
+    page.evaluate(
+        """() => {
+            const kept = JSON.parse(localStorage.kochat_conversation);
+            kept.at(-1).content[0].text = kept.at(-1).metadata.log = "많이 힘들";
+            delete kept.at(-1).metadata.id;
+            localStorage.kochat_conversation = JSON.stringify(kept);
+        }"""
+    )
+    for _ in range(2):
+        page.reload()
+        expect(page.locator(REPLY).last).to_have_text(
+            "많이 힘들여기서 끊겼어요 · ‘답변 다시 받기’를 누르면 다시 물어봐요"
+        )
+    page.locator("#retry").click()
+    expect(page.locator(f"{REPLY} .note").last).to_contain_text("kochat-mini")
+    assert last_reply(page) == whole
+    page.close()
+
+
 def test_undo_brings_the_question_back_and_clear_empties_the_conversation(visit):
     page = visit()
     ask(page, "안녕")
@@ -123,7 +164,7 @@ def test_two_epochs_are_seen_on_the_plot_and_the_result_talks(visit):
     page = visit()
     open_training(page)
     start(page, "내-첫-챗봇", epochs=2)
-    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=120_000)
+    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
     steps = int(page.locator("#progress [role=progressbar]").get_attribute("aria-valuenow"))
     # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and each step.
     points = 5 + steps
@@ -166,13 +207,13 @@ def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wai
     other.locator("#cancel").click()
     expect(page.locator("#queue")).not_to_contain_text("second")
     page.locator("#stop").click()
-    expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요", timeout=10_000)
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습을 멈췄어요")
     assert not (app.home / "checkpoints" / "stopped").exists()
     page.locator("#resume").click()
     is_training(page, "stopped")
     page.locator("#stop").click()
     page.locator("#finish").click()
-    expect(page.locator("#progress")).to_contain_text("“stopped” 학습이 끝났어요", timeout=60_000)
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습이 끝났어요")
     assert (app.home / "checkpoints" / "stopped" / "model.safetensors").is_file()
     expect(page.locator("#talk")).to_be_visible()
 
@@ -188,10 +229,8 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
 
     def shows_it_at_once(where: Page) -> None:
         where.get_by_role("tab").nth(1).click()
-        expect(where.locator("#progress")).to_contain_text("“long” 학습 중이에요", timeout=10_000)
-        expect(where.locator("#plot g.hover_marks > path[aria-label*='학습 손실']").nth(before - 1)).to_be_attached(
-            timeout=10_000
-        )
+        expect(where.locator("#progress")).to_contain_text("“long” 학습 중이에요")
+        expect(where.locator("#plot g.hover_marks > path[aria-label*='학습 손실']").nth(before - 1)).to_be_attached()
 
     page.reload()
     shows_it_at_once(page)
@@ -211,7 +250,7 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
     again.locator("#resume").click()
     is_training(again, "long")
     again.locator("#stop").click()
-    expect(again.locator("#progress")).to_contain_text("“long” 학습을 멈췄어요", timeout=60_000)  # it loads first
+    expect(again.locator("#progress")).to_contain_text("“long” 학습을 멈췄어요")  # it loads first
 
 
 def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
@@ -320,7 +359,7 @@ def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
     page.locator("#upload input[type=file]").set_input_files(tmp_path / "excel.csv")
     expect(page.locator("#upload")).to_contain_text("excel")
     start(page, "엑셀", epochs=1, base="kochat-mini")
-    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요", timeout=120_000)
+    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요")
     assert (app.home / "checkpoints" / "엑셀" / "kochat.json").is_file()
 
 

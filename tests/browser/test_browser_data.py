@@ -247,7 +247,7 @@ def test_a_dataset_is_renamed_trained_on_and_deleted(visit, app):
     box(page, "#name").fill("가게-챗봇")
     page.get_by_label("에폭 수").fill("1")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“가게-챗봇” 학습이 끝났어요", timeout=120_000)
+    expect(page.locator("#progress")).to_contain_text("“가게-챗봇” 학습이 끝났어요")
     expect(page.locator("#progress")).to_contain_text("학습 76쌍 · 검증 0쌍")
     open_data(page)
     page.locator("#dataset-delete").click()
@@ -287,7 +287,7 @@ def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
     expect(page.get_by_text("라벨 이름 값이 3=없는 라벨인데")).to_be_visible()
     box(page, "#label-names").fill("우산장수=비 <b>좋아</b>, 1=헤어짐")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“직업도” 학습이 끝났어요", timeout=120_000)
+    expect(page.locator("#progress")).to_contain_text("“직업도” 학습이 끝났어요")
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("직업도")
     page.locator("#label input").click()
@@ -432,7 +432,7 @@ def test_only_the_owner_trains_renames_and_deletes(visit_guarded, guarded):
     box(owner, "#name").fill("mine")
     owner.get_by_label("에폭 수").fill("1")
     owner.locator("#start").click()
-    expect(owner.locator("#progress")).to_contain_text("“mine” 학습이 끝났어요", timeout=120_000)
+    expect(owner.locator("#progress")).to_contain_text("“mine” 학습이 끝났어요")
     stranger.get_by_role("tab").nth(4).click()
     choose(stranger, "#kept", "mine")
     box(stranger, "#new-name").fill("theirs")
@@ -445,6 +445,13 @@ def test_only_the_owner_trains_renames_and_deletes(visit_guarded, guarded):
     stranger.locator("#delete-yes").click()
     expect(refusal).to_be_visible()
     assert (guarded.home / "checkpoints" / "mine" / "kochat.json").is_file()
+
+
+def test_a_browser_that_blocks_cookies_is_told_why_the_password_does_not_help(visit_guarded):
+    page = visit_guarded()
+    page.context.new_cdp_session(page).send("Emulation.setDocumentCookieDisabled", {"disabled": True})
+    log_in(page, PASSWORD)
+    expect(page.locator(".toast-body")).to_contain_text("비밀번호는 맞지만, 브라우저가 쿠키를 막고 있어서")
 
 
 def test_a_conversation_stays_in_the_browser_and_is_exported_and_cleared(visit_guarded, guarded):

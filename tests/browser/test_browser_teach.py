@@ -38,6 +38,21 @@ def says(page: Page, text: str) -> None:
     expect(page.locator("#taught-summary")).to_contain_text(text)
 
 
+def test_a_thumb_that_could_not_be_kept_does_not_stay_filled(visit, app):
+    page = visit()
+    ask(page, "심심해")
+    in_the_way = app.home / "datasets"
+    in_the_way.touch()
+    thumb(page, "좋아요").click()
+    expect(page.locator(".toast-body")).to_be_visible()
+    expect(thumb(page, "좋아요")).to_be_visible()
+    in_the_way.unlink()
+    thumb(page, "좋아요").click()
+    expect(thumb(page, "Liked")).to_be_visible()
+    thumb(page, "Liked").click()
+    says(page, "가르칠 수 있어요")
+
+
 @pytest.fixture(scope="module")
 def answered_wrongly():
     """A pair that kochat-mini was trained on and answers otherwise."""
@@ -78,7 +93,7 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
     expect(page.locator("#learning [role=progressbar]")).to_be_visible()
     expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
     expect(page.locator("#learning-plot")).to_be_in_viewport(ratio=0.9)
-    expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1", timeout=120_000)
+    expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1")
     says(page, "가르친 답 5개 · 이 챗봇이 아직 배우지 않은 답 0개")
     expect(page.locator("#learn")).to_be_hidden()
     assert ask(page, TAUGHT[0][0]) == TAUGHT[0][1]
@@ -111,6 +126,9 @@ def test_thumbs_are_kept_taken_back_and_undone(visit, app):
     says(page, "고쳐 줄 답 1개")
     expect(page.locator("#teach-form")).to_be_visible()
     box(page, "#better").fill("저랑 끝말잇기 해요!")
+    thumb(page, "싫어요").click()
+    expect(page.locator("#chat .extra-feedback-option").last).to_have_css("font-weight", "700")
+    expect(box(page, "#better")).to_have_value("저랑 끝말잇기 해요!")  # what is being written stays
     page.locator("#teach").click()
     says(page, "고쳐 줄 답 0개")
     expect(newest).to_contain_text("저랑 끝말잇기 해요!")

@@ -133,3 +133,39 @@ def test_8_bits_are_for_large_models(model, tiny_checkpoint, monkeypatch):
         kogpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=51200))
     assert kogpt2.num_parameters() > 120e6
     assert not suits_int8(weights_of(kogpt2))  # it is not on the processor
+
+
+def test_as_much_is_scored_at_once_as_memory_holds_and_none_of_it_is_kept(tokenizer, monkeypatch):
+    decoder = Decoder(weights_of(large(tokenizer)))
+    rng = random.Random(0)
+    counted = [([rng.randrange(600) for _ in range(rng.randrange(2, 40))], 1) for _ in range(70)]
+    counted = [(ids, rng.randrange(1, len(ids))) for ids, _ in counted]
+    expected = decoder.token_log_likelihoods(counted)
+    most = []
+    extend = Decoder.extend
+
+    def watched(self, new, wanted):
+        most.append(sum(wanted))
+        return extend(self, new, wanted)
+
+    monkeypatch.setattr(Decoder, "extend", watched)
+    monkeypatch.setattr("kochat.inference.decoder.LOGITS_AT_ONCE", 50 * len(decoder.tokens))
+    for one, other in zip(decoder.token_log_likelihoods(counted), expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    assert max(most) <= 50
+    assert sum(most) == sum(n for _, n in counted)
+    # A sequence that is too long by itself is scored alone.
+    assert len(decoder.token_log_likelihoods([(counted[0][0] * 5, 60), counted[1]])) == 2
+    assert most[-1] == 60
+
+
+def test_rows_that_have_gone_hold_no_memory(tokenizer):
+    decoder = Decoder(weights_of(large(tokenizer)))
+    small = decoder.cache.numel()
+    for _ in range(20):
+        decoder.add()
+    decoder.extend([[1] * 100] * 20, [1] * 20)
+    assert decoder.cache.numel() > 20 * small
+    for _ in range(20):
+        decoder.remove(0)
+    assert decoder.cache.numel() == small

@@ -2,14 +2,18 @@
 
 import json
 import lzma
+import os
+import shutil
 import stat
 import unicodedata
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 
 from kochat.config import TrainingConfig
+from kochat.data import pairs
 from kochat.errors import CheckpointError
 from kochat.model import checkpoint
 from kochat.model.cards import Card
@@ -53,6 +57,20 @@ def test_the_shipped_one_and_one_that_a_run_works_with_stay(own, home):
         with pytest.raises(CheckpointError, match="no checkpoint"):
             change("nothing")
     assert names() == ["mine"]
+
+
+def test_uploads_go_after_a_day_unless_a_run_or_a_checkpoint_needs_them(own, home):
+    kept = [pairs.keep(f"Q,A\n{name},네\n".encode(), f"{name}.csv", home / "uploads") for name in "abcd"]
+    of_run, of_checkpoint, _new, old = kept
+    queue.create(TrainingConfig(data=str(of_run), base=str(own), output=str(home / "checkpoints" / "next")))
+    checkpoint.write_card(own, "mine", replace(checkpoint.read_card(own), data={"source": "b"}))
+    for path in (of_run, of_checkpoint, old):
+        os.utime(path, (0, 0))
+    library.forget_uploads()
+    assert [path.is_file() for path in kept] == [True, True, True, False]
+    assert not old.parent.exists()
+    shutil.rmtree(home / "uploads")
+    library.forget_uploads()  # none at all
 
 
 def test_out_as_a_zip_and_in_again_it_is_the_same(own, home, tmp_path):

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 from conftest import MINI
 
-from kochat.config import TrainingConfig
 from kochat.data import pairs
 from kochat.evaluation import metrics
 from kochat.inference import chatbot
@@ -102,38 +101,3 @@ def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, cha
     if real:
         unseen = metrics.held_out(card, chatbot_data)["Q"].unique()
         assert 0.03 < sum(after.read(question).unfamiliar for question in unseen) / len(unseen) < 0.08
-
-
-SHOP = [
-    ("영업시간이 어떻게 되나요?", "평일은 오전 10시부터 저녁 8시까지 열어요.", "안내"),
-    ("주말에도 여나요?", "토요일은 오후 6시까지 열고 일요일은 쉬어요.", "안내"),
-    ("매장이 어디예요?", "시청역 3번 출구에서 걸어서 5분 거리예요.", "안내"),
-    ("배송비 얼마예요?", "3만 원 이상 사시면 무료이고 아니면 3천 원이에요.", "배송"),
-    ("환불은 언제 돼요?", "물건이 도착하고 사흘 안에 돌려 드려요.", "교환"),
-]
-ANEW = [
-    ("주말에도 여나요?", "이제 일요일에도 저녁 6시까지 열어요.", "안내"),  # instead of the file's own answer
-    ("꽃은 며칠 가요?", "물을 매일 갈면 일주일쯤 가요.", "안내"),
-]
-
-
-@pytest.mark.slow
-def test_a_bot_made_a_minute_ago_learns_and_keeps_the_answers_of_its_own_file(tmp_path):
-    def made(name, rows, config):
-        table_of(rows).to_csv(config.data, index=False)
-        list(fine_tune(config))
-        return chatbot.load(tmp_path / name)
-
-    settings = {"rehearsal": 5, "keep_labels": True, "validation_share": 0.0, "sample_questions": ()}
-    shop = TrainingConfig(
-        data=str(tmp_path / "shop.csv"), base=str(MINI), output=str(tmp_path / "shop"), epochs=30, **settings
-    )
-    bot = made("shop", SHOP, shop)
-    assert bot.card.data["newest_pairs"] == len(SHOP)
-    wrong = next(pair for pair in SHOP if pair[0] != ANEW[0][0])
-    taught = [*ANEW, wrong]  # the last with the file's own answer
-    teaching = config_for(str(tmp_path / "taught.csv"), len(taught), str(tmp_path / "shop"), str(tmp_path / "taught"))
-    bot = made("taught", taught, teaching)
-    assert bot.card.data["newest_pairs"] == len(SHOP) + 1
-    own = [*taught, *(pair for pair in SHOP[1:] if pair[0] != ANEW[0][0])]
-    assert bot.replies([(question, label) for question, _, label in own]) == [answer for _, answer, _ in own]

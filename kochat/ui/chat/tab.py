@@ -159,6 +159,17 @@ def idle() -> tuple:
     return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False), gr.Button(interactive=True)
 
 
+def marked(history: list[dict], request: gr.Request):
+    """The conversation that the browser kept; where the page was closed before a reply was whole, that is said."""
+    if not history or source_of(history[-1]) != ("", ""):
+        return gr.skip()
+    last, language = history[-1], language_of(request)
+    sentence, note = say(language, "k_no_reply_yet"), say(language, "k_broken_off")
+    if last["role"] == "user":
+        return [*history, message("assistant", sentence)]
+    return gr.skip() if text_of(last) == sentence else [*history[:-1], message("assistant", text_of(last), note)]
+
+
 def undone(history: list[dict]):
     """Take the last question back into the text box, and its reply away."""
     kept = until_last_question(history)
@@ -284,6 +295,8 @@ def build(page: gr.Blocks) -> ChatTab:
     ):
         yield from asked(event.value["text"], history, label, strength, name, unsure, temperature, request)
 
+    # Before the next, which the browser waits for.
+    box.submit(None, [box, conversation], None, js="kochat.keepQuestion", **at_once)
     replies = [
         box.submit(asked, [box, *under], **asking),
         retry.click(again, under, **asking),
@@ -300,6 +313,7 @@ def build(page: gr.Blocks) -> ChatTab:
     # The conversation stays in the browser: page.js keeps it there and gives it back.
     conversation.change(None, conversation, None, js="kochat.keep", **at_once)
     restored = page.load(None, None, conversation, js="kochat.restore", **at_once)
+    restored = restored.then(marked, conversation, conversation, **at_once)
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)

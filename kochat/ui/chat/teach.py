@@ -118,8 +118,16 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
     if event.liked is True or (not event.liked and event.liked is not False):
         return closed()
+    if reply == editing:  # what is being written stays; gradio sends the press on “correct” twice, too
+        return (gr.skip(),) * 5
     known = label_choices(models.card(name))[1:]
     return gr.Column(visible=True), reply, question, said, gr.Dropdown(choices=known, value=label)
+
+
+def unfilled(history: list[dict]) -> gr.Chatbot:
+    """No thumb is filled. The browser fills one at once; where it could not be kept, it must not stay so."""
+    # Not None, which `thumbs` gives: what does not change, the browser does not draw anew.
+    return gr.Chatbot(feedback_value=["" for one in history if one["role"] == "assistant"])
 
 
 def closed() -> tuple:
@@ -207,8 +215,10 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     reply, picked, is_over = gr.State(None), gr.State(None), gr.State(True)
     quick = {"queue": False, **PRIVATE}
     shown = [summary, start, list_part, table, chat.conversation, picked, forget]
-    see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation, reply], "outputs": shown, **quick}
-    count = {"fn": counted, "inputs": chat.checkpoint, "outputs": [summary, start], "concurrency_limit": 1, **PRIVATE}
+    newest = {"trigger_mode": "always_last"}  # who teaches again meanwhile must not be left with an old number
+    see = {"fn": overview, "inputs": [chat.checkpoint, chat.conversation, reply], "outputs": shown, **quick, **newest}
+    count = {"fn": counted, "inputs": chat.checkpoint, "outputs": [summary, start], "concurrency_limit": 1}
+    count |= {**PRIVATE, **newest}
 
     def see_after(event) -> list:
         """Show what was taught when an event has ended, well or not; the two events that do, of which one happens."""
@@ -226,6 +236,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     form_parts = [editing, reply, question, answer, label]
     rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, concurrency_limit=1, **PRIVATE)
     saving = save.click(correct, [reply, answer, label], form_parts, **PRIVATE)
+    rating.failure(unfilled, chat.conversation, chat.conversation, **quick)
     see_after(leave.click(closed, None, form_parts, **quick))
     for event in (*see_after(rating), *see_after(saving)):
         event.then(None, None, None, js="kochat.showTeaching", **quick)

@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
+from kochat.errors import SettingsError
 from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
@@ -92,6 +93,13 @@ def enter(given: str, request: gr.Request) -> str:
     return log_in(given)
 
 
+@shows_errors
+def remembered(kept: str, request: gr.Request) -> None:
+    """Say so where the browser did not keep the key."""
+    if not kept:
+        raise SettingsError("cookies_blocked")
+
+
 def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     """The components and events of the tab."""
     with gr.Row():
@@ -120,7 +128,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
         opened(choose, chosen, [chosen, card], **quick)
     page.load(for_others, None, owner_part, **quick)
     entered = given.submit(enter, given, key, concurrency_limit=1, **PRIVATE)  # one try at a time
-    entered.then(None, key, None, js="kochat.becomeOwner", **quick)
+    entered.success(remembered, key, None, js="kochat.becomeOwner", **PRIVATE)
     chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
     # Not after any change: that after a rename may come late, when the new one is packed already.
     chosen.input(lambda: gr.DownloadButton(visible=False), None, download, **quick)

@@ -164,8 +164,10 @@ def version(names: list[str]) -> tuple:
 def refresh(names: list[str], request: gr.Request) -> list:
     """The list, what can be chosen, and the details of what is chosen, as they are now."""
     language, there = language_of(request), [run.name for run in registry.list_runs()]
-    names = [name for name in names or [] if name in there]
-    return [table(language), gr.Dropdown(choices=there, value=names), *details(language, names), version(names)]
+    left = [name for name in names or [] if name in there]
+    # Set only where it has to be: somebody may be choosing more just now.
+    chosen = {"choices": there} | ({} if left == names else {"value": left})
+    return [table(language), gr.Dropdown(**chosen), *details(language, left), version(left)]
 
 
 def poll(seen: tuple, names: list[str], request: gr.Request):
