@@ -85,7 +85,13 @@ def jsonl(*records: dict) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
+def turns(question: str, answer: str) -> list[dict]:
+    """A conversation of two turns."""
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
 HEADER = ["Q", "A", "label"]
+TWO = [["가", "나", "기본"], ["다", "라", "기본"]]
 SHEET = [HEADER, *PAIRS]
 LINES = jsonl(*(dict(zip(HEADER, row, strict=True)) for row in PAIRS))
 NESTED = {"Q": "가", "A": ["나", {"다": "라"}], "label": "0", "memo": {"x": [1]}}
@@ -153,7 +159,10 @@ QUOTES = {
     "text after a quoted cell": refused('Q,A,label\n가,"나" 다,0\n', "bad_quote"),
     "a stray quote that would swallow rows": refused('Q,A,label\n가,"나,0\n다,라,1\n마,"바",2\n', "bad_quote"),
     "a quote that never ends": refused('Q,A,label\n가,"나,0\n다,라,1\n', "bad_quote"),
-    "quotes after a space": refused('Q,A,label\n"안녕", "네, 그래", 0\n', "extra_cells"),
+    "quotes after a space": read('Q,A,label\n"안녕", "네, 그래", 0\n', [["안녕", "네, 그래", "0"]]),
+    "a quote left open below a header in quotes": refused(
+        '"Q","A"\n안녕,"반가워\n잘가,또 봐\n뭐해,놀자"\n좋아,나도\n', "swallowed_rows"
+    ),
 }
 
 HEADERS = {
@@ -245,6 +254,14 @@ WORKBOOKS = {
     ),
     "workbook with a blank first sheet": read(xlsx([], SHEET, [["other"]])),
     "workbook with a wrong size": read(xlsx(SHEET, change=('<dimension ref="[^"]*"', '<dimension ref="A1"'))),
+    "workbook with a column without a name": refused(
+        xlsx([["Q", "A"], ["안녕", "네", "기쁨"], ["잘 가", "응", "기쁨"]]), "cells_beyond"
+    ),
+    "workbook with an empty sheet before": read(xlsx([HEADER], SHEET, names=["3월", "2월"])),
+    "workbook whose sheets have a column called sheet": read(
+        xlsx([["Q", "A", "sheet"], ["가", "나", "0"]], [["Q", "A", "sheet"], ["다", "라", "1"]]),
+        [["가", "나", "0"], ["다", "라", "1"]],
+    ),
     "workbook with more cells than its header": read(xlsx([HEADER, [*PAIRS[0], None, "memo"], PAIRS[1]])),
     "workbook with line ends": read(xlsx([HEADER, ["가\n나", "다_x000D_\n라", 0]]), [["가\n나", "다\r\n라", "0"]]),
     "workbook with half a character": read(
@@ -273,6 +290,22 @@ JSON_LINES = {
         '\n{"Q": 1.0, "A": true, "label": 1e3}\n{"Q": "가", "A": null, "label": NaN}\n',
         [["1.0", "true", "1e3"]],
         (3, "answer", "empty_answer"),
+        (3, "label", "no_label"),
+    ),
+    "json with the same name twice": read('{"Q": "가", "A": "나", "Q": "다"}\n', [["가", "나", "기본"]]),
+    "json as pandas writes it, split": read(
+        '{"columns":["Q","A"],"index":[0],"data":[["가","나"]]}', [["가", "나", "기본"]]
+    ),
+    "json as pandas writes it, index": read('{"0":{"Q":"가","A":"나"},"1":{"Q":"다","A":"라"}}', TWO),
+    "json in parts": read('{"train":[{"Q":"가","A":"나"}],"test":[{"Q":"다","A":"라"}]}', TWO),
+    "chats of which one begins with nothing and one calls a tool": read(
+        jsonl(
+            {"messages": []},
+            {"messages": [*turns("가", "나")[:1], {"role": "assistant", "tool_calls": []}, *turns("가", "나")[1:]]},
+            {"messages": turns("다", "라"), "question": "주제"},
+            {"Q": "마", "A": "바"},
+        ),
+        [*TWO, ["마", "바", "기본"]],
     ),
     "json lines with nested values": read(
         jsonl(NESTED, {**NESTED, "A": "나"}), [["가", "나", "0"]], (1, "answer", "empty_answer")

@@ -33,7 +33,7 @@ def delimiter_of(sample: str) -> str:
         return said
     best, delimiter = (False, 0.0, 1), ","
     for candidate in DELIMITERS:
-        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate, skipinitialspace=True)
         rows = [cells for cells in itertools.islice(reader, SAMPLE_ROWS) if any(map(str.strip, cells))]
         known = next((cells for cells in rows[: TITLE_ROWS + 1] if have_columns(cells)), None)
         width = len(known or (rows[0] if rows else [""]))
@@ -68,7 +68,11 @@ def rows(
 
     # Strict: a quote in the wrong place would swallow rows up to the next quote, or be lost.
     reader = csv.reader(
-        noted(), delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+        noted(),
+        delimiter=delimiter,
+        strict=True,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        skipinitialspace=quotes,  # else the quotes after a comma and a space would be text
     )
     is_quoted = None  # whether the file quotes every cell, so that a quote is never a stray one
     for row in itertools.count(1):
@@ -79,9 +83,15 @@ def rows(
             return
         except csv.Error as error:
             raise DataError("bad_quote", name=name, row=row) from error
+        begins_quoted = bool(taken) and taken[0].lstrip("\ufeff").startswith('"')
         if is_quoted is None and any(map(str.strip, cells)):
-            is_quoted = taken[0].lstrip("\ufeff").startswith('"')
-        if len(taken) > 1 and width > 1 and not is_quoted and _looks_like_rows(taken, delimiter, width):
+            is_quoted = begins_quoted
+        if (
+            len(taken) > 1
+            and width > 1
+            and not (is_quoted and begins_quoted)
+            and _looks_like_rows(taken, delimiter, width)
+        ):
             raise DataError("swallowed_rows", name=name, row=row, lines=len(taken))
         yield row, cells
 

@@ -278,10 +278,16 @@ def _open_workbook(table: Table, sheet: str | None, header: int | None) -> Table
         chosen = [sheet] if sheet else _chosen_sheets(book.sheets, seen)
         if not chosen:  # only charts
             raise DataError("empty_file", name=table.name)
-        sheets, remarks, offset = [], [], 0
+        sheets, remarks, offset, errors = [], [], 0, []
         for title in chosen:
-            above, begin = _first_rows(_filled(book.rows(title)), table.name, header)
+            try:
+                above, begin = _first_rows(_filled(book.rows(title)), table.name, header)
+            except DataError as error:  # an empty one, beside others that are not
+                errors.append(error)
+                continue
             names, row = _names(begin[1], header, table.name), 0 if header == 0 else begin[0]
+            if sheets and set(names) != set(sheets[0].columns):
+                continue
             sheets.append(Sheet(title, row, names, offset))
             remarks += _said_of_header(above, row, title)
             if merged := book.merged(title):
@@ -290,8 +296,12 @@ def _open_workbook(table: Table, sheet: str | None, header: int | None) -> Table
             if len(chosen) > 1:
                 last = max((number for number, _ in book.rows(title)), default=0)
                 offset += SHEET_STEP * (1 + last // SHEET_STEP)
-    columns = [*sheets[0].columns, *([SHEET] if len(sheets) > 1 else [])]
-    left = [title for title, rows in seen.items() if rows and title not in chosen]
+    if not sheets:
+        raise errors[0]
+    names = sheets[0].columns
+    columns = distinct([*names, SHEET]) if len(sheets) > 1 else names
+    read = {one.name for one in sheets}
+    left = [title for title, rows in seen.items() if rows and title not in read]
     said = _said_of_sheets(sheets, left)
     return replace(table, columns=columns, header=sheets[0].header, sheets=tuple(sheets), remarks=(*said, *remarks))
 
@@ -324,6 +334,9 @@ def _rows_of_sheets(table: Table, book: workbooks.Book) -> Rows:
         name = [sheet.name] if len(table.sheets) > 1 else []
         for row, cells in _filled(book.rows(sheet.name)):
             if row > sheet.header:
+                # Right beside the others it is a column; further out a note to oneself.
+                if "".join(cells[len(sheet.columns) : len(sheet.columns) + 1]).strip():
+                    raise DataError("cells_beyond", name=table.name, row=row, sheet=sheet.name)
                 yield sheet.offset + row, [cells[one] if one < len(cells) else "" for one in places] + name
 
 

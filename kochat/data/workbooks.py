@@ -36,7 +36,7 @@ def check(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError("bad_workbook", name=name) from error
     if "xl/workbook.xml" not in sizes:
         if sizes.keys() & set(OTHERS):

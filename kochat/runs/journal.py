@@ -66,7 +66,7 @@ def _fold(now: dict[str, Any], event: dict[str, Any]) -> None:
             now |= {"state": "queued", "queued_at": event["at"], "pairs": event["pairs"], "finishing": event["finish"]}
             now |= {"final": {}, "process": None, "stopping": False, "begun_at": now["begun_at"] or event["at"]}
         case "launched":
-            process = {"pid": event["pid"], "created": event["created"]}
+            process = {name: event[name] for name in ("pid", "created", "at", "spare") if name in event}
             now |= {"state": "running", "process": process, "launched_at": event["at"], "preparing": ""}
         case "stopping":
             now["stopping"] = True

@@ -78,10 +78,12 @@ def forget_uploads() -> None:
     with queue.lock():
         runs = {Path(run.config.data) for run in registry.list_runs()}
         names = {checkpoint.read_card(folder, needed=False).data.get("source") for folder in folders}
-        for path in (home() / "uploads").glob("*/*"):
+        for path in list((home() / "uploads").glob("*/*")):
             is_used = path in runs or source_name(str(path)) in names
             if not is_used and time.time() - path.stat().st_mtime > UPLOADS_KEPT:
-                shutil.rmtree(path.parent)
+                path.unlink()
+                if not any(path.parent.iterdir()):  # the same bytes may be there under another name
+                    path.parent.rmdir()
 
 
 def _own(name: str) -> Path:

@@ -170,12 +170,12 @@ def warm_up() -> None:
 
 
 def _launch(run: Run) -> None:
-    process = _spare.take(str(home()), run.name)
+    spare = process = _spare.take(str(home()), run.name)
     if not process:
         with (run.path / "log.txt").open("ab") as output:
             process = _process(run.name, output, subprocess.DEVNULL)
     try:
-        mark_launched(run, process.pid)
+        mark_launched(run, process.pid, is_spare=bool(spare))
     except OSError:
         process.kill()  # a run that nobody knows of would be started again and again
         raise
@@ -221,9 +221,10 @@ def process_lock(run: Run) -> FileLock:
     return FileLock(run.path / ".process")
 
 
-def mark_launched(run: Run, pid: int) -> None:
-    """Note in the journal which process trains a run."""
-    run.write("launched", pid=pid, created=psutil.Process(pid).create_time(), at=time.time())
+def mark_launched(run: Run, pid: int, is_spare: bool = False) -> None:
+    """Note in the journal which process trains a run, or (`is_spare`) is to start the one that does."""
+    own = {"spare": True} if is_spare else {}
+    run.write("launched", pid=pid, created=psutil.Process(pid).create_time(), at=time.time(), **own)
 
 
 def follow(run: Run, pause: float = 0.2) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import logging
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from kochat.runs import journal
 from kochat.runs.journal import Record
 
 log = logging.getLogger(__name__)
+SPARE_TAKES = 120  # seconds at most until the process is there that a run is trained in
 RESUMABLE = ("stopped", "interrupted", "failed", "cancelled")
 CURVE_COLUMNS = (
     "epoch",
@@ -147,7 +149,7 @@ class Run:
 
 
 def _is_alive(known: dict[str, Any] | None) -> bool:
-    if known is None:
+    if known is None or ("spare" in known and time.time() - known["at"] > SPARE_TAKES):
         return False
     try:
         process = psutil.Process(known["pid"])

@@ -85,6 +85,8 @@ def wait_for_runs() -> str | None:
             os.setsid()
             _print_to_log_of(name)
             return name
+    with contextlib.suppress(ChildProcessError):  # there are none, or none any more
+        os.wait()  # else they would be left to whoever has no parent, and that may wait for nobody
     return None
 
 

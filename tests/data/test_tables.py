@@ -80,7 +80,10 @@ def test_rows_are_numbered_as_a_spreadsheet_counts_and_blank_ones_left_out(file)
     assert rows_of(file("\n\nQ,A\na,b\n")) == [(4, ["a", "b"])]
     assert rows_of(file("sep=,\nQ,A\na,b\n")) == [(2, ["a", "b"])]
     assert rows_of(file('{"Q": "a"}\n\n{"Q": "b"}\n{"Q": ""}\n')) == [(1, ["a"]), (3, ["b"])]
-    assert rows_of(file(xlsx([[], ["Q", "A"], ["a", "b"], [], ["c", "d", "e"]]))) == [(3, ["a", "b"]), (5, ["c", "d"])]
+    assert rows_of(file(xlsx([[], ["Q", "A"], ["a", "b"], [], ["c", "d", "", "e"]]))) == [
+        (3, ["a", "b"]),
+        (5, ["c", "d"]),
+    ]
 
 
 @pytest.mark.parametrize("content", [TEXT, xlsx([["Q"], ["a"], ["b"]]), '{"Q": "a"}\n{"Q": "b"}\n'])

@@ -64,11 +64,14 @@ def test_uploads_go_after_a_day_unless_a_run_or_a_checkpoint_needs_them(own, hom
     of_run, of_checkpoint, _new, old = kept
     queue.create(TrainingConfig(data=str(of_run), base=str(own), output=str(home / "checkpoints" / "next")))
     checkpoint.write_card(own, "mine", replace(checkpoint.read_card(own), data={"source": "b"}))
-    for path in (of_run, of_checkpoint, old):
+    copy = of_run.with_name("copy.csv")
+    copy.write_bytes(of_run.read_bytes())
+    for path in (of_run, of_checkpoint, old, copy):
         os.utime(path, (0, 0))
     library.forget_uploads()
     assert [path.is_file() for path in kept] == [True, True, True, False]
     assert not old.parent.exists()
+    assert not copy.exists()
     shutil.rmtree(home / "uploads")
     library.forget_uploads()  # none at all
 

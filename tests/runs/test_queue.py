@@ -78,7 +78,7 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
 
 
 @pytest.mark.slow
-def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_base, home):
+def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_base, home, monkeypatch):
     queue.warm_up()
     waiting = queue._spare._process
     queue.warm_up()
@@ -98,10 +98,11 @@ def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_bas
     third = queue.start(config(tiny_base, home, "three", epochs=10_000))
     wait_for(lambda: third.record().epochs)
     queue._spare.dismiss()
-    assert waiting.wait(60) == 0
-    assert third.state() == "running"
+    epochs = len(third.record().epochs)
+    wait_for(lambda: len(third.record().epochs) > epochs + 3)
     queue.stop(third)
     wait_for(lambda: third.state() == "stopped")
+    assert waiting.wait(60) == 0
     queue.warm_up()
     died = queue._spare._process
     died.kill()
@@ -109,6 +110,11 @@ def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_bas
     fourth = queue.start(config(tiny_base, home, "four", epochs=10_000))
     assert fourth.record().process["pid"] != died.pid
     queue.stop(fourth)
+    # One that was told to a process that never came is not on for ever.
+    queue.mark_launched(fourth, os.getpid(), is_spare=True)
+    assert fourth.state() == "running"
+    monkeypatch.setattr(registry, "SPARE_TAKES", -1)
+    assert fourth.state() == "interrupted"
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
 def unfilled(history: list[dict]) -> gr.Chatbot:
     """No thumb is filled. The browser fills one at once; where it could not be kept, it must not stay so."""
     # Not None, which `thumbs` gives: what does not change, the browser does not draw anew.
-    return gr.Chatbot(feedback_value=["" for one in history if one["role"] == "assistant"])
+    return gr.Chatbot(feedback_value=[" " for one in history if one["role"] == "assistant"])
 
 
 def closed() -> tuple:
