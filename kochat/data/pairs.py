@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from kochat.config import home
+from kochat.data import hub_datasets
 from kochat.data.checks import Problem, TooLong, fold, problems_of
 from kochat.data.columns import Columns as Columns
 from kochat.data.columns import find_columns as find_columns
@@ -193,12 +194,12 @@ def read_pairs(
 ) -> pd.DataFrame:
     """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
 
-    `source` is a file that tables.py reads, a URL of one, or a name in DATASETS; `rows` keeps only the first
-    pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under KOCHAT_HOME); `columns`, by
-    "question", "answer" and "label", by name or number, are found by their names where not given; `sheet` and
-    `header` are as `open_table` takes them. Bad rows are named in a DataError ("refuse") or left out ("skip"); pairs
-    that repeat stay under "refuse", since their weight may be meant, and a header in the middle never does. What is
-    done with the file without being asked for is logged as a warning. Raises DataError.
+    `source` is a file that tables.py reads, a URL of one, the page of a dataset on the Hub, or a name in DATASETS;
+    `rows` keeps only the first pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under
+    KOCHAT_HOME); `columns`, by "question", "answer" and "label", by name or number, are found by their names where not
+    given; `sheet` and `header` are as `open_table` takes them. Bad rows are named in a DataError ("refuse") or left out
+    ("skip"); pairs that repeat stay under "refuse", since their weight may be meant, and a header in the middle never
+    does. What is done with the file without being asked for is logged as a warning. Raises DataError.
     """
     source = DATASETS.get(str(source), str(source))
 
@@ -255,7 +256,7 @@ def download(url: str, cache: Path, read: Callable[[Path], pd.DataFrame]) -> pd.
         part = Path(folder) / target.name
         try:
             # Korean and spaces as browsers send them; what is quoted already stays.
-            quoted = urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+            quoted = urllib.parse.quote(hub_datasets.file_of(url), safe="%/:?#[]@!$&'()*+,;=~")
             with urllib.request.urlopen(quoted, timeout=DOWNLOAD_TIMEOUT) as response, part.open("wb") as file:
                 shutil.copyfileobj(response, file)
                 expected = response.headers.get("Content-Length")

@@ -28,6 +28,8 @@ STRICT = b"http://purl.oclc.org/ooxml/"  # the names of XML in “Strict Open XM
 # What other programs keep a spreadsheet in, as a zip too: LibreOffice, Numbers, Excel's binary form, Hangul's.
 OTHERS = ("content.xml", "Index/Document.iwa", "Index.zip", "xl/workbook.bin", "Contents/content.hpf")
 MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
+FIRST_OWN_FORMAT = 164  # the numbers below are Excel's own formats
+DIGITS = re.compile(r"[-() ]*0(?:[-() 0]|\\[-() ])*")
 MAX_MERGED = 100_000  # ranges of a sheet
 
 
@@ -107,10 +109,15 @@ class Book:
         sheet, last, begin = self._sheets[title], 0, self._read
         starts, merged = self._merged_from(title), {}
         known = {name: getattr(sheet.parent, f"_{name}") for name in ("date_formats", "timedelta_formats")}
+        formats = _digit_formats(sheet.parent)
         with _damage_named(self.name), sheet._get_source() as source:
             parser = _parser()(source, sheet._shared_strings, data_only=True, epoch=sheet.parent.epoch, **known)
             for number, found in parser.parse():
-                texts = {cell["column"]: text for cell in found if (text := _text(cell["value"]))}
+                texts = {
+                    cell["column"]: text
+                    for cell in found
+                    if (text := _text(cell["value"], formats.get(cell.get("style_id"))))
+                }
                 width = max(texts, default=0)
                 if not last < number <= MAX_ROWS or width > MAX_COLUMNS:
                     raise DataError("bad_workbook", name=self.name)
@@ -171,8 +178,23 @@ def _damage_named(name: str) -> Iterator[None]:
         raise DataError("bad_workbook", name=name) from error
 
 
-def _text(value: Any) -> str:
-    """A cell as Excel shows it, without the cell's own number format."""
+def _digit_formats(book: Any) -> dict[int, str]:
+    """The number formats that are nothing but digits' places, such as 000-0000-0000, by the style of a cell."""
+    own = {place: one for place, one in enumerate(book._number_formats, FIRST_OWN_FORMAT)}
+    found = {style: own.get(kind.numFmtId, "") for style, kind in enumerate(book._cell_styles)}
+    return {style: one.replace("\\", "") for style, one in found.items() if DIGITS.fullmatch(one)}
+
+
+def _in_places(number: int, places: str) -> str:
+    """A number as a format such as 000-0000-0000 shows it."""
+    digits = str(number).rjust(places.count("0"), "0")
+    more = len(digits) - places.count("0")
+    rest = iter(digits[more:])
+    return digits[:more] + "".join(next(rest) if one == "0" else one for one in places)
+
+
+def _text(value: Any, places: str | None = None) -> str:
+    """A cell as Excel shows it; of its number format only `places` counts, by which a telephone number keeps its 0."""
     from openpyxl.utils.escape import unescape
 
     if value is None:
@@ -181,6 +203,8 @@ def _text(value: Any) -> str:
         return storable(unescape(value)) if "_x" in value else value  # _x000D_ is how Excel writes a \r
     if isinstance(value, bool):
         return str(value).upper()
+    if places and isinstance(value, (int, float)) and value >= 0 and value == int(value):
+        return _in_places(int(value), places)
     if isinstance(value, float):
         return f"{value:.15g}"  # 1.0 is 1, and 0.1 + 0.2 is 0.3
     if isinstance(value, datetime.datetime):

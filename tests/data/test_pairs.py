@@ -1,7 +1,9 @@
 """Pairs: every form of file that people have, what is refused and how, the split, downloads."""
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -416,3 +418,27 @@ def test_the_same_upload_is_kept_once_and_another_beside_it(tmp_path):
     assert keep(b"a", "x.csv", tmp_path) == keep(b"a", "x.csv", tmp_path)
     assert keep(b"b", "x.csv", tmp_path) != keep(b"a", "x.csv", tmp_path)
     assert len(list(tmp_path.glob("*/x.csv"))) == 2
+
+
+def test_the_page_of_a_dataset_on_the_hub_means_its_file(server, monkeypatch):
+    monkeypatch.setattr("kochat.data.hub_datasets.HUBS", (server.url,))
+    page = f"{server.url}/datasets/me/pairs"
+
+    def has(*names):
+        listing = {"siblings": [{"rfilename": name} for name in ("README.md", *names)]}
+        server.pages["/api/datasets/me/pairs"] = json.dumps(listing).encode(), {}
+
+    has("내 질문.csv")
+    server.pages["/datasets/me/pairs/resolve/main/" + quote("내 질문.csv")] = TEXT.encode(), {}
+    assert rows_of(page) == rows_of(f"{page}/blob/main/내 질문.csv") == ROWS
+    has("data/train.jsonl", "data/test.jsonl")
+    server.pages["/datasets/me/pairs/resolve/main/data/train.jsonl"] = b'{"Q": "a", "A": "b"}', {}
+    assert rows_of(f"{page}/") == [["a", "b", "기본"]]
+    has("a.csv", "b.csv")
+    refused = refusal(f"{page}/tree/main")
+    assert refused.key == "hub_files"
+    assert f"a.csv, b.csv. Open the one you mean and copy its address, such as {page}/blob/main/a.csv" in str(refused)
+    has()
+    assert refusal(f"{page}/viewer").key == "no_hub_file"
+    server.pages.clear()
+    assert refusal(f"{page}/viewer/").key == "no_download"

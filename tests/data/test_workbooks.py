@@ -5,6 +5,7 @@ import zipfile
 from datetime import date, datetime, time, timedelta
 from time import monotonic as time_now
 
+import openpyxl
 import pytest
 from odd_files import xlsx, zipped
 
@@ -60,6 +61,29 @@ def refusal(path) -> DataError:
 )
 def test_a_cell_is_what_excel_shows(file, value, shown):
     assert rows_of(file(xlsx([["Q", value, "x"]]))) == [(1, ["Q", shown, "x"])]
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "shown"),
+    [
+        (1012345678, "000-0000-0000", "010-1234-5678"),  # a telephone number that was typed as a number
+        (25551234, "00\\-000\\-0000", "02-555-1234"),
+        (821012345678, "000-0000-0000", "8210-1234-5678"),  # no digit is lost
+        (4524, "00000", "04524"),
+        (4524.0, "00000", "04524"),
+        (1.5, "00000", "1.5"),
+        (-1, "00000", "-1"),
+        (3000, "#,##0", "3000"),
+        (3000, "General", "3000"),
+    ],
+)
+def test_a_number_keeps_the_zeros_that_its_format_shows(file, value, number_format, shown):
+    book = openpyxl.Workbook()
+    book.active["A1"] = value
+    book.active["A1"].number_format = number_format
+    buffer = io.BytesIO()
+    book.save(buffer)
+    assert rows_of(file(buffer.getvalue())) == [(1, [shown])]
 
 
 def test_a_row_that_is_not_written_down_is_counted(file):
