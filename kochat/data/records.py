@@ -89,7 +89,7 @@ def _whole(lines: Iterable[str], name: str) -> list[Record]:
         pieces.append(piece)
     try:
         records = _unwrapped(_parsed("".join(pieces)))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError("bad_json", name=name, line=getattr(error, "lineno", 1)) from error
     for place, record in enumerate(records, 1):
         if not isinstance(record, dict):
