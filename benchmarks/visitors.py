@@ -33,7 +33,7 @@ class Box(NamedTuple):
 def question_box(url: str) -> Box:
     """The page's first event is the question box; it has no name for other programs."""
     config = httpx.get(f"{url}/config").json()
-    event = next(one for one in config["dependencies"] if one["targets"][0][1] == "submit")
+    event = next(one for one in config["dependencies"] if one["backend_fn"] and one["targets"][0][1] == "submit")
     values = {one["id"]: one["props"].get("value") for one in config["components"]}
     return Box(url, event["id"], [values[i] for i in event["inputs"][2:]])
 

@@ -72,10 +72,13 @@ def overview(name: str | None, history: list[dict], editing: Reply | None, reque
 @shows_errors
 def counted(name: str | None, request: gr.Request) -> tuple:
     """Summary and button, once the checkpoint was asked which of the taught answers it gives already."""
-    table = lesson(request)
-    if not auth.is_owner(request) or table.empty or not waiting_for(name, table)[1]:
+    if not auth.is_owner(request):
         return gr.skip(), gr.skip()  # `overview` has said it
-    waiting = len(asked(name, table))
+    asked(name, lesson(request))
+    # Read anew, for what was taught or undone meanwhile; and said even where nothing was asked, since an answer from
+    # before that may only just have come.
+    table = lesson(request)
+    waiting = len(waiting_for(name, table)[0])
     return summary_of(rows_of(request), len(table), waiting, request), learn_button(waiting, request)
 
 
