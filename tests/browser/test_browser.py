@@ -121,7 +121,7 @@ def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_agai
             "많이 힘들여기서 끊겼어요 · ‘답변 다시 받기’를 누르면 다시 물어봐요"
         )
     page.locator("#retry").click()
-    expect(page.locator(f"{REPLY} .note").last).to_contain_text("kochat-mini")
+    expect(page.locator(REPLY).last.locator(".note")).to_contain_text("kochat-mini")
     assert last_reply(page) == whole
     page.close()
 

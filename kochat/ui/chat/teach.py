@@ -237,15 +237,17 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     chat.restored.then(**see).then(**count)
     chat.checkpoint.change(**see).then(**count)
     form_parts = [editing, reply, question, answer, label]
-    rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, concurrency_limit=1, **PRIVATE)
-    saving = save.click(correct, [reply, answer, label], form_parts, **PRIVATE)
+    # A press counts also while what follows the one before is on its way.
+    each = {"trigger_mode": "multiple", "concurrency_limit": 1, **PRIVATE}
+    rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, **each)
+    saving = save.click(correct, [reply, answer, label], form_parts, **each)
     rating.failure(unfilled, chat.conversation, chat.conversation, **quick)
     see_after(leave.click(closed, None, form_parts, **quick))
     for event in (*see_after(rating), *see_after(saving)):
         event.then(None, None, None, js="kochat.showTeaching", **quick)
     table.select(pick, None, [picked, forget], **quick)
-    see_after(forget.click(remove, picked, None, **PRIVATE))
-    see_after(undo.click(take_back, None, None, **PRIVATE))
+    see_after(forget.click(remove, picked, None, **each))
+    see_after(undo.click(take_back, None, None, **each))
     start.click(None, None, None, js="kochat.showLearning", **quick)
     outputs = [bar, plot, chat.checkpoint, start, is_over]
     see_after(start.click(learn, chat.checkpoint, outputs, concurrency_limit=4, **PRIVATE))
