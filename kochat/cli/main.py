@@ -172,12 +172,13 @@ def _be_the_process_of(run: str) -> None:
 
     worker.lower_priority()
     quiet()
-    if run == FROM_INPUT:
+    is_forked = run == FROM_INPUT
+    if is_forked:
         run = worker.wait_for_runs()
     if not run:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    worker.execute(registry.find(run), on_event=print_event)
+    worker.execute(registry.find(run), on_event=print_event, pause=2 * is_forked)
 
 
 def _train_with_others(config: TrainingConfig) -> None:

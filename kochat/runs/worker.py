@@ -32,9 +32,10 @@ BETWEEN_LOOKS = 0.2  # seconds
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
+def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event: None, pause: float = 0.0) -> None:
     """Train `run` in this process until it ends, then start the next in the queue.
 
+    `pause`: seconds in which the page may do that, which forks it in a moment from the process that waits.
     SIGTERM and SIGINT stop it before its next step, its state saved. Raises what `fine_tune` raises, after
     a last word in the journal.
     """
@@ -51,6 +52,7 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
                     queue.mark_launched(run, os.getpid())
             _train(run, on_event, _stopping(run, signals))
     finally:
+        time.sleep(pause)
         queue.dispatch()
 
 

@@ -106,9 +106,9 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
     says(page, "아직 배우지 않은 답 5개")
 
 
-def test_thumbs_are_kept_taken_back_and_undone(visit, app):
+def test_thumbs_are_kept_taken_back_and_undone(visit):
     page = visit()
-    says(page, "가르친 답" if app.home.joinpath("datasets").exists() else "가르칠 수 있어요")
+    says(page, "가르")  # 가르친 답 …, or that one can
     taught = re.search("가르친 답 ([0-9]+)개", page.locator("#taught-summary").inner_text())
     before = f"가르친 답 {int(taught[1]) + 1 if taught else 1}개"
     correct(page, "안녕", "어서 와요!")

@@ -237,9 +237,10 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     chat.restored.then(**see).then(**count)
     chat.checkpoint.change(**see).then(**count)
     form_parts = [editing, reply, question, answer, label]
-    # A press counts also while what follows the one before is on its way.
+    # Once: gradio sends a press on “correct” twice.
+    rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, concurrency_limit=1, **PRIVATE)
+    # A press on a button counts also while what follows the one before is on its way.
     each = {"trigger_mode": "multiple", "concurrency_limit": 1, **PRIVATE}
-    rating = chat.conversation.like(rated, [chat.conversation, reply], form_parts, **each)
     saving = save.click(correct, [reply, answer, label], form_parts, **each)
     rating.failure(unfilled, chat.conversation, chat.conversation, **quick)
     see_after(leave.click(closed, None, form_parts, **quick))
