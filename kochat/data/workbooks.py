@@ -38,7 +38,7 @@ def check(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a form of zip that Python does not know
         raise DataError("bad_workbook", name=name) from error
     if "xl/workbook.xml" not in sizes:
         if sizes.keys() & set(OTHERS):

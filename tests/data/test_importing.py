@@ -260,5 +260,5 @@ def test_many_rows_come_in_beside_others_in_little_memory(folder, tmp_path):
     assert dataset.page(49_950, 100)[0][-1].id == 50_001
     assert dataset.page(0, 10, search=lines[30_000][:12])[1] >= 1
     assert dataset.page(0, 10, only="bad")[1] == dataset.counts().bad == 1
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 1
     assert importing.CHUNK < 50_000

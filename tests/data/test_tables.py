@@ -139,13 +139,12 @@ def test_other_threads_go_on_while_a_large_file_is_read(file):
     gc.collect()
     gc.freeze()  # what all the other tests left in memory would be looked through again and again
     watcher.start()
-    began = time.perf_counter()
     rows = sum(len(chunk.frame) for chunk in open_table(path).chunks())
     ended.set()
     watcher.join()
     gc.unfreeze()
     assert rows == 100_000
-    assert longest < max(0.5, (time.perf_counter() - began) / 3)  # both cores may be busy
+    assert longest < 0.5  # of the second or so that it takes; both cores may be busy
 
 
 # Whatever is written in any form is read back.

@@ -381,7 +381,7 @@ def test_odd_and_endless_questions_are_answered_soon(talker, question):
     start = time.monotonic()
     alone = [talker.reply(question, "0"), talker.reply(question)]
     assert talker.replies([(question, "0"), (question, "auto")]) == alone
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     # Of a long question the end counts.
     assert talker.reply(question[-10_000:] + " " * 20_000, "0") == alone[0]
 

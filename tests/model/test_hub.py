@@ -121,16 +121,16 @@ def test_what_is_neither_reachable_nor_kept_is_told_soon(ask, server):
         answer = ask("load('slow/model')")
         assert (answer["error"], answer["key"]) == ("HubError", "hub_unreachable")
         assert "slow/model could not be fetched: the Hugging Face Hub is out of reach." in answer["text"]
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 15
     assert TIMEOUT < 15
 
 
 def test_a_hub_that_is_silent_is_given_up_after_the_timeout(ask, server):
     ask("setattr(hub, 'TIMEOUT', 0.5)")
-    server.delay = 60
+    server.delay = 3
     start = time.monotonic()
     assert ask("load('slow/model')")["key"] == "hub_unreachable"
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 2.5
     ask(f"setattr(hub, 'TIMEOUT', {TIMEOUT})")
 
 

@@ -23,8 +23,8 @@ def config(base, home, name="mine", **settings):
     return TrainingConfig(base=str(base), output=str(home / "checkpoints" / name), **settings)
 
 
-def wait_for(condition):
-    end = time.monotonic() + 300  # runs have a low priority, and the machine may be busy
+def wait_for(condition, seconds=300):
+    end = time.monotonic() + seconds  # runs have a low priority, and the machine may be busy
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
@@ -158,7 +158,7 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
         at = len(run.record().steps)
         wait_for(lambda at=at: len(run.record().steps) > at + 3)
         stop()
-        wait_for(lambda: run.state() == "stopped")
+        wait_for(lambda: run.state() == "stopped", seconds=3)
         assert not (home / "checkpoints" / "mine").exists()
         queue.resume(run)
     list(queue.follow(run))
@@ -189,7 +189,7 @@ def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home, forked):
     pid = run.record().process["pid"]
     assert psutil.Process(pid).nice() == 10
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: run.state() == "interrupted")
+    wait_for(lambda: run.state() == "interrupted", seconds=5)
     assert not (home / "checkpoints" / "mine").exists()
     with pytest.raises(CheckpointError, match="kept for the run “mine”"):
         queue.create(config(tiny_base, home))
