@@ -20,7 +20,7 @@ QUIET = [
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CUT_OFF = "Connection errored out. "
 REPLY = "#chat .bot .message-content"
-PATIENCE = 240_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
+PATIENCE = 60_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
 expect.set_options(timeout=PATIENCE)
 
 
@@ -95,6 +95,29 @@ def last_reply(page: Page) -> str:
     shown = page.locator(REPLY).last
     note = shown.locator(".note").inner_text()
     return shown.inner_text().removesuffix(note).strip()
+
+
+def again(page: Page) -> None:
+    """Ask for another reply in the place of the last one."""
+    again_button(page).click()
+
+
+def again_button(page: Page) -> Locator:
+    """The button for that below the last reply."""
+    below = page.locator("#chat .message-buttons-left").last
+    return below.locator("button[aria-label='다시 시도'], button[aria-label=Retry]")
+
+
+def open_drawer(page: Page) -> None:
+    """On a small screen open what stands beside the conversation elsewhere."""
+    page.locator("#drawer-button").click()
+    expect(page.locator("#drawer")).to_be_visible()
+
+
+def in_menu(page: Page, element: str) -> None:
+    """Press a button of the chat's menu."""
+    page.locator("#menu-button").click()
+    page.locator(element).click()
 
 
 def choose(page: Page, element: str, option: str) -> None:

@@ -235,7 +235,9 @@ def _good_pairs(table: Table, columns: Columns, bad_rows: str) -> pd.DataFrame:
         more = " …" if len(named) > ROWS_NAMED else ""
         english, korean = ("; ".join(p.text(language) for p in named[:ROWS_NAMED]) + more for language in ("en", "ko"))
         raise DataError("bad_rows", name=table.name, count=bad, rows=english, rows_ko=korean)
-    return pd.DataFrame(good, columns=COLUMNS, dtype="str")
+    frame = pd.DataFrame(good, columns=COLUMNS, dtype="str")
+    frame.attrs["label_column"] = columns.label
+    return frame
 
 
 def is_url(source: str) -> bool:

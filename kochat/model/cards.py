@@ -36,6 +36,10 @@ PUBLIC_SOURCES = {
     "jobs": "kochat's sample `jobs` (MIT)",
     "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
 }
+COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a face
+FACE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
+MAX_FACE_EXAMPLES = 8
+PLAIN_LABEL_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
 OWN_SAMPLES = {"emotions", "jobs"}  # somebody's emotions.csv is not ours
 FREE = {"ChatbotData", "nsmc_reviews", "emotions", "jobs"}
 
@@ -50,6 +54,7 @@ class Card:
     strip_punctuation: bool = False
     strength: float = 0.0  # of the label at decoding, unless asked otherwise
     unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
+    face: dict[str, Any] = field(default_factory=dict)  # what its owner chose, see FACE_TEXTS
     base: str | None = None
     data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +78,12 @@ class Card:
         shares = (self.config.get(f"{part}_share") or 0.0 for part in ("validation", "test"))
         return self.data.get("split", 1), *shares, self.config.get("seed", 0)
 
+    @property
+    def label_column(self) -> str:
+        """What the column of the labels is called in the data, where that says more than "label"."""
+        name = self.data.get("label_column") or ""
+        return "" if name.casefold() in PLAIN_LABEL_COLUMNS else name
+
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
         kinds = {"data": dict, "config": dict, "metrics": dict, "defaults": dict, "weights_sha256": str}
@@ -85,6 +96,10 @@ class Card:
                 wrong.append(name)
         if "data" not in wrong and not _is_number_of_pairs(self.data.get("newest_pairs", 0)):
             wrong.append("data")
+        if "data" not in wrong and type(self.data.get("label_column") or "") is not str:
+            wrong.append("data")
+        if not _is_face(self.face):
+            wrong.append("face")
         if type(self.unsure) is not bool:
             wrong.append("unsure")
         if type(self.max_length) is not int or self.max_length < MIN_MAX_LENGTH:
@@ -98,6 +113,18 @@ class Card:
             wrong.append("split")
         if wrong:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
+
+
+def _is_face(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {*FACE_TEXTS, "examples"}:
+        return False
+    texts = [(value[name], most) for name, most in FACE_TEXTS.items() if name in value]
+    examples = value.get("examples", [])
+    if not isinstance(examples, list) or len(examples) > MAX_FACE_EXAMPLES:
+        return False
+    texts += [(one, FACE_TEXTS["greeting"]) for one in examples]
+    is_text = all(isinstance(text, str) and len(text) <= most for text, most in texts)
+    return is_text and value.get("colour", COLOURS[0]) in COLOURS
 
 
 def _is_calibration(value: object) -> bool:
@@ -170,6 +197,12 @@ def source_name(source: str) -> str:
     name = Path(urlsplit(source).path if "://" in source else source).name
     bare = re.sub(r"(\.(csv|txt|xz|gz))+$", "", name, flags=re.IGNORECASE)
     return name if bare in OWN_SAMPLES else bare
+
+
+def source_title(source: str) -> str:
+    """What a source is called for people: its name, with its licence and author where it is a public one."""
+    known = PUBLIC_SOURCES.get(source)
+    return re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", known).replace("`", "") if known else source
 
 
 def model_card(name: str, card: Card) -> str:

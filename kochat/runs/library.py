@@ -16,13 +16,15 @@ import time
 import unicodedata
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kochat.config import DEFAULT_CHECKPOINT, home
-from kochat.errors import CheckpointError
+from kochat.errors import CheckpointError, SettingsError
 from kochat.files import atomic_folder, safe_name
 from kochat.model import checkpoint
-from kochat.model.cards import source_name
+from kochat.model.cards import FACE_TEXTS, MAX_FACE_EXAMPLES, source_name
 from kochat.runs import evaluation_job, queue, registry
 
 UPLOADS_KEPT = 24 * 3600  # seconds
@@ -60,6 +62,16 @@ def rename(name: str, new_name: str) -> Path:
         folder.rename(output)
     checkpoint.record(output, {})  # its README says the new name
     return output
+
+
+def set_face(name: str, face: dict[str, Any]) -> None:
+    """Keep what the owner of a checkpoint chose of its face, see `Card.face`. Raises KochatError."""
+    examples = face.get("examples", ())
+    if len(examples) > MAX_FACE_EXAMPLES or any(len(one) > FACE_TEXTS["greeting"] for one in examples):
+        raise SettingsError("too_many_examples", most=MAX_FACE_EXAMPLES, length=FACE_TEXTS["greeting"])
+    with queue.lock():
+        folder = _own(name)
+        checkpoint.write_card(folder, folder.name, replace(checkpoint.read_card(folder), face=face))
 
 
 def delete(name: str) -> None:

@@ -31,6 +31,7 @@ const kochat = (() => {
   function open(titles) {
     const own = navigator.language.startsWith("ko") ? titles.ko : titles.en;
     document.title = own.page;
+    copyPlainly();
     new MutationObserver(() => {
       for (const title of document.querySelectorAll(".toast-title")) {
         const name = title.classList.contains("error") ? own.error : own.note;
@@ -45,6 +46,38 @@ const kochat = (() => {
     if (!hasCookie(`${OWNER}=${key}`)) return [""];
     location.reload();
     return [key];
+  }
+
+  // The menu, and on a small screen the drawer, are there while they are open.
+  function toggle(id, isOpen) {
+    const button = document.getElementById(`${id}-button`);
+    button.setAttribute("aria-expanded", document.getElementById(id).classList.toggle("open", isOpen));
+    if (isOpen === false) button.focus();
+  }
+
+  function closeOpen(event) {
+    const part = document.querySelector("#menu.open, #drawer.open");
+    if (!part) return;
+    const isOutside = !event.target.closest(`#${part.id}, #${part.id}-button, .options`);
+    if (event.key === "Escape" || (event.type === "click" && (isOutside || part.id === "menu"))) {
+      if (event.target.closest(`#${part.id}-button`)) return; // which toggles it itself
+      part.classList.remove("open");
+      document.getElementById(`${part.id}-button`).setAttribute("aria-expanded", false);
+    }
+  }
+  document.addEventListener("click", closeOpen);
+  document.addEventListener("keydown", closeOpen);
+
+  // gradio copies a message as it was given: what stands small under a reply is none of its words.
+  function copyPlainly() {
+    if (!navigator.clipboard) return;
+    const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+    navigator.clipboard.writeText = text => {
+      const message = new DOMParser().parseFromString(text, "text/html");
+      const note = message.querySelector("small.note");
+      note?.remove();
+      return write(note ? message.body.textContent : text);
+    };
   }
 
   let restored = false; // the page first reports the empty conversation that it begins with
@@ -159,5 +192,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { toggle, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

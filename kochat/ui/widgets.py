@@ -15,7 +15,7 @@ import gradio as gr
 from kochat.labels import AUTO, CHATBOT_DATA_LABELS, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import Card
-from kochat.ui.text import t
+from kochat.ui.text import say, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 DOWNLOADS_KEPT = 3600  # seconds
@@ -31,6 +31,7 @@ class ChatTab:
     strength: gr.Slider
     conversation: gr.Chatbot
     below: gr.Column  # the place between the conversation and the question
+    drawer: gr.Column  # the place beside it
     settled: list  # events after which no reply is on its way
     restored: gr.events.Dependency  # the conversation of the last visit is there
 
@@ -45,6 +46,20 @@ def label_choices(of: Card) -> list[tuple]:
     """Dropdown choices for the labels of a checkpoint; names that are ours are translated by the browser."""
     ours = {AUTO, *(CHATBOT_DATA_LABELS if has_names(of.labels) else ())} - of.label_names.keys()
     return [(t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.labels)]
+
+
+def label_title(of: Card) -> str:
+    """What the labels of a checkpoint are called, for the browser to translate."""
+    return of.label_column or t(_label_key(of))
+
+
+def label_word(language: str, of: Card) -> str:
+    """The same as text: emotions where they are ChatbotData's, else as the data call them."""
+    return of.label_column or say(language, _label_key(of))
+
+
+def _label_key(of: Card) -> str:
+    return "k_label" if has_names(of.labels) else "k_label_plain"
 
 
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_tools import REPLY, ask, choose, last_reply, open_training
+from browser_tools import REPLY, again, again_button, ask, choose, in_menu, last_reply, open_training
 from playwright.sync_api import Page, expect
 
 from kochat.model import checkpoint
@@ -40,7 +40,7 @@ def test_a_message_is_answered_and_the_label_changes_the_answer(visit):
     replies = []
     for label in ("일상다반사", "이별·부정", "사랑·긍정"):
         choose(page, "#label", label)
-        page.locator("#retry").click()
+        again(page)
         drawn = " · 다양하게 0.8" if label == read and not replies else ""
         expect(page.locator(f"{REPLY} .note").last).to_have_text(f"{label} · 세기 0.5{drawn} · kochat-mini")
         replies.append(last_reply(page))
@@ -54,18 +54,18 @@ def test_again_gives_another_reply_that_is_explained_and_kept(visit):
     first = ask(page, "고마워")
     assert ask(page, "고마워") == first  # greedy
     expect(note.last).not_to_contain_text("다양하게")
-    page.locator("#undo").click()
+    in_menu(page, "#undo")
     expect(note).to_have_count(1)
     said = [first]
     for _ in range(3):
         before = page.locator(REPLY).text_content()
-        page.locator("#retry").click()
+        again(page)
         expect(page.locator(REPLY)).not_to_have_text(before)
         expect(note).to_contain_text("다양하게 0.8")
         said.append(last_reply(page))
     assert all(one != other for one, other in itertools.pairwise(said))
     # The panel explains this very reply, after a reload too.
-    expect(page.locator("#retry")).to_be_enabled()
+    expect(again_button(page)).to_be_enabled()
     page.wait_for_function(
         "said => ['다양하게 0.8', JSON.stringify(said)].every(one => localStorage.kochat_conversation.includes(one))",
         arg=said[-1],
@@ -100,7 +100,7 @@ def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_agai
         expect(page.locator(REPLY)).to_have_text(
             [re.compile(re.escape(said)), re.compile("답이 오기 전에 페이지가 닫혔")]
         )
-    page.locator("#retry").click()
+    again(page)
     expect(page.locator(f"{REPLY} .note")).to_have_count(2)
     whole = last_reply(page)
     # And the same for one of which only the beginning had come.
@@ -117,10 +117,8 @@ def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_agai
     )
     for _ in range(2):
         page.reload()
-        expect(page.locator(REPLY).last).to_have_text(
-            "많이 힘들여기서 끊겼어요 · ‘답변 다시 받기’를 누르면 다시 물어봐요"
-        )
-    page.locator("#retry").click()
+        expect(page.locator(REPLY).last).to_have_text("많이 힘들여기서 끊겼어요 · ‘다시 시도’를 누르면 다시 물어봐요")
+    again(page)
     expect(page.locator(REPLY).last.locator(".note")).to_contain_text("kochat-mini")
     assert last_reply(page) == whole
     page.close()
@@ -130,10 +128,10 @@ def test_undo_brings_the_question_back_and_clear_empties_the_conversation(visit)
     page = visit()
     ask(page, "안녕")
     ask(page, "고마워")
-    page.locator("#undo").click()
+    in_menu(page, "#undo")
     expect(page.locator("#question textarea")).to_have_value("고마워")
     expect(page.locator(REPLY)).to_have_count(1)
-    page.locator("#clear").click()
+    in_menu(page, "#clear")
     expect(page.locator(REPLY)).to_have_count(0)
     # An example question starts again.
     page.get_by_text("여행 가고 싶어").click()
@@ -279,7 +277,9 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
 
 def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_figures(visit):
     page = visit()
-    page.get_by_role("tab", name="챗봇 관리").click()
+    page.get_by_role("tab", name="챗봇").click()
+    expect(page.locator("#about .verdict")).to_contain_text("정답과 똑같이 답했고")
+    page.locator("#figures-part button.label-wrap").click()
     # The shipped one has its figures; they are in its card.
     expect(page.locator("#figures caption")).to_contain_text("학습에서 빼 둔 질문")
     choose(page, "#kept", "내-첫-챗봇")
@@ -289,21 +289,23 @@ def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_fi
     expect(page.locator("#evaluate-bar [role=progressbar]")).to_be_visible()
     page.get_by_role("tab").first.click()
     assert ask(page, "안녕")
-    page.get_by_role("tab", name="챗봇 관리").click()
+    page.get_by_role("tab", name="챗봇").click()
     expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=120_000)
     expect(page.locator("#evaluate-bar")).to_be_empty()
     expect(page.locator("#evaluate")).to_be_enabled()
     other = visit("en-US")
     other.get_by_role("tab", name="Chatbots").click()
+    other.locator("#figures-part button.label-wrap").click()
     choose(other, "#kept", "내-첫-챗봇")
-    expect(other.locator("#figures")).to_contain_text("recognises the emotion asked for (cross-fitted)")
+    expect(other.locator("#figures")).to_contain_text("recognises the label asked for (cross-fitted)")
     expect(other.locator("#figures thead")).to_contain_text("Validation")  # test stands beside it
     expect(other.locator("#figures thead")).to_contain_text("Test")
 
 
 def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     page = visit()
-    page.get_by_role("tab", name="챗봇 관리").click()
+    page.get_by_role("tab", name="챗봇").click()
+    page.locator("#card-part button.label-wrap").click()
     expect(page.locator("#card")).to_contain_text("kochat-mini")
     expect(page.locator("#delete")).to_be_disabled()
     choose(page, "#kept", "내-첫-챗봇")

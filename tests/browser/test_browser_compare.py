@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_tools import REPLY, ask, choose, last_reply
+from browser_tools import REPLY, again, ask, choose, last_reply
 from conftest import MINI
 from playwright.sync_api import Page, expect
 
@@ -38,12 +38,12 @@ def test_a_moved_slider_gives_another_reply_and_the_note_says_so(visit, plain):
     note = page.locator(f"{REPLY} .note").last
     expect(note).to_have_text("사랑·긍정 · kochat-mini")
     move(page, "4.5")
-    page.locator("#retry").click()
+    again(page)
     expect(note).to_have_text("사랑·긍정 · 세기 4.5 · kochat-mini")
     assert last_reply(page) == bot.reply("여행 가고 싶어", "2", 4.5) != bot.reply("여행 가고 싶어", "2", 0)
     # Under automatic it strengthens the label that was read.
     choose(page, "#label", "자동")
-    page.locator("#retry").click()
+    again(page)
     expect(note).to_have_text(re.compile(r"자동 → .+ \d+% · 세기 4.5 · kochat-mini"))
     assert last_reply(page) == bot.reply("여행 가고 싶어", "auto", 4.5)
     # It follows the checkpoint, and is fixed, with a word why, where there is nothing to strengthen.

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_tools import ask, box, choose, open_training, upload, visits
+from browser_tools import ask, box, choose, in_menu, open_training, upload, visits
 from conftest import App
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -468,11 +468,11 @@ def test_a_conversation_stays_in_the_browser_and_is_exported_and_cleared(visit_g
         expected.append({"role": "user", "text": question, "label": None, "checkpoint": None})
         expected.append({"role": "assistant", "text": reply, "label": label, "checkpoint": name})
     with page.expect_download() as download:
-        page.locator("#save-json").click()
+        in_menu(page, "#save-json")
     assert download.value.suggested_filename == "kochat.json"
     assert json.loads(Path(download.value.path()).read_text("utf-8")) == expected
     with page.expect_download() as download:
-        page.locator("#save-csv").click()
+        in_menu(page, "#save-csv")
     data = Path(download.value.path()).read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
     lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
@@ -487,7 +487,7 @@ def test_a_conversation_stays_in_the_browser_and_is_exported_and_cleared(visit_g
         if path.is_file() and "<b>라고</b> 했다" in path.read_bytes().decode("utf-8", "ignore")
     ]
     assert kept == []
-    page.locator("#clear").click()
+    in_menu(page, "#clear")
     expect(page.locator("#chat .message")).to_have_count(0)
     page.reload()
     page.locator("#question textarea").wait_for()

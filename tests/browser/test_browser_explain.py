@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from browser_tools import REPLY, ask, choose, open_training
+from browser_tools import REPLY, ask, choose, in_menu, open_training
 from conftest import MINI
 from playwright.sync_api import expect
 
@@ -65,26 +65,24 @@ def test_a_reply_is_taken_apart_and_goes_on_from_a_runner_up(visit):
     # Three labels side by side; the one that was used is marked, with its reply.
     expect(page.locator("#explanation .labels tbody tr")).to_have_count(3)
     expect(page.locator("#explanation .chosen td").last).to_have_text(second)
-    # Another reply is clicked while the panel is open; the button leads back.
+    # Another reply is clicked while the panel is open; the next reply comes into it by itself.
     page.locator(REPLY).first.click()
     expect(page.locator("#explanation")).to_contain_text("“안녕”")
     assert text_of(page.locator(STEPS).first) == first
-    page.locator("#why-last").click()
-    expect(page.locator("#explanation")).to_contain_text("“12시 땡!”")
+    ask(page, "심심해")
+    expect(page.locator("#explanation")).to_contain_text("“심심해”")
     # Closed and opened again it still listens.
     page.locator("#why button.label-wrap").click()
     expect(page.locator("#explanation")).to_be_hidden()
     page.locator(REPLY).first.click()  # asks for nothing while the panel is closed
     open_why(page)
-    expect(page.locator("#explanation")).to_contain_text("“12시 땡!”")
+    expect(page.locator("#explanation")).to_contain_text("“심심해”")
     page.locator(STEPS).first.locator(".step").first.click()
     expect(page.locator("[data-others='0']").first).to_be_visible()
     # It goes with the reply that it is about.
-    page.locator("#undo").click()
-    expect(page.locator("#explanation")).to_be_empty()
-    page.locator("#why-last").click()
-    expect(page.locator("#explanation")).to_contain_text("“안녕”")
-    page.locator("#clear").click()
+    in_menu(page, "#undo")
+    expect(page.locator("#explanation")).to_contain_text("“12시 땡!”")
+    in_menu(page, "#clear")
     expect(page.locator("#explanation")).to_have_text("아직 끝까지 나온 답이 없어요. 먼저 말을 걸어 보세요.")
 
 

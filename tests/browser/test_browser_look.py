@@ -27,7 +27,8 @@ def middle(of: Locator) -> float:
 
 def test_a_card_on_a_phone_scrolls_its_table_sideways_and_breaks_no_word(visit):
     page = visit(width=390)
-    open_tab(page, "챗봇 관리")
+    open_tab(page, "챗봇")
+    page.locator("#card-part button.label-wrap").click()
     cells = page.locator("#card tbody td")
     expect(cells.first).to_be_visible()
     # One line each, and headings of whole words.

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser_tools import REPLY, ask, box, choose
+from browser_tools import REPLY, ask, box, choose, open_drawer
 from conftest import MINI
 from playwright.sync_api import Page, expect
 
@@ -75,6 +75,8 @@ def test_what_the_bot_answers_wrongly_counts_and_the_button_is_in_sight(visit, a
     page.locator("#chat").get_by_role("button", name="좋아요" if width == 390 else "Like", exact=True).last.click()
     expect(page.locator("#taught-summary")).to_contain_text("가르친 답 2개" if width == 390 else "2 answers taught")
     expect(learn).to_have_text(f"{button} (1)")
+    if width == 390:
+        open_drawer(page)
     page.locator("#taught-list").get_by_role("button").first.click()
     for left in (1, 0):
         page.locator("#undo-taught").click()

@@ -81,7 +81,7 @@ def test_test_stands_beside_validation_and_what_flatters_it_below():
     )
     assert cells(shown)[0] == ["Figure", "Validation", "95% interval", "Questions", "Test", "95% interval", "Questions"]
     assert cells(shown)[2][1:] == ["13.4%", "10.5% – 16.3%", "1554", "12.5%", "10.5% – 16.3%", "557"]
-    assert "recognises the emotion asked for (cross-fitted)" in cells(shown)[4][0]
+    assert "recognises the label asked for (cross-fitted)" in cells(shown)[4][0]
     assert "flatter" not in shown
     assert "기반 모델이 이미 배운 질문" in figures.table_html("ko", both, {"test_known_to_base": 7})
     old = figures.table_html("en", {**OLD, "recognised": 0.7178}, {})

@@ -15,12 +15,13 @@ from kochat.data.splits import MAX_WITHHELD_NAMED
 from kochat.errors import CheckpointError, DataError
 from kochat.inference.sampling import Sampling
 from kochat.model import checkpoint
-from kochat.model.cards import FIGURE_NAMES, Card
+from kochat.model.cards import COLOURS, FIGURE_NAMES, Card
 from kochat.runs import queue, registry
 from kochat.training.events import PREPARING
 from kochat.ui import models, progress, sources, text, widgets
 from kochat.ui.chat import messages, variety
 from kochat.ui.chat import tab as chat
+from kochat.ui.checkpoints import figures
 from kochat.ui.runs import tab as history
 from kochat.ui.training import form
 from kochat.ui.training import tab as training
@@ -113,6 +114,8 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {
         f"k_{kind}_{name}" for kind in ("advice", "try") for name in ("rehearsal", "epochs", "learning_rate", "keep")
     }
+    made |= {f"k_colour_{name}" for name in COLOURS}
+    made |= {f"k_{kind}_{name}" for kind in ("word", "means") for name in figures.GLOSSARY}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
@@ -190,10 +193,12 @@ def test_the_note_tells_the_strength_where_there_is_one():
 def test_the_slider_stands_at_the_checkpoints_own_strength_and_is_fixed_where_it_learned_none():
     able, plain = Card(["0"], strength=2.5, config={"label_dropout": 0.1}), Card(["0"], config={"label_dropout": 0})
     shown = {"value": "2.5", "interactive": "True", "info": str(text.t("k_strength_info"))}
+    shown["label"] = str(text.t("k_strength_of_label"))
     assert {name: str(value) for name, value in chat.strength_slider(able).items()} == shown
-    shown = {"value": "0.0", "interactive": "False", "info": str(text.t("k_no_strength"))}
+    shown |= {"value": "0.0", "interactive": "False", "info": str(text.t("k_no_strength"))}
     assert {name: str(value) for name, value in chat.strength_slider(plain).items()} == shown
     assert chat.strength_slider(Card(["0"]))["interactive"] is False
+    assert str(chat.strength_slider(Card(["0", "1", "2"]))["label"]) == str(text.t("k_strength"))
     able.strength = 50.0  # more than the slider has
     assert chat.strength_slider(able)["value"] == 6.0
 
@@ -259,7 +264,7 @@ def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again
     assert messages.sampling_of(first[-1]) == Sampling()
     seeds, last = set(), first
     for _ in range(3):
-        *_, (_, _, new) = chat.again(last, "1", 0.0, "tiny", False, 0, None)
+        *_, (_, new) = chat.again(last, "1", 0.0, "tiny", False, 0, None)
         assert len(new) == 2
         assert messages.text_of(new[-1]) != messages.text_of(last[-1])
         sampling = messages.sampling_of(new[-1])
@@ -276,7 +281,7 @@ def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again
         history,
         [*history, messages.message("assistant", text.TEXTS["en"]["k_unsure_reply"], "", "2", "tiny", 0.0)],
     ):
-        *_, (_, _, new) = chat.again(before, "2", 0.0, "tiny", False, 0, None)
+        *_, (_, new) = chat.again(before, "2", 0.0, "tiny", False, 0, None)
         assert messages.text_of(new[-1]) == bot.reply("안녕", "2")
         assert messages.sampling_of(new[-1]) == Sampling()
 

@@ -22,7 +22,7 @@ from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
 from kochat.ui.chat.variety import drawn_told
 from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, percent, shown
+from kochat.ui.widgets import PRIVATE, ChatTab, label_word, percent, shown
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
@@ -64,11 +64,6 @@ def source_at(history: list[dict], picked: int | None) -> Source | None:
         if reply := reply_at(history, place):
             return Source(*reply, strength_of(history[place]), sampling_of(history[place]))
     return None
-
-
-def is_there(history: list[dict], source: Source) -> bool:
-    """Whether a reply is still in the conversation."""
-    return any(source_at(history[: i + 1], i) == source for i, one in enumerate(history) if one["role"] == "assistant")
 
 
 def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Sequence[int] = ()) -> str:
@@ -197,7 +192,8 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
         f"{percent(reading.labels[label])}</td><td>{html.escape(replies[label]) or '…'}</td></tr>"
         for label in labels
     )
-    heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in ("k_label", "k_why_read", "k_why_says"))
+    names = [label_word(language, card), say(language, "k_why_read"), say(language, "k_why_says")]
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     key = {None: "", True: "k_why_unfamiliar", False: "k_why_familiar"}[reading.unfamiliar]
     strange = key and say(
         language, key, surprise=f"{reading.surprise:.2f}", limit=f"{card.familiarity['threshold']:.2f}"
@@ -221,9 +217,8 @@ def explained(source: Source | None, start: Sequence[int], request: gr.Request) 
 
 def build(chat: ChatTab) -> None:
     """The panel below the conversation and its events."""
-    with gr.Accordion(t("k_why"), open=False, elem_id="why") as panel:
+    with chat.drawer, gr.Accordion(t("k_why"), open=False, elem_id="why") as panel:
         gr.Markdown(t("k_why_pick"), elem_classes="quiet")
-        last = gr.Button(t("k_why_last"), size="sm", elem_id="why-last")
         content = gr.HTML(js_on_load=CLICK, elem_id="explanation")
     is_open, source = gr.State(False), gr.State(None)
 
@@ -242,17 +237,15 @@ def build(chat: ChatTab) -> None:
         found = known or source_at(history, None)
         return found, explained(found, event.start, request)
 
-    def still_there(history: list[dict], known: Source | None, request: gr.Request):
-        if known is None or is_there(history, known):
-            return gr.skip(), gr.skip()
-        return None, "" if source_at(history, None) else explained(None, (), request)
+    def follow(history: list[dict], opened: bool, known: Source | None, request: gr.Request):
+        found = source_at(history, None)
+        return (found, explained(found, (), request)) if opened and found != known else (gr.skip(), gr.skip())
 
     busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
     panel.expand(lambda: True, None, is_open, queue=False, **PRIVATE)
-    for event in (panel.expand, last.click):
-        event(open_last, chat.conversation, [source, content], **busy)
+    panel.expand(open_last, chat.conversation, [source, content], **busy)
     panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)
     for event in chat.settled:
-        event.then(still_there, [chat.conversation, source], [source, content], queue=False, **PRIVATE)
+        event.then(follow, [chat.conversation, is_open, source], [source, content], **busy)

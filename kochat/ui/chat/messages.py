@@ -10,6 +10,7 @@ import json
 
 from kochat.inference.sampling import GREEDY, Sampling
 
+LABEL_COLOURS = 8  # in style.css
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
@@ -21,13 +22,16 @@ def message(
     name: str = "",
     strength: float | None = None,
     sampling: Sampling = GREEDY,
+    place: int = 0,
 ) -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
+    A reply's edge has the colour of its label, which is at `place` among those of the checkpoint.
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
     a reply the label, the checkpoint, the strength and the sampling that it comes from.
     """
-    shown = html.escape(text, quote=False) + (f'<small class="note">{html.escape(note)}</small>' if note else "")
+    kind = f"note label-{place % LABEL_COLOURS}" if label else "note"
+    shown = html.escape(text, quote=False) + (f'<small class="{kind}">{html.escape(note)}</small>' if note else "")
     source = json.dumps([label, name, strength, *sampling], ensure_ascii=False)
     metadata = {"log": text, **({"id": source} if label else {})}
     return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
-from kochat.labels import AUTO, AUTO_NAMES, label_name
+from kochat.labels import AUTO, AUTO_NAMES, has_names, label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
 from kochat.ui.chat.variety import grown, samplings, variety_slider
+from kochat.ui.face import face_html, welcome
 from kochat.ui.models import bot, card
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import EXAMPLES, PRIVATE, ChatTab, label_choices
+from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title
 
 MAX_MESSAGE_LENGTH = 10_000  # characters
 MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
@@ -24,14 +25,16 @@ BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for
 def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
     """The label dropdown for a checkpoint; a label that it does not know becomes automatic."""
     known = card(name)
-    return gr.Dropdown(choices=label_choices(known), value=chosen if chosen in known.labels else AUTO)
+    value = chosen if chosen in known.labels else AUTO
+    return gr.Dropdown(choices=label_choices(known), value=value, label=label_title(known))
 
 
 def strength_slider(known: Card) -> dict:
     """How the slider stands for a checkpoint: at the checkpoint's own strength, and fixed where it learned none."""
     can = known.can_strengthen
     info = t("k_strength_info") if can else t("k_no_strength")
-    return {"value": min(known.strength, MAX_STRENGTH), "interactive": can, "info": info}
+    title = t("k_strength") if has_names(known.labels) else t("k_strength_of_label")
+    return {"value": min(known.strength, MAX_STRENGTH), "interactive": can, "info": info, "label": title}
 
 
 def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
@@ -89,11 +92,12 @@ def reply_to(
     if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
         strength = chatbot.card.strength
     about = language, label, read, used, chatbot.card, name, strength
+    place = chatbot.labels.index(used)
     more = " · " + say(language, "k_meant", question=reading.meant) if reading.meant not in (None, question) else ""
     more += " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
     if is_strange and unsure:
         declined = say(language, "k_unsure_reply")
-        yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength)]
+        yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength, place=place)]
         return
     before, silent = text_of(replaced) if replaced else "", say(language, "k_silent")
     is_same = bool(replaced) and _is_from(replaced, used, name, strength) and before != say(language, "k_unsure_reply")
@@ -105,7 +109,7 @@ def reply_to(
     said, sampling = so_far
     more += " · " + say(language, "k_unfamiliar") if is_strange else ""
     note = note_for(*about, sampling.temperature) + more
-    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling)]
+    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling, place)]
 
 
 def _is_from(reply: dict, label: str, name: str, strength: float) -> bool:
@@ -126,12 +130,12 @@ def asked(
 ):
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
     if not text.strip():
-        yield gr.skip(), gr.skip(), gr.skip()
+        yield gr.skip(), gr.skip()
         return
     history = [*history, message("user", text[-MAX_MESSAGE_LENGTH:])]
-    yield *busy(value=""), history
+    yield busy(value=""), history
     for grows in reply_to(history, label, strength, name, language_of(request), unsure, temperature):
-        yield gr.skip(), gr.skip(), grows
+        yield gr.skip(), grows
 
 
 @shows_errors
@@ -141,22 +145,22 @@ def again(
     """Take the last reply back and put another one in its place."""
     kept = until_last_question(history)
     if not kept:
-        yield gr.skip(), gr.skip(), gr.skip()
+        yield gr.skip(), gr.skip()
         return
-    yield *busy(), kept
+    yield busy(), kept
     replaced = history[-1] if len(history) > len(kept) else None
     for grows in reply_to(kept, label, strength, name, language_of(request), unsure, temperature, replaced):
-        yield gr.skip(), gr.skip(), grows
+        yield gr.skip(), grows
 
 
-def busy(**box) -> tuple:
-    """Text box and retry button while a reply is on its way: a second question would mix with the first."""
-    return gr.Textbox(interactive=False, submit_btn=False, stop_btn=True, **box), gr.Button(interactive=False)
+def busy(**box) -> gr.Textbox:
+    """The text box while a reply is on its way: a second question would mix with the first."""
+    return gr.Textbox(interactive=False, submit_btn=False, stop_btn=True, **box)
 
 
-def idle() -> tuple:
-    """Text box and retry button when the reply is there, or was stopped."""
-    return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False), gr.Button(interactive=True)
+def idle() -> gr.Textbox:
+    """The text box when the reply is there, or was stopped."""
+    return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False)
 
 
 def marked(history: list[dict], request: gr.Request):
@@ -196,91 +200,126 @@ def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
     return unsure
 
 
-def build_choices() -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Dropdown]:
-    """The label, its strength, the variety and the checkpoint, side by side."""
-    names = list(checkpoint.list_checkpoints())
+def build_label(first: str | None) -> gr.Dropdown:
+    """The label of the next reply, beside the box for the question."""
+    return gr.Dropdown(
+        label_choices(card(first)),
+        value=AUTO,
+        label=label_title(card(first)),
+        show_label=False,
+        container=False,
+        interactive=True,
+        filterable=False,
+        scale=0,
+        min_width=150,
+        elem_id="label",
+    )
+
+
+def build_settings(names: list[str]) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]:
+    """The checkpoint, the strength of the label and the variety, one below the other."""
     first = names[0] if names else None
-    with gr.Row(equal_height=True):
-        label = gr.Dropdown(
-            label_choices(card(first)),
-            value=AUTO,
-            label=t("k_label"),
-            info=t("k_label_info"),
-            interactive=True,
-            filterable=False,
-            min_width=150,
-            elem_id="label",
-        )
-        strength = gr.Slider(
-            0,
-            MAX_STRENGTH,
-            step=STRENGTH_STEP,
-            label=t("k_strength"),
-            min_width=150,
-            buttons=[],
-            elem_id="strength",
-            **strength_slider(card(first)),
-        )
-        variety = variety_slider()
-        chosen = gr.Dropdown(
-            names,
-            value=first,
-            label=t("k_checkpoint"),
-            info=t("k_checkpoint_info"),
-            interactive=True,
-            filterable=False,
-            min_width=150,
-            elem_id="checkpoint",
-        )
-    return label, strength, variety, chosen
+    chosen = gr.Dropdown(
+        names,
+        value=first,
+        label=t("k_checkpoint"),
+        info=t("k_checkpoint_info"),
+        interactive=True,
+        filterable=False,
+        elem_id="checkpoint",
+    )
+    strength = gr.Slider(
+        0, MAX_STRENGTH, step=STRENGTH_STEP, buttons=[], elem_id="strength", **strength_slider(card(first))
+    )
+    return chosen, strength, variety_slider()
 
 
-def build_conversation() -> tuple[gr.Chatbot, gr.Column, gr.Textbox]:
-    """The conversation, the place below it, and the box for the next question."""
-    conversation = gr.Chatbot(
+def build_conversation(first: str | None) -> gr.Chatbot:
+    """The conversation, which fills the window."""
+    return gr.Chatbot(
         elem_id="chat",
         show_label=False,
-        height="50dvh",
+        container=False,
+        height="100%",
         layout="bubble",
-        placeholder=t("k_hello"),
-        examples=[{"text": text} for text in EXAMPLES],
+        **welcome(first),
         render_markdown=False,
         sanitize_html=True,
         latex_delimiters=[],
-        buttons=[],
+        buttons=["copy"],
         feedback_options=("Like", "Dislike", say("ko", "k_correct")),
         group_consecutive_messages=False,
     )
-    below = gr.Column()
-    box = gr.Textbox(
+
+
+def build_box() -> gr.Textbox:
+    """The box for the next question."""
+    return gr.Textbox(
         placeholder=t("k_ask"),
         label=t("k_ask"),
         show_label=False,
+        container=False,
         submit_btn=True,
         stop_btn=False,
         autofocus=True,
         max_lines=4,
         max_length=MAX_MESSAGE_LENGTH,
+        scale=1,
+        min_width=200,
         elem_id="question",
     )
-    return conversation, below, box
+
+
+def toggles(button: gr.Button, part: str) -> None:
+    """A button that opens and closes a part of the page, which the browser does by itself."""
+    button.click(None, None, None, js=f"() => kochat.toggle('{part}')", queue=False, **PRIVATE)
+
+
+def build_head(first: str | None) -> tuple[gr.HTML, gr.Button, gr.Button, gr.Button, gr.Button]:
+    """Who one talks to, and the menu: to undo, to save as JSON or CSV, to clear."""
+    with gr.Row(elem_id="talk-head"):
+        face = gr.HTML(face_html(first), elem_id="face")
+        toggles(gr.Button(t("k_menu"), size="sm", scale=0, min_width=0, elem_id="menu-button"), "menu")
+        toggles(gr.Button(t("k_settings"), size="sm", scale=0, min_width=0, elem_id="drawer-button"), "drawer")
+    with gr.Column(elem_id="menu"):
+        undo = gr.Button(t("k_undo"), size="sm", elem_id="undo")
+        save_json = gr.Button(t("k_save_json"), size="sm", elem_id="save-json")
+        save_csv = gr.Button(t("k_save_csv"), size="sm", elem_id="save-csv")
+        clear = gr.Button(t("k_clear"), size="sm", elem_id="clear")
+    return face, undo, save_json, save_csv, clear
+
+
+def build_drawer(page: gr.Blocks, names: list[str]) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Checkbox]:
+    """What stands beside the conversation, on a small screen over it: the settings of the next reply."""
+    with gr.Column(elem_id="drawer", min_width=0) as drawer:
+        toggles(gr.Button(t("k_close"), size="sm", elem_id="drawer-close"), "drawer")
+        chosen, strength, variety = build_settings(names)
+        unsure = build_unsure(page, chosen)
+        gr.Markdown(t("k_no_memory"), elem_classes="quiet")
+    return drawer, chosen, strength, variety, unsure
+
+
+def looks(name: str | None) -> tuple[str, gr.Chatbot]:
+    """The face of a checkpoint, and what its empty conversation shows."""
+    return face_html(name), gr.Chatbot(**welcome(name))
 
 
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
-    label, strength, variety, chosen = build_choices()
-    conversation, below, box = build_conversation()
-    with gr.Row(elem_id="chat-buttons"):
-        retry = gr.Button(t("k_retry"), size="sm", min_width=80, elem_id="retry")
-        undo = gr.Button(t("k_undo"), size="sm", min_width=80, elem_id="undo")
-        clear = gr.Button(t("k_clear"), size="sm", min_width=80, elem_id="clear")
-        save_json = gr.Button(t("k_save_json"), size="sm", min_width=80, elem_id="save-json")
-        save_csv = gr.Button(t("k_save_csv"), size="sm", min_width=80, elem_id="save-csv")
-    unsure = build_unsure(page, chosen)
-    gr.Markdown(t("k_no_memory"), elem_classes="quiet")
+    names = list(checkpoint.list_checkpoints())
+    first = names[0] if names else None
+    with gr.Row(elem_id="room"):
+        with gr.Column(elem_id="conversation", min_width=0):
+            face, undo, save_json, save_csv, clear = build_head(first)
+            conversation = build_conversation(first)
+            below = gr.Column(elem_id="below")
+            with gr.Row(elem_id="composer"):
+                label = build_label(first)
+                box = build_box()
+        drawer, chosen, strength, variety, unsure = build_drawer(page, names)
 
     at_once = {"queue": False, **PRIVATE}
-    asking = {"outputs": [box, retry, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
+    asking = {"outputs": [box, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
     under = [conversation, label, strength, chosen, unsure, variety]
 
     def example(
@@ -299,10 +338,10 @@ def build(page: gr.Blocks) -> ChatTab:
     box.submit(None, [box, conversation], None, js="kochat.keepQuestion", **at_once)
     replies = [
         box.submit(asked, [box, *under], **asking),
-        retry.click(again, under, **asking),
+        conversation.retry(again, under, **asking),
         conversation.example_select(example, under, **asking),
     ]
-    ready = {"fn": idle, "inputs": None, "outputs": [box, retry], **at_once}
+    ready = {"fn": idle, "inputs": None, "outputs": box, **at_once}
     settled = [one.then(**ready) for one in replies]
     for one in replies:
         one.failure(**ready)
@@ -317,6 +356,8 @@ def build(page: gr.Blocks) -> ChatTab:
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
+    for event in (chosen.change, page.load):  # its owner may have given it another face since the start
+        event(looks, chosen, [face, conversation], **at_once)
     chosen.change(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
     page.load(_strength_since(card(chosen.value)), chosen, strength, **at_once)
-    return ChatTab(label, chosen, strength, conversation, below, settled, restored)
+    return ChatTab(label, chosen, strength, conversation, below, drawer, settled, restored)

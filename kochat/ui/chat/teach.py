@@ -28,7 +28,7 @@ from kochat.ui.chat.learning import (
 from kochat.ui.chat.messages import Reply, reply_at
 from kochat.ui.progress import empty_plot
 from kochat.ui.text import TEXTS, language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_choices
+from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title, label_word
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
 # The page's own sentences are no answers to learn.
@@ -94,7 +94,8 @@ def listed(language: str, rows: list, name: str | None) -> dict:
         how = say(language, f"k_how_{taught.how(row) or 'added'}")
         shown = "–" if replaced == row.A else replaced
         data.append([row.Q, row.A or "–", label, shown, origin.get("checkpoint", "–"), how])
-    return {"headers": [say(language, key) for key in COLUMNS], "data": data}
+    headers = [label_word(language, card) if key == "k_label" else say(language, key) for key in COLUMNS]
+    return {"headers": headers, "data": data}
 
 
 @shows_errors
@@ -123,8 +124,9 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         return closed()
     if reply == editing:  # what is being written stays; gradio sends the press on “correct” twice, too
         return (gr.skip(),) * 5
-    known = label_choices(models.card(name))[1:]
-    return gr.Column(visible=True), reply, question, said, gr.Dropdown(choices=known, value=label)
+    card = models.card(name)
+    labels = gr.Dropdown(choices=label_choices(card)[1:], value=label, label=label_title(card))
+    return gr.Column(visible=True), reply, question, said, labels
 
 
 def unfilled(history: list[dict]) -> gr.Chatbot:
@@ -177,16 +179,18 @@ def build_form(chat: ChatTab) -> tuple[gr.Column, gr.Textbox, gr.Textbox, gr.Dro
     """The form that corrects a reply: itself, question, answer, label, and the buttons to teach and to leave it."""
     with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
         gr.Markdown(t("k_correct_heading"))
-        question = gr.Textbox(label=t("k_question"), interactive=False, lines=1)
-        answer = gr.Textbox(label=t("k_better"), lines=2, max_length=1000, elem_id="better")
-        label = gr.Dropdown(
-            [],
-            label=t("k_label"),
-            info=t("k_better_label"),
-            allow_custom_value=True,
-            interactive=True,
-            elem_id="better-label",
-        )
+        with gr.Row():
+            question = gr.Textbox(label=t("k_question"), interactive=False, lines=1, min_width=150)
+            label = gr.Dropdown(
+                [],
+                label=t("k_label"),
+                info=t("k_better_label"),
+                allow_custom_value=True,
+                interactive=True,
+                min_width=150,
+                elem_id="better-label",
+            )
+        answer = gr.Textbox(label=t("k_better"), lines=1, max_length=1000, elem_id="better")
         with gr.Row():
             save = gr.Button(t("k_teach"), variant="primary", min_width=120, elem_id="teach")
             leave = gr.Button(t("k_no"), min_width=120)
@@ -202,7 +206,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
             start = gr.Button(variant="primary", size="sm", scale=0, min_width=140, visible=False, elem_id="learn")
         bar = gr.HTML(visible=False, elem_id="learning")
         plot = empty_plot(height=180, elem_id="learning-plot")
-    with gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
+    with chat.drawer, gr.Accordion(t("k_taught_list"), open=False, visible=False, elem_id="taught-list") as list_part:
         table = gr.Dataframe(
             interactive=False,
             show_label=False,

@@ -15,7 +15,7 @@ from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
 from kochat.ui.auth import is_owner, log_in, owner_only, password
-from kochat.ui.checkpoints import figures
+from kochat.ui.checkpoints import about, figures
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, confirm, downloads
 
@@ -114,8 +114,11 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             download = gr.DownloadButton(t("k_download"), visible=False, variant="primary", elem_id="download")
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
-            card = gr.Markdown(elem_id="card", sanitize_html=True)
-            figures.build(chosen, tab)
+            about.build(page, chosen, tab)
+            with gr.Accordion(t("k_figures_title"), open=False, elem_id="figures-part"):
+                figures.build(chosen, tab)
+            with gr.Accordion(t("k_for_developers"), open=False, elem_id="card-part"):
+                card = gr.Markdown(elem_id="card", sanitize_html=True)
     with gr.Row(visible=False, elem_id="owner") as owner_part:
         given = gr.Textbox(label=t("k_password"), info=t("k_password_info"), type="password", submit_btn=True)
         key = gr.Textbox(visible=False)

@@ -1,0 +1,78 @@
+"""The face of a chatbot: its avatar, its name, its greeting and the examples, as its card has them.
+
+Where the owner chose none, they come from the checkpoint: its name, a colour by its name, its own questions.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import html
+from pathlib import Path
+
+from kochat.labels import has_names
+from kochat.model import checkpoint
+from kochat.model.cards import COLOURS, Card
+from kochat.model.kept_pairs import newest
+from kochat.ui import models
+from kochat.ui.text import t
+from kochat.ui.widgets import EXAMPLES
+
+MAX_EXAMPLES, MAX_EXAMPLE_LENGTH = 6, 24  # questions, characters
+
+
+def title_of(name: str, card: Card) -> str:
+    """What the chatbot of a checkpoint is called."""
+    return card.face.get("title") or name
+
+
+def colour_of(name: str, card: Card) -> str:
+    """One of COLOURS: the owner's choice, else always the same one for a name."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return card.face.get("colour") or COLOURS[digest[0] % len(COLOURS)]
+
+
+def avatar_html(name: str, card: Card) -> str:
+    """Avatar and name of a checkpoint."""
+    title = title_of(name, card)
+    return (
+        f'<div class="face tone-{colour_of(name, card)}"><span class="avatar" aria-hidden="true">'
+        f"{html.escape(title[:1].upper())}</span><b>{html.escape(title)}</b></div>"
+    )
+
+
+def face_html(name: str | None) -> str:
+    """Who one talks to; with it the avatar's letter for the style sheet, which draws it beside each reply."""
+    if not name:
+        return ""
+    card = models.card(name)
+    letter = title_of(name, card)[:1].upper()
+    return f'<style>#chat {{ --letter: "\\{ord(letter):x} " }}</style>{avatar_html(name, card)}'
+
+
+def welcome(name: str | None) -> dict:
+    """What an empty conversation shows: a greeting, and questions to begin with."""
+    card = models.card(name)
+    examples = card.face.get("examples") or examples_of(name)
+    greeting = card.face.get("greeting")
+    return {
+        "placeholder": html.escape(greeting) if greeting else t("k_hello"),
+        "examples": [{"text": text} for text in examples],
+    }
+
+
+def examples_of(name: str | None) -> tuple[str, ...]:
+    """Questions that a checkpoint knows: ChatbotData's kind, or short ones of its own data, from all over it."""
+    card = models.card(name)
+    if not name or has_names(card.labels):
+        return EXAMPLES
+    return _own_questions(*models.version(name))
+
+
+@functools.lru_cache(maxsize=32)
+def _own_questions(folder: Path, changed: float) -> tuple[str, ...]:
+    pairs = checkpoint.read_pairs(folder, folder.name)
+    own = newest(pairs, checkpoint.read_card(folder).data) or pairs
+    short = list(dict.fromkeys(question for question, _, _ in own if len(question) <= MAX_EXAMPLE_LENGTH))
+    step = max(1, len(short) // MAX_EXAMPLES)
+    return tuple(short[::step][:MAX_EXAMPLES])

@@ -1,0 +1,103 @@
+"""The face of a chatbot, and what the chatbots tab says of it."""
+
+from dataclasses import replace
+
+import gradio as gr
+import pytest
+
+from kochat.errors import CheckpointError, SettingsError
+from kochat.model import checkpoint
+from kochat.model.cards import COLOURS, Card
+from kochat.model.kept_pairs import write_pairs
+from kochat.runs import library
+from kochat.ui import face, widgets
+from kochat.ui.chat import messages
+from kochat.ui.checkpoints import about
+
+
+def a_request():
+    """As much of a request as is looked at."""
+    made = gr.Request(session_hash="one")
+    made.kwargs = {"cookies": {}, "headers": {"accept-language": "ko-KR"}}
+    made.kwargs["client"] = type("Client", (), {"host": "127.0.0.1"})
+    return made
+
+
+@pytest.fixture
+def shop(home, model, tokenizer):
+    """A chatbot of a flower shop, with a column of labels of its own."""
+    folder = home / "checkpoints" / "꽃집"
+    data = {"source": "flower.xlsx", "rows": 12, "label_column": "구분", "newest_pairs": 12}
+    card = Card(["손님", "단골"], data=data, sources=["kochat-mini", "flower.xlsx"], max_length=64)
+    checkpoint.save(folder, model, tokenizer, card)
+    write_pairs(folder, [(f"{i}번 꽃 있어요?", "네.", "손님") for i in range(12)] + [("안녕", "네", "0")] * 20)
+    return folder
+
+
+def test_a_face_comes_from_the_checkpoint_where_its_owner_chose_none(shop):
+    assert face.title_of("꽃집", checkpoint.read_card(shop)) == "꽃집"
+    assert face.colour_of("꽃집", Card()) == face.colour_of("꽃집", Card())
+    assert {face.colour_of(f"bot-{i}", Card()) for i in range(60)} == set(COLOURS)
+    shown = face.welcome("꽃집")
+    assert [one["text"] for one in shown["examples"]] == [f"{i}번 꽃 있어요?" for i in range(0, 12, 2)]
+    assert face.welcome("kochat-mini")["examples"][5] == {"text": "고백할까?"}
+    assert '--letter: "\\af43 "' in face.face_html("꽃집")
+
+
+def test_the_owner_changes_the_face_and_nothing_else_of_the_card(shop):
+    before = checkpoint.read_card(shop)
+    about.save_face("꽃집", " 장미 <b> ", "", "green", "장미 있어요?\n\n얼마예요?", a_request())
+    after = checkpoint.read_card(shop)
+    assert after.face == {"title": "장미 <b>", "colour": "green", "examples": ["장미 있어요?", "얼마예요?"]}
+    assert replace(after, face={}) == before
+    assert "<b>장미 &lt;b&gt;</b>" in face.face_html("꽃집")
+    assert "tone-green" in face.face_html("꽃집")
+    assert face.welcome("꽃집")["examples"] == [{"text": "장미 있어요?"}, {"text": "얼마예요?"}]
+    with pytest.raises(gr.Error, match="8개까지"):
+        about.save_face("꽃집", "", "", None, "\n".join(map(str, range(9))), a_request())
+    with pytest.raises(SettingsError):
+        library.set_face("꽃집", {"examples": ["a" * 201]})
+    with pytest.raises(CheckpointError, match="kochat-mini"):
+        library.set_face("kochat-mini", {"title": "나"})
+
+
+@pytest.mark.parametrize(
+    "bad", [{"title": 1}, {"title": "a" * 41}, {"colour": "javascript"}, {"other": ""}, [], {"examples": "a"}]
+)
+def test_a_face_that_no_owner_wrote_is_refused(bad):
+    with pytest.raises(TypeError, match="face"):
+        Card(face=bad)
+
+
+def test_labels_are_called_as_the_data_call_them(shop):
+    card = checkpoint.read_card(shop)
+    assert (widgets.label_title(card), widgets.label_word("ko", card)) == ("구분", "구분")
+    assert widgets.label_word("ko", Card(["0", "1", "2"])) == "감정"
+    assert widgets.label_word("en", Card(["a"], data={"label_column": "Label"})) == "Label"
+    assert widgets.label_word("ko", Card(["a"], data={"label_column": None})) == "라벨"
+
+
+def test_what_it_learned_and_how_good_it_is_in_words(shop):
+    shown = about.about_html("ko", "꽃집")
+    for fact in ("flower.xlsx", "질문과 답 12쌍", "<dt>구분</dt><dd>손님, 단골</dd>", "아직 시험해 본 적이 없어요"):
+        assert fact in shown
+    own = {
+        "own_answers": {"asked": 39, "right": 38, "before": 0},
+        "base_nll": {"before": 1.0, "after": 1.2, "pairs": 9},
+    }
+    figures = {"questions": 557, "exact": 0.17, "label_accuracy": 0.851}
+    measured = Card(["0"], metrics={**own, "evaluation": {"held_out": True, "validation": figures}})
+    assert about.verdict_of("en", measured)[:2] == [
+        "It gives 38 of the 39 answers that it was trained on word for word.",
+        "Asked 557 new questions, it gave the very answer in 17% of them and told the label of the question in 85%. "
+        "The other replies are mostly whole sentences that may miss the point.",
+    ]
+    assert "일부 잊었어요 (글자당 손실 1.00 → 1.20)" in about.verdict_of("ko", measured)[2]
+    assert "songys/Chatbot_data (MIT, Youngsook Song 2018)" in about.about_html("en", "kochat-mini")
+    assert about.about_html("ko", "gone") == ""
+
+
+def test_a_replys_edge_has_the_colour_of_its_label():
+    shown = messages.message("assistant", "네", "이별", "1", "mini", 0.5, place=9)["content"][0]["text"]
+    assert shown == '네<small class="note label-1">이별</small>'
+    assert 'class="note"' in messages.message("assistant", "네", "끊겼어요")["content"][0]["text"]
