@@ -43,6 +43,7 @@ DATASETS = {
     "ChatbotData": CHATBOT_DATA_URL,
     "emotions": str(SAMPLES / "emotions.csv"),
     "jobs": str(SAMPLES / "jobs.csv"),
+    "everyday": str(SAMPLES / "everyday.csv"),
 }
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
 log = logging.getLogger(__name__)

@@ -34,14 +34,15 @@ PUBLIC_SOURCES = {
     ),
     "emotions": "kochat's sample `emotions` (MIT)",
     "jobs": "kochat's sample `jobs` (MIT)",
+    "everyday": "kochat's corpus `everyday` (MIT)",
     "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
 }
 COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a face
 FACE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
 MAX_FACE_EXAMPLES = 8
 PLAIN_LABEL_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
-OWN_SAMPLES = {"emotions", "jobs"}  # somebody's emotions.csv is not ours
-FREE = {"ChatbotData", "nsmc_reviews", "emotions", "jobs"}
+OWN_SAMPLES = {"emotions", "jobs", "everyday"}  # somebody's emotions.csv is not ours
+FREE = {"ChatbotData", "nsmc_reviews", *OWN_SAMPLES}
 
 
 @dataclass

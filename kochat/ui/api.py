@@ -54,7 +54,7 @@ def train(
     test_share: float | None = None,
     request: gr.Request = None,
 ) -> dict:
-    """Queue a run on a known dataset (ChatbotData, emotions, jobs); follow it with /runs."""
+    """Queue a run on a known dataset (ChatbotData, everyday, emotions, jobs); follow it with /runs."""
     if data not in pairs.DATASETS:  # a path of the server's own disk is nobody's business
         raise DataError("no_file", path=data)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "rows": rows}

@@ -23,7 +23,7 @@ MAX_MEGABYTES = 50  # of a file of pairs
 
 def data_choices() -> list[tuple]:
     """What is known by name, and a file of one's own."""
-    return [(t(f"k_data_{name}"), name) for name in ("emotions", "jobs", "ChatbotData", OWN_FILE)]
+    return [(t(f"k_data_{name}"), name) for name in ("emotions", "jobs", "everyday", "ChatbotData", OWN_FILE)]
 
 
 def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:

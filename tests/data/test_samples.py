@@ -6,7 +6,11 @@ import pytest
 
 from kochat.data import pairs
 
-SAMPLES = {"emotions": (300, ["0", "1", "2"]), "jobs": (60, ["건설현장", "우산장수"])}
+SAMPLES = {
+    "emotions": (300, ["0", "1", "2"]),
+    "jobs": (60, ["건설현장", "우산장수"]),
+    "everyday": (4500, ["0", "1", "2"]),
+}
 
 
 @pytest.fixture(params=SAMPLES)
@@ -24,6 +28,11 @@ def test_every_question_stands_once_under_each_label(shipped):
 
 def test_no_answer_is_there_twice(shipped):
     assert shipped[1]["A"].is_unique
+
+
+def test_no_sample_has_a_question_that_kochat_mini_is_judged_by():
+    judged = set((Path(__file__).parents[2] / "benchmarks" / "everyday_questions.txt").read_text("utf-8").split("\n"))
+    assert not judged & set(pairs.read_pairs("everyday")["Q"])
 
 
 def test_no_answer_is_taken_from_chatbot_data(shipped, chatbot_data):

@@ -103,7 +103,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_is_{name}" for name in (*registry.RESUMABLE, "queued", "running", "finished")}
     made |= {f"k_keep_{name}" for name in ("auto", "best", "last")}
     made |= {f"k_keep_labels_{name}" for name in form.KEEP_LABELS}
-    made |= {f"k_data_{name}" for name in ("emotions", "jobs", "ChatbotData", "own")}
+    made |= {f"k_data_{name}" for name in ("emotions", "jobs", "everyday", "ChatbotData", "own")}
     made |= {f"k_reason_{name}" for name in (*checks.BAD, *checks.NOTES)}
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
