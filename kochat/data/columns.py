@@ -27,6 +27,7 @@ SHEET = "sheet"  # the column with the name of the sheet, where several are read
 # Alpaca's: the instruction is often the same in many rows, and what it is about stands in a column of its own.
 CONTEXT_OF = {"instruction": "input"}
 MAX_NAME_SHOWN, MAX_NAMES_SHOWN = 40, 12
+MAX_LIKELY_LABEL, MAX_LIKELY_LABELS = 20, 12  # characters of one, how many
 TITLE_ROWS = 10  # above a header, at most
 NUMBERED = re.compile(r"#?([1-9]\d{0,3})")
 
@@ -103,6 +104,24 @@ def find_columns(
         raise DataError("same_column", name=chosen["Q"][:MAX_NAME_SHOWN])
     context = None if question else free.get(CONTEXT_OF.get(_plain(chosen["Q"])))
     return Columns(*chosen.values(), context=context if context not in chosen.values() else None)
+
+
+def likely_label(frame: pd.DataFrame, columns: Columns) -> str | None:
+    """The column that may be the label though its name does not tell: the first with few distinct short values.
+
+    `frame` holds the first rows of the table. None where each column is full of different or long texts.
+    """
+    for name in frame.columns:
+        if name in (columns.question, columns.answer, columns.context):
+            continue
+        values = [text for text in map(clean, frame[name]) if text]
+        distinct_values = set(values)
+        is_short = all(len(text) <= MAX_LIKELY_LABEL for text in distinct_values)
+        # Each stands a few times, and nearly every row has one.
+        repeats = 2 <= len(distinct_values) <= min(MAX_LIKELY_LABELS, len(values) / 2)
+        if is_short and repeats and len(values) >= 0.9 * len(frame):
+            return name
+    return None
 
 
 def find_question(names: Sequence[str]) -> str | None:

@@ -32,6 +32,16 @@ THEME = gr.themes.Default(
     primary_hue="blue",
     font=["system-ui", *KOREAN, "sans-serif"],
     font_mono=["ui-monospace", "D2Coding", "Consolas", "monospace"],
+    radius_size="lg",
+).set(
+    # One button of a tab has the accent; the others stay in the background.
+    button_secondary_background_fill="*background_fill_primary",
+    button_secondary_background_fill_hover="*background_fill_secondary",
+    button_secondary_border_color="*border_color_primary",
+    button_border_width="1px",
+    button_large_text_weight="500",
+    button_large_text_size="*text_md",
+    button_large_padding="*spacing_md *spacing_xl",
 )
 HERE = Path(__file__).parent
 TITLES = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from odd_files import AS_BROUGHT, HEADER, jsonl, xlsx
 
 from kochat.data.checks import clean, clean_label
+from kochat.data.columns import Columns, likely_label
 from kochat.data.pairs import examine, open_pairs, read_pairs
 from kochat.data.tables import open_table
 from kochat.errors import DataError
@@ -264,3 +265,17 @@ def test_the_rows_of_the_file_are_the_good_and_the_bad_ones(file):
     report = examine(*open_pairs(file("Q,A,label\n가,나,0\n가,나,0\n,다,0\nQ,A,label\n라,#N/A,0\n")))
     assert (report.rows, report.bad) == (5, 4)
     assert report.reasons == {"duplicate": 1, "empty_question": 1, "repeated_header": 1, "excel_error": 1}
+
+
+def test_a_column_of_few_short_values_that_repeat_may_be_the_label():
+    def likely(values, name="구분", **others):
+        frame = pd.DataFrame({"Q": map(str, range(len(values))), "A": ["네"] * len(values), name: values, **others})
+        return likely_label(frame, Columns("Q", "A"))
+
+    assert likely(["손님", "단골", "손님", "단골"]) == "구분"
+    assert likely(["손님", "단골", "손님", ""] * 5) is None  # three rows of four
+    assert likely(["하나", "둘", "셋", "넷"]) is None  # as many as rows
+    assert likely(["같음"] * 8) is None
+    assert likely(["가" * 21, "나"] * 4) is None
+    assert likely(list("가나다라마바사아자차카타파") * 4) is None  # thirteen
+    assert likely(["1", "2", "3", "4"], "번호", 종류=["상", "하", "상", "하"]) == "종류"

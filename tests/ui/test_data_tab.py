@@ -102,7 +102,10 @@ def test_one_column_is_not_both_question_and_answer(tmp_path):
 def test_the_page_says_for_which_chatbot_lengths_are_checked(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("Q,A\n안녕,네\n", "utf-8")
-    assert "chosen under “Chat”, kochat-mini." in importing.look(str(path), "kochat-mini", "", "", request())[0]
+    assert (
+        "“kochat-mini”, chosen in the chat: up to 96 tokens"
+        in importing.look(str(path), "kochat-mini", "", "", request())[0]
+    )
     assert "chosen under" not in importing.look(str(path), "", "", "", request())[0]
 
 

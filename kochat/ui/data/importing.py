@@ -17,6 +17,7 @@ import gradio as gr
 
 from kochat.data import datasets
 from kochat.data.checks import MAX_LABEL_LENGTH, clean
+from kochat.data.columns import likely_label
 from kochat.data.importing import create
 from kochat.data.pairs import Columns, explained, find_columns, header_of, said_of
 from kochat.data.remarks import Remark
@@ -28,6 +29,7 @@ from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, bar_html
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
+LOOKED_AT = 200  # rows, for a label that the names of the columns do not tell
 BETWEEN_PICTURES = 0.3  # seconds, of the progress bar
 FORMATS = {"csv": "CSV", "xlsx": "Excel", "jsonl": "JSON", "parquet": "Parquet"}
 MAX_HEADER_ROW = 10  # that can be chosen
@@ -140,8 +142,12 @@ def look(path: str | None, chatbot: str, sheet: str, header: str, request: gr.Re
     if not found:
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
-    if models.card(chatbot).labels:
-        to_choose += f'<p class="quiet">{html.escape(say(language, "k_length_for", name=chatbot))}</p>'
+    label = found.label
+    if not label and (label := likely_label(next(table.chunks(LOOKED_AT)).frame, found)):
+        to_choose += f'<p class="quiet">{html.escape(say(language, "k_likely_label", column=label))}</p>'
+    if (card := models.card(chatbot)).labels:
+        limit = say(language, "k_length_for", name=chatbot, most=card.max_length)
+        to_choose += f'<p class="quiet">{html.escape(limit)}</p>'
     names = [(name, name) for name in table.columns]
     is_table = table.format in ("csv", "xlsx")
     at = header or ("" if table.header or not is_table else "0")
@@ -151,8 +157,8 @@ def look(path: str | None, chatbot: str, sheet: str, header: str, request: gr.Re
         gr.Column(visible=True),
         gr.Dropdown(choices=names, value=found.question or None),
         gr.Dropdown(choices=names, value=found.answer or None),
-        gr.Dropdown(choices=[(t("k_no_label"), ""), *names], value=found.label or ""),
-        gr.Textbox(visible=not found.label),
+        gr.Dropdown(choices=[(t("k_no_label"), ""), *names], value=label or ""),
+        gr.Textbox(visible=not label),
         gr.Dropdown(choices=[(t("k_no_context"), ""), *names], value=found.context or "", visible=bool(found.context)),
         gr.Dropdown(choices=sheets, value=sheet or "", visible=len(table.all_sheets) > 1),
         gr.Dropdown(choices=header_choices(), value=at, visible=is_table),

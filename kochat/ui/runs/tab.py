@@ -16,7 +16,7 @@ from kochat.runs.journal import Record
 from kochat.runs.registry import RESUMABLE, Run
 from kochat.runs.verdict import verdict
 from kochat.training.events import best_epoch
-from kochat.ui import progress
+from kochat.ui import empty, progress
 from kochat.ui.auth import owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
@@ -167,7 +167,11 @@ def refresh(names: list[str], request: gr.Request) -> list:
     left = [name for name in names or [] if name in there]
     # Set only where it has to be: somebody may be choosing more just now.
     chosen = {"choices": there} | ({} if left == names else {"value": left})
-    return [table(language), gr.Dropdown(**chosen), *details(language, left), version(left)]
+    is_any, shown = bool(there), details(language, left)
+    if not is_any:
+        shown[0] = empty.runs_html(language, "k_no_runs")
+    listed = gr.Dataframe(table(language), visible=is_any)
+    return [listed, gr.Dropdown(visible=is_any, **chosen), *shown, version(left)]
 
 
 def poll(seen: tuple, names: list[str], request: gr.Request):

@@ -16,7 +16,7 @@ from kochat.runs import queue, registry
 from kochat.runs.journal import Record
 from kochat.runs.registry import RESUMABLE
 from kochat.runs.verdict import Verdict, verdict
-from kochat.ui import progress, sources
+from kochat.ui import empty, progress, sources
 from kochat.ui.auth import is_owner, owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
@@ -74,7 +74,7 @@ def view(language: str, chosen: str | None) -> list:
     waiting = registry.queued()
     names = [one.name for one in waiting]
     return [
-        progress.progress_html(language, run) if run else say(language, "k_no_run"),
+        progress.progress_html(language, run) if run else empty.runs_html(language, "k_no_run"),
         loss_plot(language, progress.curve(language, record), progress.series(language), progress.last_epoch(record)),
         gr.Dataframe(progress.epochs_table(language, record), visible=has_epochs),
         progress.samples_html(language, record),
