@@ -34,9 +34,16 @@ THEME = gr.themes.Default(
     font_mono=["ui-monospace", "D2Coding", "Consolas", "monospace"],
     radius_size="lg",
 ).set(
+    # White on a darker blue than gradio's can be read by everybody.
+    color_accent="*primary_600",
+    link_text_color_dark="*primary_400",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
     # One button of a tab has the accent; the others stay in the background.
     button_secondary_background_fill="*background_fill_primary",
+    button_secondary_background_fill_dark="*background_fill_primary",
     button_secondary_background_fill_hover="*background_fill_secondary",
+    button_secondary_background_fill_hover_dark="*background_fill_secondary",
     button_secondary_border_color="*border_color_primary",
     button_border_width="1px",
     button_large_text_weight="500",
