@@ -13,8 +13,8 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-import pandas as pd
 import forked
+import pandas as pd
 import psutil
 import pytest
 import torch

@@ -5,15 +5,17 @@ Each is a real process with a number of its own, to be stopped, signalled and ki
 """
 
 import functools
-import io
 import multiprocessing
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-LOADED = ["kochat.training.fine_tuning", "kochat.cli.main", "transformers.models.gpt2.modeling_gpt2", "pytest", "forked"]
+LOADED = ["kochat.training.fine_tuning", "kochat.cli.main", "transformers.models.gpt2.modeling_gpt2"]
+LOADED += ["kochat.inference.chatbot", "kochat.evaluation.metrics", "pytest", "forked"]
 
 
 @functools.cache
@@ -46,6 +48,39 @@ def start_run(name: str, log: str | os.PathLike = os.devnull):
     return start(_be_the_process_of, name, os.fspath(log))
 
 
+class Command:
+    """`python -m kochat WORDS`: of subprocess.Popen what is needed."""
+
+    def __init__(self, words: Sequence[str], errors_apart: bool = False):
+        (self.stdout, out), (self.stderr, err) = _pipe(), _pipe()
+        self._process = start(_be_the_command, [str(word) for word in words], out, err if errors_apart else out)
+        for end in (out, err):
+            end.close()
+        self.returncode = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stdout.close()
+        self.stderr.close()
+        self._process.join()
+        self.returncode = self._process.exitcode
+
+
+def run_command(words: Sequence[str]) -> subprocess.CompletedProcess:
+    """What it prints, a screenful at most, and its exit status."""
+    with Command(words, errors_apart=True) as command:
+        out, err = command.stdout.read(), command.stderr.read()
+    return subprocess.CompletedProcess(words, command.returncode, out, err)
+
+
+def _pipe():
+    ours, its = context().Pipe(duplex=False)
+    with ours:
+        return os.fdopen(os.dup(ours.fileno()), encoding="utf-8", errors="replace"), its
+
+
 def instead_of_processes(monkeypatch) -> None:
     """Let the queue start runs so, and let them start the next ones so."""
     from kochat.runs import queue
@@ -74,13 +109,24 @@ def _be_the_process_of(name: str, log: str) -> None:
 
     os.setsid()
     with open(log, "ab") as output:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(output.fileno(), stream.fileno())
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        _print_to(output, output)
     quiet()
     queue._process = _process
     worker.execute(registry.find(name), on_event=print_event)
     sys.stdout.flush()
     os._exit(0)  # else it would wait for the runs that it has started
+
+
+def _be_the_command(words: list[str], out, err) -> None:
+    from kochat.cli import main
+
+    _print_to(out, err)
+    sys.argv = ["kochat", *words]
+    main.main()
+
+
+def _print_to(out, err) -> None:
+    for number, stream, place in ((1, sys.stdout, out), (2, sys.stderr, err)):
+        stream.flush()
+        stream.reconfigure(line_buffering=True)
+        os.dup2(place.fileno(), number)
