@@ -13,6 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+import forked
 import pandas as pd
 import psutil
 import pytest
@@ -92,6 +93,18 @@ def bot(tiny_checkpoint):
     from kochat.inference.chatbot import load
 
     return load(tiny_checkpoint)
+
+
+@pytest.fixture
+def processes():
+    """Starts processes that need not import torch anew, each in a moment: see forked.py."""
+    return forked
+
+
+@pytest.fixture
+def forked_runs(processes, home, monkeypatch):
+    """Runs are started as such processes, where it does not matter what a whole one does before."""
+    processes.instead_of_processes(monkeypatch)
 
 
 def plain_model(bot) -> GPT2LMHeadModel:
@@ -186,7 +199,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "chatbot_data" in item.fixturenames:
             item.add_marker("data")
-        if {"app", "browser", "processes"} & set(item.fixturenames):
+        if {"app", "browser", "processes", "forked_runs"} & set(item.fixturenames):
             item.add_marker("slow")
     items.sort(key=place)
 

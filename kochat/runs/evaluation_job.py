@@ -55,26 +55,31 @@ def start(checkpoint: Path, data: str, held_out: bool, record: bool) -> Job:
     """Evaluate a checkpoint folder on `data`, at most MAX_PAIRS pairs of it. Raises RunError while another is on."""
     words = ["--checkpoint", str(checkpoint), "--data", data, "--spread", str(MAX_PAIRS), "--events"]
     words += ["--held-out"] * held_out + ["--record"] * record
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    # One thread: the other processors are the chat's.
-    environment = {**os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "OMP_NUM_THREADS": "1"}
     with _starting:
         if running():
             raise RunError("evaluation_on")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kochat", "eval", *words],
-            cwd=PROJECT,
-            env=environment,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            creationflags=OF_ITS_OWN,
-        )
+        process = _process(words)
         job = _newest[checkpoint] = Job(checkpoint, record)
     threading.Thread(target=_read, args=(job, process), daemon=True).start()
     return job
+
+
+def _process(words: list[str]) -> subprocess.Popen:
+    """The process of an evaluation."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    # One thread: the other processors are the chat's.
+    environment = {**os.environ, "PYTHONPATH": path, "KOCHAT_HOME": str(home()), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "kochat", "eval", *words],
+        cwd=PROJECT,
+        env=environment,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        creationflags=OF_ITS_OWN,
+    )
 
 
 def _read(job: Job, process: subprocess.Popen) -> None:

@@ -69,7 +69,7 @@ def test_compare_asks_every_checkpoint_under_every_label_and_strength(tiny_check
 
 
 @pytest.mark.slow
-def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path):
+def test_train_writes_a_checkpoint_and_says_how_it_goes(tiny_base, tmp_path, forked_runs):
     output = tmp_path / "trained"
     result = invoke("train", "--data", "emotions", "--rows", 60, "--base", tiny_base, "--output", output, "--epochs", 2)
     assert result.exit_code == 0
@@ -207,9 +207,9 @@ def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, home):
+def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, forked_runs):
     output = tmp_path / "trained"
-    words = ["--rows", "60", "--base", str(tiny_base), "--output", str(output), "--epochs", "80"]
+    words = ["--rows", "60", "--base", str(tiny_base), "--output", str(output), "--epochs", "40"]
     process = subprocess.Popen(
         [sys.executable, "-m", "kochat", "train", "--data", "emotions", *words], stdout=subprocess.PIPE, text=True
     )
@@ -225,13 +225,13 @@ def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, 
     assert output.exists()
     curve = invoke("runs", "curve", "trained").stdout.splitlines()
     assert curve[0].startswith("epoch,loss,validation_loss")
-    assert len(curve) == 81
+    assert len(curve) == 41
     assert invoke("runs", "delete", "trained").exit_code == 0
     assert invoke("runs", "list").stdout == ""
 
 
 @pytest.mark.slow
-def test_every_command_takes_the_name_that_the_page_shows(home, model, tokenizer, tmp_path, monkeypatch):
+def test_every_command_takes_the_name_that_the_page_shows(home, model, tokenizer, tmp_path, monkeypatch, forked_runs):
     monkeypatch.chdir(tmp_path)
     named = checkpoint.save(home / "checkpoints" / "내-챗봇", model, tokenizer, checkpoint.Card(["0", "1", "2"]))
     by_path = invoke("reply", "안녕", "--checkpoint", named)
@@ -370,16 +370,13 @@ def test_check_takes_a_sheet_and_a_header_and_says_what_it_does(tmp_path):
 
 
 @pytest.mark.slow
-def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path):
+def test_check_as_a_process_prints_its_report_or_one_sentence(tmp_path, monkeypatch, processes):
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+
     def run(name):
         path = tmp_path / "pairs.csv"
         path.write_bytes(FILES[name].data)
-        return subprocess.run(
-            [sys.executable, "-m", "kochat", "check", str(path)],
-            env={**os.environ, "LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            text=True,
-        )
+        return processes.run_command(["check", path])
 
     done = run("repeated, answered otherwise, empty")
     assert (done.returncode, done.stderr) == (0, "")

@@ -43,7 +43,8 @@ def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkp
 
 
 @pytest.mark.slow
-def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint):
+def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint, processes, monkeypatch):
+    monkeypatch.setattr(evaluation_job, "_process", lambda words: processes.Command(["eval", *words]))
     before = checkpoint.read_card(tiny_checkpoint)
     job = wait(evaluation_job.start(tiny_checkpoint, "jobs", held_out=False, record=True))
     assert job.figures is None

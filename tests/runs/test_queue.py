@@ -1,6 +1,5 @@
 """Starting runs as processes: queue, stop, resume, kill; what a run leaves is whole."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -34,40 +33,12 @@ def kinds(events):
     return [event["type"] for event in events if event["type"] != "step"]
 
 
-def be_the_process(home: str, name: str) -> None:
-    """What `python -m kochat train --run NAME` does, in a process that has torch already."""
-    os.environ["KOCHAT_HOME"] = home
-    torch.set_num_threads(1)
-    from kochat.runs import worker
-
-    worker.lower_priority()
-    worker.execute(registry.find(name))
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Starts processes that need not import torch anew: twenty of them are done in seconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kochat.training.fine_tuning", "test_queue"])
-    return context
-
-
-@pytest.fixture
-def forked(processes, home, monkeypatch):
-    """Runs are started as such processes, where it does not matter what a whole one does before."""
-
-    def process(name, output, given):
-        started = processes.Process(target=be_the_process, args=(str(home), name))
-        started.start()
-        return started
-
-    monkeypatch.setattr(queue, "_process", process)
-
-
 @pytest.mark.slow
 def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_base, home):
     run = queue.start(config(tiny_base, home))
     assert registry.running() == [run]
+    pid = run.record().process["pid"]
+    wait_for(lambda: psutil.Process(pid).nice() == 10)
     followed = list(queue.follow(run))
     one = ["epoch", "saved"]
     assert kinds(followed) == ["queued", "launched", *["preparing"] * 4, "started", *one, *one, "finished"]
@@ -118,7 +89,7 @@ def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_bas
 
 
 @pytest.mark.slow
-def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
+def test_one_trains_and_the_others_wait_their_turn(tiny_base, home, forked_runs):
     first = queue.start(config(tiny_base, home, "one", epochs=10_000))
     second = queue.start(config(tiny_base, home, "two", epochs=1))
     third = queue.start(config(tiny_base, home, "three"))
@@ -137,7 +108,7 @@ def test_one_trains_and_the_others_wait_their_turn(tiny_base, home):
     assert third.state() == "cancelled"
 
 
-def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked):
+def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked_runs):
     monkeypatch.setenv("KOCHAT_RUNS_AT_ONCE", "2")
     started = [queue.start(config(tiny_base, home, name, epochs=10_000)) for name in ("one", "two", "three")]
     assert [run.state() for run in started] == ["running", "running", "queued"]
@@ -150,7 +121,7 @@ def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked
 
 
 @pytest.mark.slow
-def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home, forked):
+def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home, forked_runs):
     whole = queue.start(config(tiny_base, home, "whole", epochs=8))
     list(queue.follow(whole))
     run = queue.start(config(tiny_base, home, epochs=8))
@@ -169,7 +140,7 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
 
 
 @pytest.mark.slow
-def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, forked):
+def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, forked_runs):
     run = queue.start(config(tiny_base, home, epochs=10_000))
     wait_for(lambda: run.record().epochs)
     queue.stop(run)
@@ -183,11 +154,10 @@ def test_a_stopped_run_becomes_a_chatbot_while_another_trains(tiny_base, home, f
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home, forked):
+def test_a_killed_run_is_interrupted_and_goes_on(tiny_base, home, forked_runs):
     run = queue.start(config(tiny_base, home, epochs=12))
     wait_for(run.has_state)
     pid = run.record().process["pid"]
-    assert psutil.Process(pid).nice() == 10
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: run.state() == "interrupted", seconds=5)
     assert not (home / "checkpoints" / "mine").exists()
@@ -235,13 +205,11 @@ def same_weights(one, other):
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_and_resumed_the_weights_are_the_same(tiny_base, home, processes):
     def process(run):
-        one = processes.Process(target=be_the_process, args=(str(home), run.name))
-        one.start()
-        return one
+        return processes.start_run(run.name)
 
     def make(name):
         # Saved again and again, so that many a kill comes in the middle of saving.
-        return queue.create(config(tiny_base, home, name, epochs=3, save_minutes=0.001, sample_questions=()))
+        return queue.create(config(tiny_base, home, name, epochs=3, save_minutes=0.001, sample_questions=("안녕",)))
 
     whole = make("whole")
     process(whole).join()
