@@ -1,6 +1,7 @@
 /* The bot: prompt, label, reply, and why; as kochat/model/prompt.py and kochat/inference/chatbot.py have them. */
 
 const AUTO = "auto";
+const SHORT_REPLY = 16; // tokens; most have fewer
 
 class Chatbot {
   /** `description` is what kochat/sharing/description.py writes; `base64` the weights. */
@@ -54,8 +55,7 @@ class Chatbot {
     const without = this.prompt(question, null);
     // What all prompts begin with is read once.
     const shared = commonStart([...choices, without].map(({ ids }) => ids));
-    const longest = Math.max(...choices.map(({ ids }) => ids.length), without.ids.length);
-    const trunk = this.decoder.sequence(longest + this.maxReplyTokens);
+    const trunk = this.decoder.sequence(Math.max(...choices.map(({ ids }) => ids.length)) + SHORT_REPLY);
     const known = this.decoder.extend(trunk, choices[0].ids.slice(0, shared));
     const branches = choices.map(({ ids }) => {
       const sequence = trunk.fork();
@@ -111,9 +111,11 @@ class Chatbot {
 
   strengthened([labelled, unlabelled], strength) {
     const least = largestOf(labelled.logits) + Math.log(this.plausible);
-    return labelled.logits.map((logit, token) =>
-      logit >= least ? logit + strength * (logit - unlabelled.logits[token]) : -Infinity,
-    );
+    const scores = new Float64Array(labelled.logits.length).fill(-Infinity);
+    labelled.logits.forEach((logit, token) => {
+      if (logit >= least) scores[token] = logit + strength * (logit - unlabelled.logits[token]);
+    });
+    return scores;
   }
 
   /** The text of the reply as it grows. */

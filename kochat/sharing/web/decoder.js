@@ -2,7 +2,7 @@
 
 /** Tokens that the model has read, with their keys and values in every layer. */
 class Sequence {
-  /** Room for `room` tokens of a model with `layers` and `width`. */
+  /** An empty one, of a model with `layers` and `width`, with room for `room` tokens at first. */
   constructor(layers, width, room) {
     Object.assign(this, { width, room, length: 0, logits: null }); // logits: of the token after the last one
     this.layers = Array.from({ length: layers }, () => ({
@@ -11,15 +11,21 @@ class Sequence {
     }));
   }
 
-  /** The same tokens again, to go on otherwise. */
-  fork() {
-    const copy = new Sequence(this.layers.length, this.width, this.room);
+  /** The same tokens again, to go on otherwise, with room for `room`. */
+  fork(room = this.room) {
+    const copy = new Sequence(this.layers.length, this.width, room);
     const used = this.length * this.width;
     this.layers.forEach(({ keys, values }, i) => {
       copy.layers[i].keys.set(keys.subarray(0, used));
       copy.layers[i].values.set(values.subarray(0, used));
     });
     return Object.assign(copy, { length: this.length, logits: this.logits });
+  }
+
+  /** The place of one more token. */
+  next() {
+    if (this.length === this.room) Object.assign(this, this.fork(2 * this.room));
+    return this.length++;
   }
 }
 
@@ -41,6 +47,7 @@ class Decoder {
     this.width = this.tensors["wte.weight"].columns;
     this.vocabulary = this.tensors["wte.weight"].rows;
     this.head = this.tensors["lm_head.weight"] ?? this.tensors["wte.weight"];
+    this.lastNorm = { weight: this.tensors["ln_f.weight"], bias: this.tensors["ln_f.bias"] };
     this.blocks = Array.from({ length: this.layers }, (_, i) => this.block(i));
   }
 
@@ -75,9 +82,9 @@ class Decoder {
     };
   }
 
-  /** An empty sequence with room for so many tokens. */
+  /** An empty sequence with room for so many tokens at first. */
   sequence(room) {
-    return new Sequence(this.layers, this.width, Math.min(room, this.positions));
+    return new Sequence(this.layers, this.width, room);
   }
 
   /** Feed tokens to a sequence; returns log P(token | those before) of each, in nats, NaN where that is not known. */
@@ -95,53 +102,68 @@ class Decoder {
 
   /** Feed one or two tokens, each to its sequence (or both to one); returns the logits after each. */
   pass(pairs) {
-    const places = pairs.map(([sequence]) => sequence.length++);
-    let hidden = pairs.map(([, token], i) => this.embedded(token, places[i]));
-    const add = (outputs) => outputs.forEach((output, i) => output.forEach((value, j) => (hidden[i][j] += value)));
+    const places = pairs.map(([sequence]) => sequence.next());
+    const { hidden, normal, qkv, found, inner, added } = this.workspace(pairs.length);
+    pairs.forEach(([, token], i) => this.embed(token, places[i], hidden[i]));
     this.blocks.forEach((block, layer) => {
-      const qkv = this.linear(block.qkv, this.normalized(hidden, block.norms[0]));
+      this.normalize(hidden, block.norms[0], normal);
+      this.multiply(block.qkv, normal, qkv);
       pairs.forEach(([sequence], i) => remember(sequence.layers[layer], places[i], qkv[i], this.width));
-      const found = pairs.map(([sequence], i) =>
-        this.attended(qkv[i], sequence.layers[layer], places[i] + 1, block.scale),
+      pairs.forEach(([sequence], i) =>
+        this.attend(qkv[i], sequence.layers[layer], places[i] + 1, block.scale, found[i]),
       );
-      add(this.linear(block.out, found));
-      const inner = this.linear(block.up, this.normalized(hidden, block.norms[1]));
+      this.multiply(block.out, found, added);
+      add(hidden, added);
+      this.normalize(hidden, block.norms[1], normal);
+      this.multiply(block.up, normal, inner);
       inner.forEach(gelu);
-      add(this.linear(block.down, inner));
+      this.multiply(block.down, inner, added);
+      add(hidden, added);
     });
-    const last = { weight: this.tensors["ln_f.weight"], bias: this.tensors["ln_f.bias"] };
-    const logits = this.linear({ weight: this.head }, this.normalized(hidden, last));
+    this.normalize(hidden, this.lastNorm, normal);
+    const logits = pairs.map(() => new Float64Array(this.vocabulary));
+    this.multiply({ weight: this.head }, normal, logits);
     pairs.forEach(([sequence], i) => (sequence.logits = logits[i]));
     return logits;
   }
 
-  embedded(token, place) {
-    const hidden = new Float64Array(this.width);
-    this.tensors["wte.weight"].addRow(token, hidden);
-    this.tensors["wpe.weight"].addRow(place, hidden);
-    return hidden;
+  /** Arrays for the steps of a pass of one token or two, made once. */
+  workspace(count) {
+    const sizes = { hidden: 1, normal: 1, qkv: 3, found: 1, added: 1 };
+    this.workspaces ??= [1, 2].map((n) => {
+      const arrays = (size) => Array.from({ length: n }, () => new Float64Array(size));
+      const made = Object.entries(sizes).map(([name, widths]) => [name, arrays(widths * this.width)]);
+      return { ...Object.fromEntries(made), inner: arrays(this.blocks[0].up.weight.rows) };
+    });
+    return this.workspaces[count - 1];
   }
 
-  linear({ weight, bias }, inputs) {
-    const outputs = inputs.map(() => new Float64Array(weight.rows));
+  embed(token, place, output) {
+    output.fill(0);
+    this.tensors["wte.weight"].addRow(token, output);
+    this.tensors["wpe.weight"].addRow(place, output);
+  }
+
+  multiply({ weight, bias }, inputs, outputs) {
     this.kernel.multiply(weight, inputs, outputs, bias);
-    return outputs;
   }
 
   /** Layer normalization. */
-  normalized(inputs, { weight, bias }) {
-    return inputs.map((input) => {
-      const mean = sum(input) / input.length;
-      const variance = sum(input.map((value) => (value - mean) ** 2)) / input.length;
-      const scale = 1 / Math.sqrt(variance + this.epsilon);
-      return input.map((value, i) => (value - mean) * scale * weight[i] + bias[i]);
-    });
+  normalize(inputs, { weight, bias }, outputs) {
+    for (let n = 0; n < inputs.length; n++) {
+      const [input, output, size] = [inputs[n], outputs[n], inputs[n].length];
+      const mean = sum(input) / size;
+      let squares = 0;
+      for (let i = 0; i < size; i++) squares += (input[i] - mean) * (input[i] - mean);
+      const scale = 1 / Math.sqrt(squares / size + this.epsilon);
+      for (let i = 0; i < size; i++) output[i] = (input[i] - mean) * scale * weight[i] + bias[i];
+    }
   }
 
   /** What a token finds in the first `length` tokens of its sequence, head by head. */
-  attended(query, { keys, values }, length, scale) {
+  attend(query, { keys, values }, length, scale, output) {
     const [width, size] = [this.width, this.width / this.heads];
-    const output = new Float64Array(width);
+    output.fill(0);
     const shares = new Float64Array(length);
     for (let start = 0; start < width; start += size) {
       for (let t = 0; t < length; t++) {
@@ -154,7 +176,6 @@ class Decoder {
         for (let i = start; i < start + size; i++) output[i] += shares[t] * values[t * width + i];
       }
     }
-    return output;
   }
 }
 
@@ -164,29 +185,41 @@ function remember({ keys, values }, place, qkv, width) {
   values.set(qkv.subarray(2 * width), place * width);
 }
 
+/** GELU by its tanh, in place: (1 + tanh y) / 2 is 1 / (1 + exp(-2 y)). */
 function gelu(values) {
+  const twice = 2 * Math.sqrt(2 / Math.PI);
   for (let i = 0; i < values.length; i++) {
     const x = values[i];
-    values[i] = 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+    values[i] = x / (1 + Math.exp(-twice * (x + 0.044715 * x * x * x)));
   }
 }
 
-const sum = (values) => values.reduce((a, b) => a + b, 0);
+function sum(values) {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
 
-const largestOf = (values) => values.reduce((a, b) => (b > a ? b : a), -Infinity);
+function largestOf(values) {
+  let largest = -Infinity;
+  for (let i = 0; i < values.length; i++) if (values[i] > largest) largest = values[i];
+  return largest;
+}
 
 /** Make probabilities of scores, in place. */
 function softmax(scores) {
   const largest = largestOf(scores);
-  let total = 0;
-  for (let i = 0; i < scores.length; i++) total += scores[i] = Math.exp(scores[i] - largest);
+  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp(scores[i] - largest);
+  const total = sum(scores);
   for (let i = 0; i < scores.length; i++) scores[i] /= total;
   return scores;
 }
 
 function logProbability(logits, token) {
   const largest = largestOf(logits);
-  return logits[token] - largest - Math.log(logits.reduce((total, one) => total + Math.exp(one - largest), 0));
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - largest);
+  return logits[token] - largest - Math.log(total);
 }
 
 const paddedTo = (number, multiple) => Math.ceil(number / multiple) * multiple;

@@ -42,42 +42,63 @@ class SimdKernel {
     const units = inputs.map((input, i) => this.pack(input, i, inputs.length, steps, stride));
     const run = inputs.length > 1 ? this.run.four : this.run.two;
     run(at, this.packed.byteOffset, this.sums.byteOffset, rows, 4 * inputs.length * stride);
-    outputs.forEach((output, i) => {
-      const [coarse, fine] = [units[i], units[i] / (2 * steps)];
-      for (let row = 0; row < rows; row++) {
-        const sum = this.sums[4 * row + 2 * i] * coarse + this.sums[4 * row + 2 * i + 1] * fine;
-        output[row] = sum * scales[row] + (bias ? bias[row] : 0);
-      }
-    });
+    outputs.forEach((output, i) => unpack(this.sums, 2 * i, units[i], units[i] / (2 * steps), scales, output));
+    if (bias) add(outputs, inputs.map(() => bias));
   }
 
   /** Write an input as whole numbers, eight coarse ones beside their eight fine ones; returns what a coarse one is. */
   pack(input, place, count, steps, stride) {
     let largest = 0;
-    for (let i = 0; i < input.length; i++) largest = Math.max(largest, Math.abs(input[i]));
+    for (let i = 0; i < input.length; i++) if (Math.abs(input[i]) > largest) largest = Math.abs(input[i]);
     const perUnit = largest ? steps / largest : 0;
-    for (let i = 0; i < stride; i++) {
-      const whole = i < input.length ? input[i] * perUnit : 0;
-      const coarse = Math.round(whole);
-      const to = (((i >> 3) * count + place) << 4) + (i & 7);
-      this.packed[to] = coarse;
-      this.packed[to + WEIGHTS_AT_ONCE] = Math.round((whole - coarse) * 2 * steps);
+    const packed = this.packed;
+    let to = place << 4;
+    for (let start = 0; start < stride; start += WEIGHTS_AT_ONCE, to += count << 4) {
+      for (let i = 0; i < WEIGHTS_AT_ONCE; i++) {
+        const whole = start + i < input.length ? input[start + i] * perUnit : 0;
+        const coarse = Math.floor(whole + 0.5);
+        packed[to + i] = coarse;
+        packed[to + i + WEIGHTS_AT_ONCE] = Math.floor((whole - coarse) * 2 * steps + 0.5);
+      }
     }
     return largest / steps;
   }
 }
 
+/** Put the sums of a coarse and of a fine vector, at `place` of each four, together. */
+function unpack(sums, place, coarse, fine, scales, output) {
+  for (let row = 0, at = place; row < output.length; row++, at += 4) {
+    output[row] = (sums[at] * coarse + sums[at + 1] * fine) * scales[row];
+  }
+}
+
+/** Add to each of `outputs` its neighbour of `inputs`. */
+function add(outputs, inputs) {
+  for (let n = 0; n < outputs.length; n++) {
+    const [output, input] = [outputs[n], inputs[n]];
+    for (let i = 0; i < output.length; i++) output[i] += input[i];
+  }
+}
+
 class PlainKernel {
   /** As SimdKernel's. */
-  multiply(matrix, inputs, outputs, bias) {
-    const { rows, columns, stride, scales, weights } = matrix;
+  multiply({ rows, stride, scales, weights }, inputs, outputs, bias) {
     inputs.forEach((input, i) => {
-      for (let row = 0; row < rows; row++) {
-        let [sum, start] = [0, row * stride];
-        for (let column = 0; column < columns; column++) sum += weights[start + column] * input[column];
-        outputs[i][row] = sum * scales[row] + (bias ? bias[row] : 0);
+      const padded = new Float64Array(stride);
+      padded.set(input);
+      for (let row = 0, at = 0; row < rows; row++) {
+        // Four sums, none of which has to wait for another.
+        let a = 0, b = 0, c = 0, d = 0;
+        for (let column = 0; column < stride; column += 4, at += 4) {
+          a += weights[at] * padded[column];
+          b += weights[at + 1] * padded[column + 1];
+          c += weights[at + 2] * padded[column + 2];
+          d += weights[at + 3] * padded[column + 3];
+        }
+        outputs[i][row] = (a + b + c + d) * scales[row];
       }
     });
+    if (bias) add(outputs, inputs.map(() => bias));
   }
 }
 
