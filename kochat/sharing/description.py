@@ -16,7 +16,7 @@ from kochat.errors import CheckpointError
 from kochat.inference.chatbot import MAX_QUESTION_LENGTH, Chatbot
 from kochat.inference.engine import MAX_REPLY_TOKENS
 from kochat.inference.familiarity import BYTES_FOR_FREE
-from kochat.inference.matching import CONCEPT, MIN_SIMILARITY, QuestionMatcher, synonyms
+from kochat.inference.matching import CONCEPT, MIN_SIMILARITY, synonyms
 from kochat.inference.sampling import PLAUSIBLE
 from kochat.labels import AUTO, AUTO_NAMES, NAMES, label_name
 from kochat.model.cards import licence_of, sources_of

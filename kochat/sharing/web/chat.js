@@ -10,6 +10,7 @@ const at = (id) => document.getElementById(id);
 
 /** What is kept in this browser: the turns, and how label and strength stand. */
 const kept = { turns: [], label: AUTO, strength: description.strength, ...stored(STORE) };
+if (!Array.isArray(kept.turns)) kept.turns = [];
 let language = stored(LANGUAGE_STORE) ?? (navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en");
 let isBusy = false;
 
@@ -147,6 +148,7 @@ function tokens(steps, strength) {
     button.addEventListener("click", () => {
       for (const one of buttons) one.setAttribute("aria-pressed", one === button);
       others.replaceChildren(...runnersUp(token, step.others.map(([text, share]) => [visible(text), share])));
+      others.scrollIntoView({ block: "nearest" });
     });
     return button;
   });
