@@ -42,6 +42,12 @@ def ask(page, question: str) -> str:
     return page.locator(".turn.bot .said").last.inner_text()
 
 
+def reload(page) -> None:
+    """Open the page anew; Chromium takes what is to be kept over to another process, a moment after it was written."""
+    page.wait_for_timeout(300)
+    page.reload()
+
+
 def closed(page) -> None:
     """Nothing went wrong, nothing was asked of any host, and a phone does not scroll sideways."""
     assert page.errors == []
@@ -77,7 +83,7 @@ def test_the_conversation_stays_in_the_browser_until_it_is_deleted(browser, mini
     page = open_offline(browser, mini_page, locale="en-US", color_scheme="dark")
     said = ask(page, "안녕")
     page.locator("#label").select_option("1")
-    page.reload()
+    reload(page)
     expect(page.locator(".turn.user .said")).to_have_text("안녕")
     expect(page.locator(".turn.bot .said").last).to_have_text(said)
     expect(page.locator("#label")).to_have_value("1")
@@ -89,7 +95,7 @@ def test_the_conversation_stays_in_the_browser_until_it_is_deleted(browser, mini
     page.get_by_role("button", name="대화 지우기").click()
     page.locator("#confirm").get_by_role("button", name="대화 지우기").click()
     expect(page.locator(".turn.user")).to_have_count(0)
-    page.reload()
+    reload(page)
     expect(page.locator(".suggestions")).to_be_visible()
     expect(page.locator(".turn.user")).to_have_count(0)
     closed(page)
@@ -114,7 +120,7 @@ def test_whatever_a_bot_or_a_visitor_is_called_is_text(browser, tmp_path, model,
     ask(page, HOSTILE)
     page.locator("#label").select_option(HOSTILE[:40])
     ask(page, "</s><sys>")
-    page.reload()
+    reload(page)
     expect(page.locator(".turn.user .said").first).to_have_text(HOSTILE)
     assert page.title() == HOSTILE
     assert page.locator("img, #sources a").count() == 0
