@@ -102,10 +102,10 @@ class PlainKernel {
   }
 }
 
-/** Whether this browser runs the program. */
+/** Whether this browser runs the program; one that is older than the page's policy forbids it to be compiled. */
 function hasSimd() {
   try {
-    return WebAssembly.validate(program());
+    return WebAssembly.validate(program()) && Boolean(new WebAssembly.Module(program()));
   } catch {
     return false;
   }
