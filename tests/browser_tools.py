@@ -81,6 +81,19 @@ def visit(browser, app):
         yield open_page
 
 
+def open_offline(browser, path: Path, locale="ko-KR", width=1200, hash="", **options) -> Page:
+    """An exported page, opened from its file without a network."""
+    context = browser.new_context(locale=locale, viewport={"width": width, "height": 740}, offline=True, **options)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.errors = []
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith("file:") else page.errors.append(request.url))
+    page.goto(path.as_uri() + hash)
+    return page
+
+
 def ask(page: Page, question: str) -> str:
     """Send a question and return the text of its reply, the small note left out."""
     before = page.locator(f"{REPLY} .note").count()

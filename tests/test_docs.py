@@ -66,7 +66,7 @@ def kochat_commands() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("page", "words"), kochat_commands())
 def test_a_command_exists_with_its_options(page, words):
     command, rest = COMMANDS[words[0]], words[1:]
-    if words[0] == "runs" and rest:
+    if words[0] in ("runs", "export") and rest:
         command, rest = command.commands[rest[0]], rest[1:]
     assert {word for word in rest if word.startswith("--")} <= options_of(command)
 
@@ -151,7 +151,7 @@ def test_the_endpoints_of_the_manual_are_those_of_the_page():
 @pytest.mark.parametrize("page", READMES)
 def test_the_map_names_every_folder_in_the_order_of_the_layers(page):
     mapped = re.findall(r"^\| `kochat/(\w+)/` \|", text_of(page), re.MULTILINE)
-    assert mapped == ["data", "model", "inference", "training", "evaluation", "runs", "cli", "ui"]
+    assert mapped == ["data", "model", "inference", "training", "evaluation", "runs", "sharing", "cli", "ui"]
     assert len(text_of(page).splitlines()) <= 125  # one reads it in three minutes
 
 

@@ -14,7 +14,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "kochat"
 # Data flows one way: a folder imports only from itself, from folders before it and from the files of kochat/ itself.
-FOLDERS = ["data", "model", "inference", "training", "evaluation", "runs"]
+FOLDERS = ["data", "model", "inference", "training", "evaluation", "runs", "sharing"]
 ENTRIES = ["cli", "ui"]  # import everything above, nothing imports them, nor they each other
 TABS = ["chat", "training", "data", "runs", "checkpoints", "compare"]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PACKAGE.glob("**/*.py"))
@@ -29,6 +29,7 @@ TORCH = {
     "training/trainer",
     "training/state",
     "evaluation/metrics",
+    "sharing/int8",
 }
 SKLEARN = {"evaluation/baselines"}
 
@@ -54,7 +55,7 @@ def folder_of(path: str) -> str:
     return parts[1] if len(parts) > 2 else ""
 
 
-def test_whoever_opens_the_package_sees_eight_folders_and_a_handful_of_files():
+def test_whoever_opens_the_package_sees_nine_folders_and_a_handful_of_files():
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == {*FOLDERS, *ENTRIES}
     assert {path.name for path in PACKAGE.glob("*.py")} == {
         "__init__.py",

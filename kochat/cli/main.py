@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from kochat.cli import app as page
-from kochat.cli import compare, evaluate, familiarity, runs
+from kochat.cli import compare, evaluate, export, familiarity, runs
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 
 app.add_typer(runs.app, name="runs")
+app.add_typer(export.app, name="export")
 app.command()(familiarity.familiarity)
 app.command("app")(page.open_page)
 app.command("compare")(compare.compare_command)

@@ -113,12 +113,12 @@ class Chatbot:
         own = newest(loaded.pairs, loaded.card.data)
         earlier = loaded.pairs[len(own) :]
         is_small = bool(own) and len(own) <= MAX_QUESTIONS
-        self._matcher = _matcher_of(own, earlier) if is_small else None
+        self.matcher = _matcher_of(own, earlier) if is_small else None
         # Labels that nothing but its own pairs has: under these it can answer nothing else, unless validation
         # questions of its own tell better.
         is_calibrated = bool(self.card.familiarity) and "of" not in self.card.familiarity
         tells = is_small and not is_calibrated
-        self._own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
+        self.own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
 
     def reply(
         self,
@@ -201,9 +201,9 @@ class Chatbot:
     def _is_unfamiliar(self, match: Match | None, shares: dict[str, float], surprise: float) -> bool | None:
         """Whether nothing like a question was learned: neither by the checkpoint itself nor by its base."""
         limit = self.card.familiarity.get("threshold")
-        if match or (limit is None and not self._matcher):
+        if match or (limit is None and not self.matcher):
             return False if match else None
-        return max(shares, key=shares.get) in self._own_labels or (limit is not None and surprise > limit)
+        return max(shares, key=shares.get) in self.own_labels or (limit is not None and surprise > limit)
 
     def calibrate(self, questions: Sequence[str]) -> dict[str, Any]:
         """The calibration for a card (familiarity.py), on questions that this checkpoint was not trained on."""
@@ -309,7 +309,7 @@ class Chatbot:
 
     def _match(self, question: str, label: str) -> Match | None:
         """The own question that is meant; under a label that is given, one that is answered under it."""
-        return self._matcher.match(question, None if label == AUTO else label) if self._matcher else None
+        return self.matcher.match(question, None if label == AUTO else label) if self.matcher else None
 
     def _labels_for(self, match: Match | None, label: str) -> list[str]:
         """The labels that come into question. Raises ReplyError for one that is not known."""

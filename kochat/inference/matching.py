@@ -60,7 +60,7 @@ class QuestionMatcher:
         for question, label in own:
             self.labels.setdefault(question, []).append(label)
         self.questions = list(self.labels)
-        self._background = frozenset(background)
+        self.background = frozenset(background)
         few = background[:: -(-len(background) // MAX_BACKGROUND) or 1]
         self._in_background, self._num_background = Counter(g for text in few for g in features(text)), len(few)
         self._in_own = Counter(g for text in self.questions for g in features(text))
@@ -69,9 +69,14 @@ class QuestionMatcher:
         for place, text in enumerate(self.questions):
             for one in features(text):
                 self._places[one].append(place)
-        self._sizes = [math.fsum(map(self._weight, features(text))) for text in self.questions]
+        self._sizes = [math.fsum(map(self.weight, features(text))) for text in self.questions]
 
-    def _weight(self, feature: str) -> float:
+    @property
+    def features(self) -> set[str]:
+        """Those that any question, or the words of ASKING, have; any other one is as rare as can be."""
+        return {*self._in_background, *self._in_own, *self._in_asking}
+
+    def weight(self, feature: str) -> float:
         """The rarer the more: the inverse document frequency, with EMPHASIS."""
         shares = (
             (self._in_background[feature] + 0.5) / (self._num_background + 1),
@@ -84,10 +89,10 @@ class QuestionMatcher:
     def similarities(self, question: str) -> list[float]:
         """The cosine of `question` and each of `questions`."""
         found = features(question)
-        size, common = math.fsum(map(self._weight, found)), [0.0] * len(self.questions)
+        size, common = math.fsum(map(self.weight, found)), [0.0] * len(self.questions)
         for one in sorted(found):  # in an order, so that sums are the same each time
             for place in self._places.get(one, ()):
-                common[place] += self._weight(one)
+                common[place] += self.weight(one)
         return [c / math.sqrt(size * own) if c else 0.0 for c, own in zip(common, self._sizes, strict=True)]
 
     def match(self, question: str, label: str | None = None) -> Match | None:
@@ -97,7 +102,7 @@ class QuestionMatcher:
         """
         if question in self.labels:
             best, similarity = question, 1.0
-        elif question in self._background:
+        elif question in self.background:
             return None
         else:
             scores = {

@@ -217,12 +217,16 @@ def model_card(name: str, card: Card) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def licence_of(card: Card) -> str:
+    """The licence of a checkpoint, called as the Hub calls it; "other" where a source's is not known."""
+    if set(card.sources) <= FREE:
+        return "mit"
+    return "cc-by-nc-sa-4.0" if "skt/kogpt2-base-v2" in card.sources else "other"
+
+
 def _front_matter(card: Card) -> str:
-    licence = (
-        "mit" if set(card.sources) <= FREE else "cc-by-nc-sa-4.0" if "skt/kogpt2-base-v2" in card.sources else "other"
-    )
     return (
-        f"---\nlanguage: ko\nlicense: {licence}\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+        f"---\nlanguage: ko\nlicense: {licence_of(card)}\nlibrary_name: transformers\npipeline_tag: text-generation\n"
         "tags: [kochat, gpt2, korean, chatbot]\n---"
     )
 
@@ -261,6 +265,11 @@ def _recipe(card: Card) -> str:
     return "## Made by\n\n```\n" + "\n".join(card.recipe) + "\n```"
 
 
-def _sources(card: Card) -> str:
+def sources_of(card: Card) -> list[str]:
+    """What a checkpoint is made of, with the licences, each in one line of Markdown."""
     named = [PUBLIC_SOURCES.get(source, f"`{source}` (ask its owner for the licence)") for source in card.sources]
-    return "## Made of\n\n" + "\n".join(f"- {source}" for source in dict.fromkeys(named))
+    return list(dict.fromkeys(named))
+
+
+def _sources(card: Card) -> str:
+    return "## Made of\n\n" + "\n".join(f"- {source}" for source in sources_of(card))

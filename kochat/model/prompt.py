@@ -95,10 +95,11 @@ class Prompt:
     def _encode(self, text: str) -> list[int]:
         # Half a surrogate pair (a broken emoji from a browser) cannot be encoded.
         clean = text.strip().encode("utf-8", "replace").decode()
-        return self._text_tokenizer.encode(clean, add_special_tokens=False).ids if clean else []
+        return self.text_tokenizer.encode(clean, add_special_tokens=False).ids if clean else []
 
     @cached_property
-    def _text_tokenizer(self) -> tokenizers.Tokenizer:
+    def text_tokenizer(self) -> tokenizers.Tokenizer:
+        """The tokenizer of the texts: it knows no structural token."""
         # Not `split_special_tokens=True` a call: that switches the shared tokenizer, so that another
         # thread's text may turn into structure, and it leaves tokens alone that are not flagged special.
         description = json.loads(self.tokenizer.backend_tokenizer.to_str())
@@ -116,7 +117,7 @@ class Prompt:
         text = self.tokenizer.convert_ids_to_tokens(token)
         if len(text) < 2 or re.fullmatch(r"<0x[0-9A-F]{2}>", text):
             return [token]
-        place, encode = rng.randrange(1, len(text)), self._text_tokenizer.model.tokenize
+        place, encode = rng.randrange(1, len(text)), self.text_tokenizer.model.tokenize
         ids = [one.id for part in (text[:place], text[place:]) for one in encode(part)]
         return [token] if self.tokenizer.unk_token_id in ids else ids
 

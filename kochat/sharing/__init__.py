@@ -1,0 +1,1 @@
+"""Sharing: a checkpoint as something that others can open, without kochat."""

@@ -1,0 +1,244 @@
+/* A GPT-2 over 8-bit weights: tokens in, scores of the next token out. What a token means it does not know. */
+
+/** Tokens that the model has read, with their keys and values in every layer. */
+class Sequence {
+  /** An empty one, of a model with `layers` and `width`, with room for `room` tokens at first. */
+  constructor(layers, width, room) {
+    Object.assign(this, { width, room, length: 0, logits: null }); // logits: of the token after the last one
+    this.layers = Array.from({ length: layers }, () => ({
+      keys: new Float32Array(room * width),
+      values: new Float32Array(room * width),
+    }));
+  }
+
+  /** The same tokens again, to go on otherwise, with room for `room`. */
+  fork(room = this.room) {
+    const copy = new Sequence(this.layers.length, this.width, room);
+    const used = this.length * this.width;
+    this.layers.forEach(({ keys, values }, i) => {
+      copy.layers[i].keys.set(keys.subarray(0, used));
+      copy.layers[i].values.set(values.subarray(0, used));
+    });
+    return Object.assign(copy, { length: this.length, logits: this.logits });
+  }
+
+  /** The place of one more token. */
+  next() {
+    if (this.length === this.room) Object.assign(this, this.fork(2 * this.room));
+    return this.length++;
+  }
+}
+
+class Decoder {
+  /** `layout` is the model's description, `base64` its weights as the page holds them. */
+  constructor(layout, base64, isPlain = !hasSimd()) {
+    Object.assign(this, layout); // layers, heads, positions, epsilon, …
+    const shapes = layout.parts.map(([, rows, columns]) => [rows, columns]);
+    const matrices = shapes.filter(([, columns]) => columns);
+    const rows = Math.max(...matrices.map(([rows]) => rows));
+    const columns = Math.max(...matrices.map(([, columns]) => paddedTo(columns, WEIGHTS_AT_ONCE)));
+    const size = shapes.reduce((sum, shape) => sum + bytesOf(...shape), 0);
+    const scratch = paddedTo(size, 16);
+    const room = scratch + SimdKernel.roomFor(columns, rows);
+    const memory = isPlain ? { buffer: new ArrayBuffer(room) } : pagesFor(room);
+    fromBase64(base64, new Uint8Array(memory.buffer, 0, size));
+    this.kernel = isPlain ? new PlainKernel() : new SimdKernel(memory, scratch, columns, rows);
+    this.read(layout.parts, memory.buffer);
+    this.width = this.tensors["wte.weight"].columns;
+    this.vocabulary = this.tensors["wte.weight"].rows;
+    this.head = this.tensors["lm_head.weight"] ?? this.tensors["wte.weight"];
+    this.lastNorm = { weight: this.tensors["ln_f.weight"], bias: this.tensors["ln_f.bias"] };
+    this.blocks = Array.from({ length: this.layers }, (_, i) => this.block(i));
+  }
+
+  /** Find each tensor in the bytes, in the order in which kochat/sharing/web.py wrote them. */
+  read(parts, buffer) {
+    this.tensors = {};
+    let at = 0;
+    for (const [name, rows, columns] of parts) {
+      const floats = new Float32Array(buffer, at, rows);
+      at += floats.byteLength;
+      if (columns) {
+        const weights = new Int8Array(buffer, at, rows * paddedTo(columns, WEIGHTS_AT_ONCE));
+        this.tensors[name] = new Matrix(rows, columns, at, floats, weights);
+        at += weights.byteLength;
+      } else this.tensors[name] = floats;
+    }
+  }
+
+  block(number) {
+    const part = (name) => ({
+      weight: this.tensors[`h.${number}.${name}.weight`],
+      bias: this.tensors[`h.${number}.${name}.bias`],
+    });
+    const scale = this.scaleAttention ? (this.width / this.heads) ** -0.5 : 1;
+    return {
+      norms: [part("ln_1"), part("ln_2")],
+      qkv: part("attn.c_attn"),
+      out: part("attn.c_proj"),
+      up: part("mlp.c_fc"),
+      down: part("mlp.c_proj"),
+      scale: this.scaleByLayer ? scale / (number + 1) : scale,
+    };
+  }
+
+  /** An empty sequence with room for so many tokens at first. */
+  sequence(room) {
+    return new Sequence(this.layers, this.width, room);
+  }
+
+  /** Feed tokens to a sequence; returns log P(token | those before) of each, in nats, NaN where that is not known. */
+  extend(sequence, tokens) {
+    const likelihoods = [];
+    for (let i = 0; i < tokens.length; i += 2) {
+      const two = tokens.slice(i, i + 2);
+      const before = sequence.logits;
+      const logits = this.pass(two.map((token) => [sequence, token]));
+      likelihoods.push(before ? logProbability(before, two[0]) : NaN);
+      if (two.length > 1) likelihoods.push(logProbability(logits[0], two[1]));
+    }
+    return likelihoods;
+  }
+
+  /** Feed one or two tokens, each to its sequence (or both to one); returns the logits after each. */
+  pass(pairs) {
+    const places = pairs.map(([sequence]) => sequence.next());
+    const { hidden, normal, qkv, found, inner, added } = this.workspace(pairs.length);
+    pairs.forEach(([, token], i) => this.embed(token, places[i], hidden[i]));
+    this.blocks.forEach((block, layer) => {
+      this.normalize(hidden, block.norms[0], normal);
+      this.multiply(block.qkv, normal, qkv);
+      pairs.forEach(([sequence], i) => remember(sequence.layers[layer], places[i], qkv[i], this.width));
+      pairs.forEach(([sequence], i) =>
+        this.attend(qkv[i], sequence.layers[layer], places[i] + 1, block.scale, found[i]),
+      );
+      this.multiply(block.out, found, added);
+      add(hidden, added);
+      this.normalize(hidden, block.norms[1], normal);
+      this.multiply(block.up, normal, inner);
+      inner.forEach(gelu);
+      this.multiply(block.down, inner, added);
+      add(hidden, added);
+    });
+    this.normalize(hidden, this.lastNorm, normal);
+    const logits = pairs.map(() => new Float64Array(this.vocabulary));
+    this.multiply({ weight: this.head }, normal, logits);
+    pairs.forEach(([sequence], i) => (sequence.logits = logits[i]));
+    return logits;
+  }
+
+  /** Arrays for the steps of a pass of one token or two, made once. */
+  workspace(count) {
+    const sizes = { hidden: 1, normal: 1, qkv: 3, found: 1, added: 1 };
+    this.workspaces ??= [1, 2].map((n) => {
+      const arrays = (size) => Array.from({ length: n }, () => new Float64Array(size));
+      const made = Object.entries(sizes).map(([name, widths]) => [name, arrays(widths * this.width)]);
+      return { ...Object.fromEntries(made), inner: arrays(this.blocks[0].up.weight.rows) };
+    });
+    return this.workspaces[count - 1];
+  }
+
+  embed(token, place, output) {
+    output.fill(0);
+    this.tensors["wte.weight"].addRow(token, output);
+    this.tensors["wpe.weight"].addRow(place, output);
+  }
+
+  multiply({ weight, bias }, inputs, outputs) {
+    this.kernel.multiply(weight, inputs, outputs, bias);
+  }
+
+  /** Layer normalization. */
+  normalize(inputs, { weight, bias }, outputs) {
+    for (let n = 0; n < inputs.length; n++) {
+      const [input, output, size] = [inputs[n], outputs[n], inputs[n].length];
+      const mean = sum(input) / size;
+      let squares = 0;
+      for (let i = 0; i < size; i++) squares += (input[i] - mean) * (input[i] - mean);
+      const scale = 1 / Math.sqrt(squares / size + this.epsilon);
+      for (let i = 0; i < size; i++) output[i] = (input[i] - mean) * scale * weight[i] + bias[i];
+    }
+  }
+
+  /** What a token finds in the first `length` tokens of its sequence, head by head. */
+  attend(query, { keys, values }, length, scale, output) {
+    const [width, size] = [this.width, this.width / this.heads];
+    output.fill(0);
+    const shares = new Float64Array(length);
+    for (let start = 0; start < width; start += size) {
+      for (let t = 0; t < length; t++) {
+        let score = 0;
+        for (let i = start; i < start + size; i++) score += query[i] * keys[t * width + i];
+        shares[t] = score * scale;
+      }
+      softmax(shares);
+      for (let t = 0; t < length; t++) {
+        for (let i = start; i < start + size; i++) output[i] += shares[t] * values[t * width + i];
+      }
+    }
+  }
+}
+
+/** Keep the key and the value of a token; a query, its key and its value lie one behind the other. */
+function remember({ keys, values }, place, qkv, width) {
+  keys.set(qkv.subarray(width, 2 * width), place * width);
+  values.set(qkv.subarray(2 * width), place * width);
+}
+
+/** GELU by its tanh, in place: (1 + tanh y) / 2 is 1 / (1 + exp(-2 y)). */
+function gelu(values) {
+  const twice = 2 * Math.sqrt(2 / Math.PI);
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i];
+    values[i] = x / (1 + Math.exp(-twice * (x + 0.044715 * x * x * x)));
+  }
+}
+
+function sum(values) {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
+
+function largestOf(values) {
+  let largest = -Infinity;
+  for (let i = 0; i < values.length; i++) if (values[i] > largest) largest = values[i];
+  return largest;
+}
+
+/** Make probabilities of scores, in place. */
+function softmax(scores) {
+  const largest = largestOf(scores);
+  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp(scores[i] - largest);
+  const total = sum(scores);
+  for (let i = 0; i < scores.length; i++) scores[i] /= total;
+  return scores;
+}
+
+function logProbability(logits, token) {
+  const largest = largestOf(logits);
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - largest);
+  return logits[token] - largest - Math.log(total);
+}
+
+const paddedTo = (number, multiple) => Math.ceil(number / multiple) * multiple;
+
+/** The bytes of a part: the scales and the weights of a matrix, or a vector. */
+function bytesOf(rows, columns) {
+  return 4 * rows + (columns ? rows * paddedTo(columns, WEIGHTS_AT_ONCE) : 0);
+}
+
+function pagesFor(bytes) {
+  const pages = Math.ceil(bytes / 65536);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages });
+}
+
+function fromBase64(text, bytes) {
+  if (bytes.setFromBase64) {
+    bytes.setFromBase64(text);
+    return;
+  }
+  const binary = atob(text);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+}

@@ -1,0 +1,183 @@
+"""The exported page in headless Chromium, opened from its file without a network: what a visitor does on it."""
+
+import random
+
+import pytest
+from browser_tools import open_offline
+from conftest import MINI
+from playwright.sync_api import expect
+
+from kochat.inference.chatbot import Chatbot
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.sharing.int8 import dequantised
+from kochat.sharing.web import export_web
+
+HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\">'"
+REPLIES = (
+    "(asked) => ready.then((bot) => asked.map(([question, label, strength]) => bot.reply(question, label, strength)))"
+)
+
+
+@pytest.fixture(scope="module")
+def mini_page(tmp_path_factory):
+    """kochat-mini as a page."""
+    return export_web(MINI, tmp_path_factory.mktemp("web") / "bot.html", "우리 반 챗봇", "어서 오세요!")
+
+
+def chatbot_in_int8(folder) -> Chatbot:
+    """What Python makes of the same 8-bit weights."""
+    loaded = checkpoint.load(folder)
+    loaded.weights = dequantised(loaded.weights)
+    return Chatbot(loaded)
+
+
+def ask(page, question: str) -> str:
+    """Send a question and return the whole reply."""
+    notes = page.locator(".turn.bot > .note")
+    before = notes.count()
+    page.locator("#question").fill(question)
+    page.locator("#question").press("Enter")
+    expect(notes).to_have_count(before + 1)
+    return page.locator(".turn.bot .said").last.inner_text()
+
+
+def reload(page) -> None:
+    """Open the page anew; Chromium takes what is to be kept over to another process, a moment after it was written."""
+    page.wait_for_timeout(300)
+    page.reload()
+
+
+def closed(page) -> None:
+    """Nothing went wrong, nothing was asked of any host, and a phone does not scroll sideways."""
+    assert page.errors == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.context.close()
+
+
+def test_a_visitor_talks_chooses_and_sees_why(browser, mini_page):
+    page, bot = open_offline(browser, mini_page, width=360), chatbot_in_int8(MINI)
+    expect(page.locator(".turn .said")).to_have_text("어서 오세요!")
+    expect(page.get_by_role("heading", level=1)).to_have_text("우리 반 챗봇")
+    assert ask(page, "남자친구랑 헤어졌어") == bot.reply("남자친구랑 헤어졌어")
+    expect(page.locator("#spoken")).to_have_text(bot.reply("남자친구랑 헤어졌어"))
+    expect(page.locator(".note").last).to_contain_text("자동 → 이별·부정")
+    page.get_by_label("감정", exact=True).select_option("2")
+    page.get_by_label("감정 세기").fill("4")
+    assert ask(page, "12시 땡!") == bot.reply("12시 땡!", "2", 4)
+    expect(page.locator(".note").last).to_have_text("사랑·긍정 · 감정 세기 4")
+    page.get_by_role("button", name="왜 이렇게 답했을까?").last.click()
+    steps = bot.explain("12시 땡!", "2", 4)
+    shown = page.locator(".tokens button b").all_inner_texts()
+    assert shown == [step.token.replace(" ", "▁") for step in steps]
+    page.locator(".tokens button").first.press("Enter")
+    others = [token.replace(" ", "▁") for token, _ in steps[0].runners_up]
+    assert page.locator(".others li span").all_inner_texts() == others
+    assert bot.read("민법 제750조의 불법행위 책임을 설명해").unfamiliar
+    ask(page, "민법 제750조의 불법행위 책임을 설명해")
+    expect(page.locator(".warning").last).to_be_visible()
+    closed(page)
+
+
+def test_the_conversation_stays_in_the_browser_until_it_is_deleted(browser, mini_page):
+    page = open_offline(browser, mini_page, locale="en-US", color_scheme="dark")
+    said = ask(page, "안녕")
+    page.locator("#label").select_option("1")
+    reload(page)
+    expect(page.locator(".turn.user .said")).to_have_text("안녕")
+    expect(page.locator(".turn.bot .said").last).to_have_text(said)
+    expect(page.locator("#label")).to_have_value("1")
+    page.get_by_role("button", name="한국어").click()
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
+    page.get_by_role("button", name="대화 지우기").click()
+    page.get_by_role("button", name="취소").click()
+    expect(page.locator(".turn.user")).to_have_count(1)
+    page.get_by_role("button", name="대화 지우기").click()
+    page.locator("#confirm").get_by_role("button", name="대화 지우기").click()
+    expect(page.locator(".turn.user")).to_have_count(0)
+    reload(page)
+    expect(page.locator(".suggestions")).to_be_visible()
+    expect(page.locator(".turn.user")).to_have_count(0)
+    closed(page)
+
+
+def test_in_a_frame_there_is_the_chat_alone(browser, mini_page):
+    page = open_offline(browser, mini_page, hash="#embed")
+    expect(page.locator("header")).to_be_hidden()
+    assert ask(page, "안녕")
+    page.get_by_role("button", name="정보").click()
+    expect(page.locator("#licence")).to_contain_text("MIT")
+    expect(page.locator("#sources")).to_contain_text("Youngsook Song 2018")
+    closed(page)
+
+
+def test_whatever_a_bot_or_a_visitor_is_called_is_text(browser, tmp_path, model, tokenizer):
+    sources = [HOSTILE, "[x](javascript:alert(1))"]
+    card = Card(labels=[HOSTILE[:40], "1"], label_names={"1": HOSTILE}, sources=sources, max_length=96)
+    folder = checkpoint.save(tmp_path / "tiny", model, tokenizer, card)
+    page = open_offline(browser, export_web(folder, tmp_path / "bot.html", HOSTILE, HOSTILE), width=360)
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    ask(page, HOSTILE)
+    page.locator("#label").select_option(HOSTILE[:40])
+    ask(page, "</s><sys>")
+    reload(page)
+    expect(page.locator(".turn.user .said").first).to_have_text(HOSTILE)
+    assert page.title() == HOSTILE
+    assert page.locator("img, #sources a").count() == 0
+    assert page.locator("#strength").is_hidden()  # it has learned none
+    closed(page)
+
+
+def test_the_page_replies_as_python_with_the_same_weights(browser, mini_page):
+    bot, rng = chatbot_in_int8(MINI), random.Random(0)
+    questions = rng.sample([question for question, _, _ in checkpoint.load(MINI).validation], 10)
+    questions += ["", " \u3164", "ㅋ" * 60, "한글", "🦜🦜?", "</s><sys>답<unused1>"]
+    asked = [(q, label) for q in questions if q.strip(" \u3164") for label in ("auto", "2")]
+    page = open_offline(browser, mini_page)
+    for strength in (0, 0.5):
+        found = page.evaluate(REPLIES, [[*one, strength] for one in asked])
+        assert found == bot.replies(asked, strength)
+    closed(page)
+
+
+def test_without_simd_it_replies_the_same(browser, mini_page):
+    page = open_offline(browser, mini_page)
+    plain = """async (asked) => {
+      const bot = await ready;
+      const text = btoa(Array.from(bytes(bot), (one) => String.fromCharCode(one)).join(""));
+      const other = new Chatbot(description, text, true);
+      return asked.map((q) => [bot.reply(q), other.reply(q), other.decoder.kernel.constructor.name]);
+      function bytes({ decoder }) {
+        const first = decoder.tensors["wte.weight"].scales;
+        return new Uint8Array(first.buffer, 0, decoder.kernel.packed.byteOffset);
+      }
+    }"""
+    for quick, slow, kernel in page.evaluate(plain, ["12시 땡!", "고백할까?"]):
+        assert quick == slow != ""
+        assert kernel == "PlainKernel"
+    closed(page)
+
+
+def test_a_bot_of_own_questions_answers_them_in_other_words(browser, tmp_path):
+    mini = checkpoint.load(MINI)
+    own = [
+        ("배달 되나요?", "네, 배달돼요.", "가게"),
+        ("주차 되나요?", "뒤에 대세요.", "가게"),
+        ("안녕", "어서 오세요.", "0"),
+    ]
+    card = Card(labels=["0", "1", "2", "가게"], data={"newest_pairs": 3}, unsure=True, max_length=96)
+    folder = checkpoint.save(tmp_path / "shop", mini.model, mini.tokenizer, card, pairs=[*own, *mini.pairs[:500]])
+    page, bot = open_offline(browser, export_web(folder, tmp_path / "bot.html")), chatbot_in_int8(folder)
+    asked = [
+        ("집까지 배달해 주실 수 있어요?", "auto"),
+        ("차 댈 데 있어요?", "auto"),
+        ("안녕!", "0"),
+        (mini.pairs[0][0], "auto"),
+    ]
+    assert page.evaluate(REPLIES, [[*one, 0] for one in asked]) == bot.replies(asked, 0)
+    assert ask(page, "집까지 배달해 주실 수 있어요?")
+    expect(page.locator(".note").last).to_contain_text("“배달 되나요?” 질문으로 이해했어요")
+    page.get_by_label("감정", exact=True).select_option("가게")
+    assert bot.read("오늘 무슨 요일이야", "가게").unfamiliar
+    assert "잘 모르겠어요" in ask(page, "오늘 무슨 요일이야")
+    closed(page)
