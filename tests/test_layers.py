@@ -13,7 +13,7 @@ PACKAGE = PROJECT / "kochat"
 # Data flows one way: a folder imports only from itself, from folders before it and from the files of kochat/ itself.
 FOLDERS = ["data", "model", "inference", "training", "evaluation", "runs"]
 ENTRIES = ["cli", "ui"]  # import everything above, nothing imports them, nor they each other
-TABS = ["chat", "training", "data", "runs", "checkpoints", "compare"]
+TABS = ["chat", "training", "data", "runs", "checkpoints", "compare", "learn"]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PACKAGE.glob("**/*.py"))
 TORCH = {
     "model/batches",
@@ -26,6 +26,7 @@ TORCH = {
     "training/trainer",
     "training/state",
     "evaluation/metrics",
+    "evaluation/notebook_loss",
 }
 SKLEARN = {"evaluation/baselines"}
 

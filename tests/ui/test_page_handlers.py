@@ -113,6 +113,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {
         f"k_{kind}_{name}" for kind in ("advice", "try") for name in ("rehearsal", "epochs", "learning_rate", "keep")
     }
+    made |= {f"k_learn_{step}_{part}" for step in range(1, 8) for part in ("name", "title", "ask", "predict", "why")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 
