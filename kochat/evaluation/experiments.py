@@ -162,13 +162,13 @@ def granularity(bot: Chatbot, own: Sequence[Pair], unseen: Sequence[Pair]) -> Gr
     return Granularity(bot.labels, right, len(own), labels_right, len(unseen), possible)
 
 
-def overfitting(base: Source, epochs: int = 15, questions: int = 10) -> Iterator[Tick | Overfit]:
+def overfitting(base: Source, epochs: int = 12, questions: int = 10) -> Iterator[Tick | Overfit]:
     """Train a few pairs for many epochs, a third of the questions kept for validation.
 
     Yields Ticks, then the losses and what became of own and of new questions. Raises as `fine_tune`.
     """
     rows, losses, own = _emotions(questions), [], None
-    with _trained(rows, base, epochs=epochs, validation_share=1 / 3) as training:
+    with _trained(rows, base, epochs=epochs, validation_share=1 / 3, learning_rate=2e-3) as training:
         for tick in training.ticks(1, 1):
             if isinstance(tick.event, Epoch):
                 losses.append((tick.event.loss, tick.event.validation_loss))

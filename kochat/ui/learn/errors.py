@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NUMBER = 4
 QUESTION = "12시 땡!"
-BAD = "콘크리트"  # nobody says this to a greeting
+BAD = "남자친구"  # has nothing to do with the time of day
 OPTIONS = {"less": "k_learn_4_less", "same": "k_learn_4_same", "more": "k_learn_4_more"}
 RUNNERS_UP = 2  # to choose from, at each of the first two places
 Start = tuple[int, ...]  # ids of the tokens that the reply has to begin with

@@ -140,7 +140,7 @@ def _watch(step: Step, progress: gr.BrowserState, nav: gr.HTML, moves: list) -> 
     if step.opened:
         prepare, inputs, output = step.opened
 
-        def opened(progress: Progress, *values: str, request: gr.Request):
+        def opened(progress: Progress, request: gr.Request, *values: str):
             return prepare(*values, request) if known(progress)["step"] == step.number else gr.skip()
 
         for move in moves:

@@ -69,8 +69,8 @@ def build(made: Step, key: str, experiment: Experiment, told: Told, drawn: Drawn
         stop = gr.Button(
             t("k_stop"), variant="stop", visible=False, elem_id=f"learn-{made.number}-stop", elem_classes="deed"
         )
-    shown = outcome()
     picture = [plot()] if plot else []
+    shown = outcome()
 
     @shows_errors
     def train(predicted: str | None, request: gr.Request):
