@@ -1,4 +1,4 @@
-"""The learning tab in headless Chromium: all seven steps with their numbers, on a phone too, and what a reload keeps."""
+"""The learning tab in headless Chromium: all seven steps with their numbers, and what a reload keeps."""
 
 import math
 import re

@@ -92,7 +92,8 @@ def test_both_losses_of_a_pair_are_shown_with_what_makes_them_differ(mini):
 
 
 def test_a_forced_token_is_marked_and_both_replies_have_their_probabilities(mini):
-    offered = errors.offer(QUESTION, visitor())
+    offered, question = errors.offer(QUESTION, "", visitor())
+    assert errors.offer(QUESTION, question, visitor()) == (gr.skip(), gr.skip())
     assert len(offered.choices) == 5
     greedy = mini.explain(QUESTION, strength=0)
     for told, start in offered.choices:

@@ -82,20 +82,21 @@ def forced_html(language: str, chatbot: Chatbot, question: str, start: Start, pr
 
 
 @shows_errors
-def offer(question: str, request: gr.Request) -> gr.Radio:
-    """The tokens that can be forced, the bad one chosen."""
+def offer(question: str, offered: str, request: gr.Request) -> tuple:
+    """The tokens that can be forced, the bad one chosen; nothing where those of this question are `offered`."""
+    if question == offered:
+        return gr.skip(), gr.skip()
     language, choices = language_of(request), []
     for token, start, p in candidates(bot(BOT), question):
         told = say(language, "k_learn_4_choice", place=len(start), token=token.strip(), p=percent(p))
         choices.append((told, " ".join(map(str, start))))
-    return gr.Radio(choices=choices, value=choices[-1][1])
+    return gr.Radio(choices=choices, value=choices[-1][1]), question
 
 
 @shows_errors
 def press(question: str, start: str | None, predicted: str | None, request: gr.Request):
     """Force the token."""
     chatbot = bot(BOT)
-    # Another question has other tokens before its second place; ids are checked by the core.
     ids = tuple(int(one) for one in (start or "").split()) or candidates(chatbot, question)[-1][1]
     return forced_html(language_of(request), chatbot, question, ids, predicted), True
 
@@ -109,7 +110,11 @@ def build() -> Step:
         choice = gr.Radio([], label=t("k_learn_4_choose"), elem_id="learn-4-choice")
         act = made.button("k_learn_4_act")
         told = outcome()
-    made.opened = offer, [question], choice
+    offered = gr.State("")
+    made.opened = offer, [question, offered], [choice, offered]
     gr.on([question.submit, question.blur], *made.opened, concurrency_limit=4, **PRIVATE)
-    act.click(press, [question, choice, made.prediction], [told, made.finished], concurrency_limit=4, **PRIVATE)
+    # Whoever presses the button right after typing has the choice of before still.
+    act.click(*made.opened, concurrency_limit=4, **PRIVATE).success(
+        press, [question, choice, made.prediction], [told, made.finished], concurrency_limit=4, **PRIVATE
+    )
     return made

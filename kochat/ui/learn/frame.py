@@ -14,12 +14,11 @@ import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
 from kochat.ui.text import say, t
-from kochat.ui.widgets import percent, shown
+from kochat.ui.widgets import level, percent, shown
 
 NUM_STEPS = 7
 BOT = DEFAULT_CHECKPOINT.name  # whom the steps ask, and what they train further
 MAX_QUESTION_LENGTH = 200  # characters
-LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour changes; as in the panel of the chat
 # What the browser keeps: the step one is at, those that are done, what was predicted.
 Progress = dict[str, Any]
 Options = Mapping[str, str]  # what can be predicted: the key of the text of each
@@ -34,7 +33,7 @@ class Step:
     prediction: gr.Radio
     finished: gr.State  # whether it came to its end on this page
     buttons: list[gr.Button] = field(default_factory=list)
-    opened: tuple[Callable, list, Any] | None = None  # function, inputs, output: prepared when one comes to the step
+    opened: tuple[Callable, list, list] | None = None  # what is done when one comes to the step, inputs, outputs
 
     def __enter__(self) -> Step:
         self.column.__enter__()
@@ -108,7 +107,7 @@ def chips_html(tokens: Iterable[tuple[str, float]], forced: int = -1) -> str:
     return (
         '<ol class="chips">'
         + "".join(
-            f'<li class="step p{sum(p >= edge for edge in LEVELS)}{" forced" if i == forced else ""}">'
+            f'<li class="step p{level(p)}{" forced" if i == forced else ""}">'
             f"<span>{shown(token)}</span><b>{percent(p)}</b></li>"
             for i, (token, p) in enumerate(tokens)
         )

@@ -80,7 +80,7 @@ def build(tabs: gr.Tabs) -> Step:
         with gr.Row():
             to_data = gr.Button(t("k_learn_7_to_data"), min_width=200, elem_id="learn-to-data")
             to_training = gr.Button(t("k_learn_7_to_training"), min_width=200, elem_id="learn-to-training")
-    made.opened = (lambda request: file_html(language_of(request)), [], file)
+    made.opened = (lambda request: file_html(language_of(request)), [], [file])
     act.click(press, made.prediction, [told, made.finished], **PRIVATE)
     for button, tab in ((to_data, "data"), (to_training, "training")):
         button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, queue=False, **PRIVATE)

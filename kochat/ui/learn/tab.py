@@ -138,10 +138,10 @@ def _watch(step: Step, progress: gr.BrowserState, nav: gr.HTML, moves: list) -> 
     step.prediction.input(predicted, [step.prediction, progress], [progress, *step.buttons], **QUICK)
     step.finished.change(finished, [step.finished, progress], [progress, nav], **QUICK)
     if step.opened:
-        prepare, inputs, output = step.opened
+        prepare, inputs, outputs = step.opened
 
         def opened(progress: Progress, request: gr.Request, *values: str):
             return prepare(*values, request) if known(progress)["step"] == step.number else gr.skip()
 
         for move in moves:
-            move.then(opened, [progress, *inputs], output, **QUICK)
+            move.then(opened, [progress, *inputs], outputs, **QUICK)
