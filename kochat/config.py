@@ -97,7 +97,9 @@ class TrainingConfig:
         None, "Weight of predicting the label from the question; an answer token counts 1."
     )
     question_loss: float = _setting(0.0, "Weight of predicting the question itself.")
-    label_dropout: float = _setting(0.1, "Share of the examples trained without their label.")
+    label_dropout: float = _setting(
+        0.1, "Share of the examples trained without their label; 1 leaves it out of all, as the notebook does."
+    )
     question_dropout: float = _setting(0.0, "Share of the question's tokens left out, drawn anew in every epoch.")
     subword_dropout: float = _setting(0.0, "Share of the question's tokens spelled in smaller ones, drawn anew.")
     calibrate: bool = _setting(False, "In the end fit one factor of the logits on the validation questions.")
@@ -132,8 +134,8 @@ class TrainingConfig:
             self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0
         )
         validate.between(self, 0, 0.9, "validation_share", "test_share")
-        validate.between(self, 0, 0.9, "dropout", "label_dropout", "question_dropout", "subword_dropout")
-        validate.between(self, 0, 1, "warmup_share", "label_loss", "question_loss", "weight_decay")
+        validate.between(self, 0, 0.9, "dropout", "question_dropout", "subword_dropout")
+        validate.between(self, 0, 1, "warmup_share", "label_loss", "label_dropout", "question_loss", "weight_decay")
         validate.between(self, 0, MAX_SEED, "seed")
         validate.positive(self, 1.0, "learning_rate")
         validate.positive(self, 1e6, "max_grad_norm", "save_minutes")

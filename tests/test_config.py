@@ -23,7 +23,7 @@ REFUSED = {
     "validation_share": [-0.01, 0.91, math.nan, "0.1"],
     "test_share": [-0.01, 0.91, math.nan, "0.1"],
     "dropout": [-0.1, 0.95],
-    "label_dropout": [-0.1, 0.95, None],
+    "label_dropout": [-0.1, 1.05, None],
     "warmup_share": [-0.1, 1.1],
     "label_loss": [-0.1, 1.1],
     "question_loss": [-0.1, 1.1],

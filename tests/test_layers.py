@@ -16,7 +16,7 @@ PACKAGE = PROJECT / "kochat"
 # Data flows one way: a folder imports only from itself, from folders before it and from the files of kochat/ itself.
 FOLDERS = ["data", "model", "inference", "training", "evaluation", "runs", "sharing"]
 ENTRIES = ["cli", "ui"]  # import everything above, nothing imports them, nor they each other
-TABS = ["chat", "training", "data", "runs", "checkpoints", "compare"]
+TABS = ["chat", "training", "data", "runs", "checkpoints", "compare", "learn"]
 MODULES = sorted(path.relative_to(PROJECT).as_posix() for path in PACKAGE.glob("**/*.py"))
 TORCH = {
     "model/batches",
@@ -30,6 +30,7 @@ TORCH = {
     "training/state",
     "evaluation/metrics",
     "sharing/int8",
+    "evaluation/notebook_loss",
 }
 SKLEARN = {"evaluation/baselines"}
 

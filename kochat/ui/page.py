@@ -20,6 +20,7 @@ from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
 from kochat.ui.compare import tab as compare
 from kochat.ui.data import tab as data
+from kochat.ui.learn import tab as learn
 from kochat.ui.models import bot
 from kochat.ui.runs import tab as history
 from kochat.ui.text import TEXTS, i18n, t
@@ -64,6 +65,7 @@ def build() -> gr.Blocks:
     # Uploads are copied where they are needed, so gradio's own copies go after a day.
     with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(t("k_heading"), elem_id="heading")
+        learned = learn.state()
         with gr.Tabs() as tabs:
             with gr.Tab(t("k_chat_tab"), id="chat"):
                 chat_tab = chat.build(page)
@@ -80,6 +82,8 @@ def build() -> gr.Blocks:
                 shelf.build(page, checkpoints_tab, chat_tab)
             with gr.Tab(t("k_compare_tab"), id="compare") as compare_tab:
                 compare.build(page, compare_tab)
+            with gr.Tab(t("k_learn_tab"), id="learn"):
+                learn.build(page, tabs, learned)
         training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
     return page.queue(max_size=64, default_concurrency_limit=8)

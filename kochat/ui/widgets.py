@@ -19,6 +19,7 @@ from kochat.ui.text import say, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 DOWNLOADS_KEPT = 3600  # seconds
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour of a token changes
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -117,6 +118,11 @@ def percent(p: float) -> str:
     if p >= 0.0001:
         return f"{100 * p:.2g}%"
     return f"1/{round(1 / p):,}" if p > 1e-12 else "0%"
+
+
+def level(p: float) -> int:
+    """The shade of a probability, from 0 to 5: the number of its class in the style sheet."""
+    return sum(p >= edge for edge in LEVELS)
 
 
 def shown(token: str) -> str:

@@ -116,6 +116,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     }
     made |= {f"k_colour_{name}" for name in COLOURS}
     made |= {f"k_{kind}_{name}" for kind in ("word", "means") for name in figures.GLOSSARY}
+    made |= {f"k_learn_{step}_{part}" for step in range(1, 8) for part in ("name", "title", "ask", "predict", "why")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
 

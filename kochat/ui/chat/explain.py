@@ -22,13 +22,12 @@ from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
 from kochat.ui.chat.variety import drawn_told
 from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_word, percent, shown
+from kochat.ui.widgets import PRIVATE, ChatTab, label_word, level, percent, shown
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
 
 MAX_LABELS = 12  # side by side; of more the likeliest
-LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour changes
 # A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on.
 CLICK = """
 element.addEventListener("click", event => {
@@ -137,11 +136,10 @@ def _steps_html(
 
 
 def _chip(language: str, i: int, step: ExplainedStep, so_far: float, is_open: bool, is_forced: bool) -> str:
-    level = sum(step.probability >= edge for edge in LEVELS)
     told = say(language, "k_why_token", token=step.token.strip(), p=percent(step.probability), whole=percent(so_far))
     is_drawn = step.drawn and not is_forced
     told += ", " + say(language, "k_why_drawn_token") if is_drawn else ""
-    kind = f"step p{level}" + " forced" * is_forced + " drawn" * is_drawn
+    kind = f"step p{level(step.probability)}" + " forced" * is_forced + " drawn" * is_drawn
     return (
         f'<button type="button" class="{kind}" data-step="{i}" aria-expanded="{str(is_open).lower()}" '
         f'title="{html.escape(told)}" aria-label="{html.escape(told)}">'

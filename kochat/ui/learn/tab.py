@@ -1,0 +1,147 @@
+"""The learning tab: one of seven steps at a time, which of them are done, and the way from one to the next.
+
+Knows the steps and what the browser keeps; what happens in a step is in its own file.
+"""
+
+from __future__ import annotations
+
+import html
+
+import gradio as gr
+
+from kochat.ui.learn import errors, label, mask, more_labels, overfitting, own_data, tokens
+from kochat.ui.learn.frame import NUM_STEPS, Progress, Step
+from kochat.ui.text import language_of, say, t
+from kochat.ui.widgets import PRIVATE
+
+QUICK = {"queue": False, **PRIVATE}
+# Nobody else reads it; a secret of its own would be another one after each start, and what is kept lost.
+KEPT = {"storage_key": "kochat_learn", "secret": "kochat_learn"}
+CLICK = """
+element.addEventListener("click", event => {
+  const button = event.target.closest("[data-step]");
+  if (button) trigger("click", {step: Number(button.dataset.step)});
+});
+"""
+
+
+def state() -> gr.BrowserState:
+    """What the browser keeps; made outside the tabs, where it is there before anybody opens one."""
+    return gr.BrowserState({"step": 1, "done": [], "predictions": {}}, **KEPT)
+
+
+def known(progress: Progress | None) -> Progress:
+    """What the browser kept, as far as it can be true: it may be of another version, or made up."""
+    kept = progress if isinstance(progress, dict) else {}
+    step, done, predictions = kept.get("step"), kept.get("done"), kept.get("predictions")
+    numbers = range(1, NUM_STEPS + 1)
+    return {
+        "step": step if step in numbers else 1,
+        "done": [one for one in numbers if isinstance(done, list) and one in done],
+        "predictions": {
+            str(one): predictions[str(one)]
+            for one in numbers
+            if isinstance(predictions, dict) and isinstance(predictions.get(str(one)), str)
+        },
+    }
+
+
+def nav_html(language: str, progress: Progress) -> str:
+    """A button for each step, with a mark where it is done."""
+    buttons = ""
+    for number in range(1, NUM_STEPS + 1):
+        done = number in progress["done"]
+        mark = f'<i aria-hidden="true">✓</i><span class="heard">{say(language, "k_learn_done")}</span>' if done else ""
+        here = ' aria-current="step"' if number == progress["step"] else ""
+        name = html.escape(say(language, f"k_learn_{number}_name"))
+        inside = f"<b>{number}</b>{mark}<span>{name}</span>"
+        buttons += f'<li><button type="button" data-step="{number}"{here}>{inside}</button></li>'
+    counted = say(language, "k_learn_count", done=len(progress["done"]), all=NUM_STEPS)
+    title = html.escape(say(language, "k_learn_nav"))
+    return (
+        f'<nav aria-label="{title}"><ol>{buttons}</ol></nav><p class="quiet" role="status">{html.escape(counted)}</p>'
+    )
+
+
+def view(language: str, progress: Progress) -> list:
+    """What the navigation and the steps look like: the bar, the two buttons, each step there or not."""
+    here = progress["step"]
+    return [
+        nav_html(language, progress),
+        gr.Button(interactive=here > 1),
+        gr.Button(interactive=here < NUM_STEPS),
+        *(gr.Column(visible=number == here) for number in range(1, NUM_STEPS + 1)),
+    ]
+
+
+def build(page: gr.Blocks, tabs: gr.Tabs, progress: gr.BrowserState) -> None:
+    """The components and events of the tab."""
+    gr.Markdown(t("k_learn_intro"), elem_classes="quiet")
+    nav = gr.HTML(js_on_load=CLICK, elem_id="learn-nav")
+    steps = [one.build() for one in (tokens, mask, label, errors, more_labels, overfitting)]
+    steps.append(own_data.build(tabs))
+    with gr.Row():
+        back = gr.Button(t("k_learn_back"), interactive=False, min_width=120, elem_id="learn-back")
+        forward = gr.Button(t("k_learn_forward"), min_width=120, elem_id="learn-forward")
+    shown = [nav, back, forward, *(one.column for one in steps)]
+
+    def go(to: int, progress: Progress, request: gr.Request) -> list:
+        moved = known({**known(progress), "step": to})
+        return [moved, *view(language_of(request), moved)]
+
+    def picked(progress: Progress, request: gr.Request, event: gr.EventData):
+        return go(event.step, progress, request)
+
+    def backwards(progress: Progress, request: gr.Request):
+        return go(max(1, known(progress)["step"] - 1), progress, request)
+
+    def forwards(progress: Progress, request: gr.Request):
+        return go(min(NUM_STEPS, known(progress)["step"] + 1), progress, request)
+
+    def restored(progress: Progress, request: gr.Request) -> list:
+        kept = known(progress)
+        predictions = [_prediction(one, kept) for one in steps]
+        buttons = [gr.Button(interactive=value is not None) for value in predictions]
+        return [*view(language_of(request), kept), *predictions, *buttons]
+
+    moves = [nav.click(picked, progress, [progress, *shown], **QUICK)]
+    moves += [
+        one.click(do, progress, [progress, *shown], **QUICK) for one, do in ((back, backwards), (forward, forwards))
+    ]
+    choices, deeds = [one.prediction for one in steps], [button for one in steps for button in one.buttons]
+    moves.append(page.load(restored, progress, [*shown, *choices, *deeds], **QUICK))
+    for one in steps:
+        _watch(one, progress, nav, moves)
+
+
+def _prediction(step: Step, progress: Progress) -> str | None:
+    """What was predicted, where it can be chosen still."""
+    value = progress["predictions"].get(str(step.number))
+    return value if value in [one for _, one in step.prediction.choices] else None
+
+
+def _watch(step: Step, progress: gr.BrowserState, nav: gr.HTML, moves: list) -> None:
+    """The events of a step that the tab looks after: it was predicted, it was finished, one came to it."""
+    number = str(step.number)
+
+    def predicted(value: str, progress: Progress) -> tuple:
+        kept = known(progress)
+        return {**kept, "predictions": {**kept["predictions"], number: value}}, gr.Button(interactive=True)
+
+    def finished(is_finished: bool, progress: Progress, request: gr.Request) -> tuple:
+        kept = known(progress)
+        if not is_finished or step.number in kept["done"]:
+            return gr.skip(), gr.skip()
+        kept = known({**kept, "done": [*kept["done"], step.number]})
+        return kept, nav_html(language_of(request), kept)
+
+    step.prediction.input(predicted, [step.prediction, progress], [progress, *step.buttons], **QUICK)
+    step.finished.change(finished, [step.finished, progress], [progress, nav], **QUICK)
+    if step.opened:
+        prepare, inputs, outputs = step.opened
+
+        def opened(progress: Progress, request: gr.Request, *values: str):
+            return prepare(*values, request) if known(progress)["step"] == step.number else gr.skip()
+
+        for move in moves:
+            move.then(opened, [progress, *inputs], outputs, **QUICK)
