@@ -85,7 +85,7 @@ def test_four_steps_show_their_numbers_and_a_reload_keeps_how_far_one_is(visit, 
     # 7: three rows of six, each other one with its reason; the template; the way on.
     predict(page, 7, "3행")
     told = do(page, 7)
-    for one in ("쓸 수 있는 행 3 + 고칠 행 3", "4행 · 답변: 비어 있어요", "6행: 2행과 똑같아요", "맞혔어요! 3행"):
+    for one in ("쓸 수 있는 행 3 + 고칠 행 3", "4행 · 답변: 비어 있어요", "6행: 2행과 똑같아요", "맞혔어요! ‘3행’"):
         assert one in told
     with page.expect_download() as download:
         page.locator("#learn-7 a[download]").click()
@@ -121,7 +121,7 @@ def test_three_trainings_on_a_phone(visit):
     own_few, read_few, own_many, read_many = shares(told)
     assert own_few < 50 < own_many
     assert read_many <= 40 < read_few
-    assert "You were right! less often" in told
+    assert "You were right: “less often”." in told
     # 6: own answers right, new ones not; the validation loss is lowest before the end.
     predict(page, 6, "fall, then rise again")
     told = do(page, 6)

@@ -117,7 +117,7 @@ def test_a_forced_token_is_marked_and_both_replies_have_their_probabilities(mini
 def test_the_rows_of_a_file_are_checked_as_any_file_is():
     shown, finished = own_data.press("3", visitor())
     assert finished
-    for told in ("쓸 수 있는 행 3 + 고칠 행 3", "4행 · 답변: 비어 있어요", "6행: 2행과 똑같아요", "맞혔어요! 3행"):
+    for told in ("쓸 수 있는 행 3 + 고칠 행 3", "4행 · 답변: 비어 있어요", "6행: 2행과 똑같아요", "맞혔어요! ‘3행’"):
         assert told in text(shown)
     assert "쉬는 날은 언제예요?" in own_data.file_html("en")
 
@@ -167,7 +167,7 @@ def test_what_came_out_of_the_trainings_is_told_in_numbers():
     shown = label.effect_html("ko", "third", (with_label, without))
     assert "라벨을 넣고 학습 3개 중 3개 (100%) 6개 중 6개 (100%)" in text(shown)
     assert "라벨을 빼고 학습 (노트북처럼) 3개 중 2개 (67%) 6개 중 2개 (33%)" in text(shown)
-    assert "맞혔어요! 셋 중 하나쯤" in text(shown)
+    assert "맞혔어요! ‘셋 중 하나쯤’" in text(shown)
     assert "&lt;i&gt;" in shown
     few, many = Granularity(["대화", "일터"], 9, 25, 22, 25, 25), Granularity(list("abcde"), 22, 25, 7, 25, 10)
     shown = text(more_labels.labels_html("en", "same", (few, many)))
@@ -178,7 +178,7 @@ def test_what_came_out_of_the_trainings_is_told_in_numbers():
     shown = text(overfitting.overfit_html("ko", "turns", Overfit([6.0, 2.5, 0.1], [5.8, 5.4, 5.6], 17, 18, 0, 12)))
     assert "1번째 6.00 5.80 2번째 2.50 5.40 3번째 0.10 5.60" in shown
     assert "배운 답은 18개 중 17개를 그대로 말했고, 새 질문의 답은 12개 중 0개를" in shown
-    assert "맞혔어요! 내려가다가 다시 올라간다" in shown
+    assert "맞혔어요! ‘내려가다가 다시 올라간다’" in shown
 
 
 @pytest.mark.parametrize("kept", [None, [], {"step": 9, "done": "1", "predictions": 3}, {"done": [0, 8, "x"]}])

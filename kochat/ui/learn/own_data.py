@@ -41,7 +41,7 @@ def checked() -> Report:
 
 def file_html(language: str) -> str:
     """The rows of the file, numbered as a spreadsheet does, and a link to a file of the good ones."""
-    heads = ["", *(f"{say(language, key)} ({column})" for key, column in _COLUMNS)]
+    heads = [say(language, "k_number"), *(f"{say(language, key)} ({column})" for key, column in _COLUMNS)]
     rows = [(str(number), *row) for number, row in enumerate(ROWS, 2)]
     # With the mark in front Excel reads it as UTF-8.
     template = "\ufeff" + pairs.as_csv(pd.DataFrame(GOOD, columns=pairs.COLUMNS)).decode()
