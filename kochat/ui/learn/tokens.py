@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from kochat.inference.chatbot import ExplainedStep
 from kochat.ui.learn.frame import (
     BOT,
     MAX_QUESTION_LENGTH,
@@ -23,6 +23,9 @@ from kochat.ui.learn.frame import (
 from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, percent, shown
+
+if TYPE_CHECKING:
+    from kochat.inference.chatbot import ExplainedStep
 
 NUMBER = 1
 QUESTION = "12시 땡!"
