@@ -18,7 +18,7 @@ from kochat.inference.engine import MAX_REPLY_TOKENS
 from kochat.inference.familiarity import BYTES_FOR_FREE
 from kochat.inference.matching import CONCEPT, MIN_SIMILARITY, synonyms
 from kochat.inference.sampling import PLAUSIBLE
-from kochat.labels import AUTO, AUTO_NAMES, NAMES, label_name
+from kochat.labels import AUTO, AUTO_NAMES, NAMES, has_names, label_name
 from kochat.model.cards import licence_of, sources_of
 from kochat.model.prompt import EOS, LABEL_MARK, SYSTEM, UNK, USER
 
@@ -58,6 +58,9 @@ def description_of(bot: Chatbot) -> dict[str, Any]:
         "threshold": bot.card.familiarity.get("threshold"),
         "bytesForFree": BYTES_FOR_FREE,
         "unsure": bot.card.unsure,
+        "colour": bot.card.face.get("colour"),
+        "labelTitle": bot.card.label_column,
+        "hasEmotions": has_names(bot.labels),
         "suggestions": _suggestions(bot),
         "licence": licence_of(bot.card),
         "sources": sources_of(bot.card),
@@ -72,7 +75,9 @@ def _names(bot: Chatbot, language: str) -> dict[str, str]:
 
 
 def _suggestions(bot: Chatbot) -> list[str]:
-    """What one may ask first: its own questions, else those that its training showed after each epoch."""
+    """What one may ask first: what its owner chose, its own questions, or those that its training showed."""
+    if chosen := bot.card.face.get("examples"):
+        return chosen
     shown = bot.matcher.questions if bot.matcher else bot.card.config.get("sample_questions", ())
     return [text for text in shown if isinstance(text, str)][:NUM_SUGGESTIONS]
 

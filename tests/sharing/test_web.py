@@ -130,6 +130,18 @@ def test_the_command_says_where_the_page_is(tiny_checkpoint, tmp_path):
     assert description_in(path.read_text("utf-8"))["title"] == "봇"
 
 
+def test_the_page_has_the_face_that_its_owner_chose(home, tiny_checkpoint, tmp_path):
+    face = {"title": "꽃집", "greeting": "어서 오세요", "colour": "green", "examples": ["장미 있어요?"]}
+    card = dataclasses.replace(checkpoint.read_card(tiny_checkpoint), face=face)
+    checkpoint.write_card(tiny_checkpoint, "tiny", card)
+    shown = description_in(web.export_web(tiny_checkpoint, tmp_path / "bot.html").read_text("utf-8"))
+    known = {name: shown[name] for name in ("title", "greeting", "colour", "suggestions")}
+    assert known == {"title": "꽃집", "greeting": "어서 오세요", "colour": "green", "suggestions": ["장미 있어요?"]}
+    assert (shown["labelTitle"], shown["hasEmotions"]) == ("", True)
+    own = web.export_web(tiny_checkpoint, tmp_path / "own.html", title="우리 반", greeting="안녕")
+    assert description_in(own.read_text("utf-8"))["title"] == "우리 반"
+
+
 def test_both_languages_have_the_same_texts():
     texts = [json.loads((web.PAGE / f"{language}.json").read_text("utf-8")) for language in ("ko", "en")]
     assert texts[0].keys() == texts[1].keys()

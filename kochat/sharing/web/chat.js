@@ -69,6 +69,7 @@ function translate() {
   for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(one.dataset.label));
   for (const one of document.querySelectorAll("[data-placeholder]")) one.placeholder = say(one.dataset.placeholder);
   at("title").textContent = description.title;
+  at("label-title").textContent = description.labelTitle || (description.hasEmotions ? say("emotion") : say("label"));
   at("language").textContent = say("other_language");
   at("language").lang = language === "ko" ? "en" : "ko";
   const labels = [AUTO, ...description.labels];
@@ -250,6 +251,7 @@ function withLinks(line) {
 function start() {
   if (location.hash === "#embed") document.documentElement.classList.add("embedded");
   if (![AUTO, ...description.labels].includes(kept.label)) kept.label = AUTO;
+  document.documentElement.dataset.colour = description.colour ?? "";
   at("about-matching").hidden = !description.matching;
   at("sources").append(...description.sources.map((line) => make("li", {}, ...withLinks(line))));
   at("strength-field").hidden = !description.canStrengthen;

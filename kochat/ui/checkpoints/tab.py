@@ -78,6 +78,18 @@ def pack(name: str, request: gr.Request):
 
 @shows_errors
 @owner_only
+def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa: B008
+    """Offer the checkpoint chosen as one HTML file that talks by itself."""
+    from kochat.sharing.web import MANY_BYTES, export_web  # torch takes seconds; the page is there before
+
+    path = export_web(figures.path_of(name), downloads() / f"{name}.html", progress=progress)
+    if path.stat().st_size > MANY_BYTES:
+        gr.Warning(html.escape(say(language_of(request), "k_web_large", size=f"{path.stat().st_size / 1e6:.0f}")))
+    return gr.DownloadButton(value=str(path), visible=True)
+
+
+@shows_errors
+@owner_only
 def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
@@ -112,6 +124,9 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             sure, yes = confirm("k_sure_checkpoint", elem_id="delete-yes")
             pack_button = gr.Button(t("k_pack"), elem_id="pack")
             download = gr.DownloadButton(t("k_download"), visible=False, variant="primary", elem_id="download")
+            web_button = gr.Button(t("k_web"), elem_id="web")
+            gr.Markdown(t("k_web_info"), elem_classes="quiet")
+            web_page = gr.DownloadButton(t("k_web_download"), visible=False, variant="primary", elem_id="web-download")
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
             about.build(page, chosen, tab)
@@ -134,11 +149,14 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     entered.success(remembered, key, None, js="kochat.becomeOwner", **PRIVATE)
     chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
     # Not after any change: that after a rename may come late, when the new one is packed already.
-    chosen.input(lambda: gr.DownloadButton(visible=False), None, download, **quick)
+    chosen.input(lambda: [gr.DownloadButton(visible=False)] * 2, None, [download, web_page], **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)
     delete_button.click(lambda: gr.Column(visible=True), None, sure, **quick)
     yes.click(delete, [chosen, chat.checkpoint], all_changed, **PRIVATE)
     pack_button.click(pack, chosen, download, **PRIVATE)
+    web_button.click(
+        as_web_page, chosen, web_page, **PRIVATE | {"show_progress": "full", "show_progress_on": web_button}
+    )
     taken = upload.upload(unpack, [upload, chat.checkpoint], all_changed, **PRIVATE)
     afterwards(taken, lambda: None, None, upload, **quick)
