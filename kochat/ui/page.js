@@ -32,6 +32,11 @@ const kochat = (() => {
     const own = navigator.language.startsWith("ko") ? titles.ko : titles.en;
     document.title = own.page;
     copyPlainly();
+    for (const id of ["menu", "drawer"]) {
+      const button = document.getElementById(`${id}-button`);
+      button.setAttribute("aria-expanded", false);
+      button.setAttribute("aria-controls", id);
+    }
     new MutationObserver(() => {
       for (const title of document.querySelectorAll(".toast-title")) {
         const name = title.classList.contains("error") ? own.error : own.note;

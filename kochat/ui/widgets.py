@@ -19,6 +19,7 @@ from kochat.ui.text import say, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
 DOWNLOADS_KEPT = 3600  # seconds
+LABEL_COLOURS = 8  # in style.css
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of probability, where the colour of a token changes
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -57,6 +58,11 @@ def label_title(of: Card) -> str:
 def label_word(language: str, of: Card) -> str:
     """The same as text: emotions where they are ChatbotData's, else as the data call them."""
     return of.label_column or say(language, _label_key(of))
+
+
+def label_class(place: int) -> str:
+    """The CSS class with the colour of a label, by its place among those of its checkpoint or its data."""
+    return f"label-{place % LABEL_COLOURS}"
 
 
 def _label_key(of: Card) -> str:

@@ -121,7 +121,7 @@ def test_what_differs_is_marked_with_signs_and_everything_is_shown_as_text():
     table = Comparison(["<script>", "둘"], [*columns, auto, Column("jobs", "2", 0.0, False)])
     shown = comparison_table.table_html("ko", table, CARDS)
     rows = re.findall(r"<tr>(.+?)</tr>", shown)
-    assert "일상다반사 · 세기 2<small" in rows[0]
+    assert "일상다반사 · 세기 2</span><small" in rows[0]
     assert "3.00초 · 답 하나에 1500ms" in rows[0]
     assert rows[1].startswith('<th scope="row">&lt;script&gt;</th><td>네 &lt;i&gt;좋아요&lt;/i&gt;</td>')
     assert rows[1].count(">≠</b> 네 <mark>싫어요</mark>") == 2

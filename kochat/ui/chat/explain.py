@@ -22,7 +22,7 @@ from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
 from kochat.ui.chat.variety import drawn_told
 from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_word, level, percent, shown
+from kochat.ui.widgets import PRIVATE, ChatTab, label_class, label_word, level, percent, shown
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
@@ -185,7 +185,8 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
     replies = dict(zip(asked, said, strict=True))
     rows = "".join(
         f"<tr{' class=chosen' if label == source.label else ''}>"
-        f"<th>{html.escape(label_name(label, language, card.labels, card.label_names))}</th>"
+        f'<th class="mark {label_class(chatbot.labels.index(label))}">'
+        f"{html.escape(label_name(label, language, card.labels, card.label_names))}</th>"
         f'<td><div class="share"><div style="width:{reading.labels[label]:.1%}"></div></div>'
         f"{percent(reading.labels[label])}</td><td>{html.escape(replies[label]) or '…'}</td></tr>"
         for label in labels

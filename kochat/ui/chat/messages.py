@@ -9,8 +9,8 @@ import html
 import json
 
 from kochat.inference.sampling import GREEDY, Sampling
+from kochat.ui.widgets import label_class
 
-LABEL_COLOURS = 8  # in style.css
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
 
 
@@ -30,7 +30,7 @@ def message(
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
     a reply the label, the checkpoint, the strength and the sampling that it comes from.
     """
-    kind = f"note label-{place % LABEL_COLOURS}" if label else "note"
+    kind = f"note {label_class(place)}" if label else "note"
     shown = html.escape(text, quote=False) + (f'<small class="{kind}">{html.escape(note)}</small>' if note else "")
     source = json.dumps([label, name, strength, *sampling], ensure_ascii=False)
     metadata = {"log": text, **({"id": source} if label else {})}

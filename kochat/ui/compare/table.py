@@ -9,6 +9,7 @@ from kochat.evaluation.comparison import NO_REPLY, Column, Comparison, Words
 from kochat.labels import AUTO, AUTO_NAMES, label_name
 from kochat.model.cards import Card
 from kochat.ui.text import TEXTS, say
+from kochat.ui.widgets import label_class
 
 MAX_SHOWN = 60  # characters of a question in the table
 
@@ -37,8 +38,11 @@ def _head(language: str, column: Column, card: Card) -> str:
     if column.strength:
         how += " · " + say(language, "k_strength_note", strength=f"{column.strength:g}")
     timed = say(language, "k_compare_time", seconds=column.seconds, ms=column.ms) if column.replies else ""
+    how = html.escape(how)
+    if column.label in card.labels:
+        how = f'<span class="mark {label_class(card.labels.index(column.label))}">{how}</span>'
     return (
-        f'<th scope="col">{html.escape(column.checkpoint)}<br>{html.escape(how)}'
+        f'<th scope="col">{html.escape(column.checkpoint)}<br>{how}'
         f'<small class="note">{html.escape(timed)}</small></th>'
     )
 

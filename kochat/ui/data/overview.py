@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,8 +15,9 @@ import gradio as gr
 
 from kochat.data.datasets import Change, Counts, Dataset
 from kochat.files import MAX_NAME_LENGTH
+from kochat.labels import in_order
 from kochat.ui.text import say, t
-from kochat.ui.widgets import confirm
+from kochat.ui.widgets import confirm, label_class
 
 MAX_NAMED = 200  # problems that are listed at once; the table pages through all
 MAX_BARS = 12  # labels in the plot
@@ -89,20 +91,21 @@ def lengths_bars(bins: list[tuple[int, int, int]]) -> list[tuple[str, int]]:
 def plots(language: str, labels: dict[str, int], lengths: dict[str, list[tuple[int, int, int]]]) -> list[str]:
     """How many rows have each label, and questions and answers of each length."""
     return [
-        bars_html(language, "k_label_plot", "k_row_label", labels_bars(language, labels)),
+        bars_html(language, "k_label_plot", "k_row_label", labels_bars(language, labels), in_order(labels)),
         bars_html(language, "k_question_plot", "k_characters", lengths_bars(lengths["question"])),
         bars_html(language, "k_answer_plot", "k_characters", lengths_bars(lengths["answer"])),
     ]
 
 
-def bars_html(language: str, title: str, group: str, bars: list[tuple[str, int]]) -> str:
-    """A table of groups, each with a bar and its number of rows.
+def bars_html(language: str, title: str, group: str, bars: list[tuple[str, int]], labels: Sequence[str] = ()) -> str:
+    """A table of groups, each with a bar and its number of rows; groups that are among `labels` have their colours.
 
     gradio's own plots print long names over each other and count in fractions of a row.
     """
     most = max((rows for _, rows in bars), default=0) or 1
     body = "".join(
-        f'<tr><th scope="row" title="{html.escape(name)}">{html.escape(name)}</th>'
+        f'<tr class="{label_class(labels.index(name)) if name in labels else ""}">'
+        f'<th scope="row" title="{html.escape(name)}">{html.escape(name)}</th>'
         f'<td>{rows:,}</td><td><div style="width:{100 * rows / most:.1f}%"></div></td></tr>'
         for name, rows in bars
     )

@@ -14,8 +14,10 @@ import gradio as gr
 from kochat.data.datasets import Dataset
 from kochat.data.rows import Row
 from kochat.errors import KochatError
+from kochat.labels import in_order
 from kochat.model.prompt import Piece, Prompt
 from kochat.ui.text import say, t
+from kochat.ui.widgets import label_class
 
 ROWS_A_PAGE = 25
 LAST = 2**31  # a page behind every last one
@@ -68,15 +70,16 @@ def view(language: str, dataset: Dataset, number: float | None, search: str | No
         number = pages
         rows, matching = dataset.page((number - 1) * ROWS_A_PAGE, ROWS_A_PAGE, **asked)
     back, on = gr.Button(interactive=number > 1), gr.Button(interactive=number < pages)
-    return [table_html(language, rows, matching), number, f"/ {pages:,}", back, back, on, on]
+    places = {label: place for place, label in enumerate(in_order(dataset.counts().labels))}
+    return [table_html(language, rows, matching, places), number, f"/ {pages:,}", back, back, on, on]
 
 
-def table_html(language: str, rows: list[Row], matching: int) -> str:
-    """The rows as a table, the problems of each below it in its row."""
+def table_html(language: str, rows: list[Row], matching: int, places: dict[str, int]) -> str:
+    """The rows as a table, the problems of each below it in its row; `places` of the labels give their colours."""
     if not rows:
         return f'<p class="quiet">{html.escape(say(language, "k_no_rows"))}</p>'
     head = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in COLUMNS)
-    body = "".join(_row_html(language, row) for row in rows)
+    body = "".join(_row_html(language, row, places) for row in rows)
     found = html.escape(say(language, "k_found", rows=f"{matching:,}"))
     return (
         f'<p class="quiet">{found}</p><div class="rows"><table><thead><tr>{head}</tr></thead>'
@@ -84,8 +87,9 @@ def table_html(language: str, rows: list[Row], matching: int) -> str:
     )
 
 
-def _row_html(language: str, row: Row) -> str:
-    cells = "".join(f"<td>{_cell(text)}</td>" for text in (row.Q, row.A, row.label))
+def _row_html(language: str, row: Row, places: dict[str, int]) -> str:
+    mark = f' class="mark {label_class(places[row.label])}"' if row.label in places else ""
+    cells = "".join(f"<td>{_cell(text)}</td>" for text in (row.Q, row.A)) + f"<td{mark}>{_cell(row.label)}</td>"
     kind = "" if not row.problems else "note" if all(one.is_note for one in row.problems) else "bad"
     line = f'<tr data-row="{row.id}" tabindex="0" class="{kind}"><td>{row.id}</td>{cells}</tr>'
     if kind:
