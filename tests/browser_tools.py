@@ -20,7 +20,7 @@ QUIET = [
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CUT_OFF = "Connection errored out. "
 REPLY = "#chat .bot .message-content"
-PATIENCE = 60_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
+PATIENCE = 240_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
 expect.set_options(timeout=PATIENCE)
 
 

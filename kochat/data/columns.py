@@ -20,13 +20,15 @@ from kochat.errors import DataError
 QUESTION_NAMES = "q question questions 질문 질의 문의 발화 user human prompt instruction input source 사용자 입력"
 ANSWER_NAMES = "a answer answers 답변 답 대답 응답 bot assistant response reply completion output target 챗봇 출력"
 LABEL_NAMES = (
-    "label labels 라벨 레이블 감정 emotion sentiment category class intent style 분류 카테고리 종류 의도 말투 sheet"
+    "label labels 라벨 레이블 감정 emotion sentiment category class intent style kind 분류 카테고리 종류 구분 "
+    "의도 말투 sheet"
 )
 KNOWN_QUESTIONS, KNOWN_ANSWERS = frozenset(QUESTION_NAMES.split()), frozenset(ANSWER_NAMES.split())
 SHEET = "sheet"  # the column with the name of the sheet, where several are read
 # Alpaca's: the instruction is often the same in many rows, and what it is about stands in a column of its own.
 CONTEXT_OF = {"instruction": "input"}
 MAX_NAME_SHOWN, MAX_NAMES_SHOWN = 40, 12
+NO_LABEL = re.compile(r"\d{3}|\d[-./:]\d")  # a number or a date
 MAX_LIKELY_LABEL, MAX_LIKELY_LABELS = 20, 12  # characters of one, how many
 TITLE_ROWS = 10  # above a header, at most
 NUMBERED = re.compile(r"#?([1-9]\d{0,3})")
@@ -116,7 +118,7 @@ def likely_label(frame: pd.DataFrame, columns: Columns) -> str | None:
             continue
         values = [text for text in map(clean, frame[name]) if text]
         distinct_values = set(values)
-        is_short = all(len(text) <= MAX_LIKELY_LABEL for text in distinct_values)
+        is_short = all(len(text) <= MAX_LIKELY_LABEL and not NO_LABEL.search(text) for text in distinct_values)
         # Each stands a few times, and nearly every row has one.
         repeats = 2 <= len(distinct_values) <= min(MAX_LIKELY_LABELS, len(values) / 2)
         if is_short and repeats and len(values) >= 0.9 * len(frame):

@@ -113,7 +113,7 @@ def label_in_prompt(base: Source, epochs: int = 12, questions: int = 6) -> Itera
     """
     rows, found = _emotions(questions), []
     for run, dropout in enumerate((0.0, 1.0), 1):
-        with _trained(rows, base, epochs=epochs, label_dropout=dropout, label_loss=0.0) as training:
+        with _TinyTraining(rows, base, epochs=epochs, label_dropout=dropout, label_loss=0.0) as training:
             yield from training.ticks(run, 2)
             found.append(label_effect(load(training.output), rows))
     yield tuple(found)
@@ -140,7 +140,7 @@ def more_labels(base: Source, epochs: int = 10, questions: int = 5) -> Iterator[
     new = emotions[len(emotions) // 2 :] + jobs[len(jobs) // 2 :]
     found = []
     for run, (own, unseen) in enumerate(((_merged(learned), _merged(new)), (learned, new)), 1):
-        with _trained(own, base, epochs=epochs) as training:
+        with _TinyTraining(own, base, epochs=epochs) as training:
             yield from training.ticks(run, 2)
             found.append(granularity(load(training.output), own, unseen))
     yield tuple(found)
@@ -168,7 +168,7 @@ def overfitting(base: Source, epochs: int = 12, questions: int = 10) -> Iterator
     Yields Ticks, then the losses and what became of own and of new questions. Raises as `fine_tune`.
     """
     rows, losses, own = _emotions(questions), [], None
-    with _trained(rows, base, epochs=epochs, validation_share=1 / 3, learning_rate=2e-3) as training:
+    with _TinyTraining(rows, base, epochs=epochs, validation_share=1 / 3, learning_rate=2e-3) as training:
         for tick in training.ticks(1, 1):
             if isinstance(tick.event, Epoch):
                 losses.append((tick.event.loss, tick.event.validation_loss))
@@ -181,13 +181,13 @@ def overfitting(base: Source, epochs: int = 12, questions: int = 10) -> Iterator
     yield Overfit(*map(list, zip(*losses, strict=True)), own.own_right, own.own_asked, right, len(new))
 
 
-class _trained:
+class _TinyTraining:
     """A tiny training in a temporary folder."""
 
     def __init__(self, rows: Sequence[Pair], base: Source, **settings):
         self.rows, self.base, self.settings = rows, base, SETTINGS | settings
 
-    def __enter__(self) -> _trained:
+    def __enter__(self) -> _TinyTraining:
         self._folder = tempfile.TemporaryDirectory(prefix="kochat-")
         self.output = Path(self._folder.name) / "tiny"
         return self

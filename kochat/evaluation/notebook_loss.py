@@ -48,7 +48,6 @@ def compare(base: Checkpoint, question: str, answer: str, label: str) -> TwoLoss
     ours = loss(model, pad([example], pad_id))
     ids, is_counted, targets = _as_the_notebook_has_it(example, pad_id)
     logits = model(ids, attention_mask=torch.ones_like(ids)).logits[0]  # the notebook has no mask of padding
-    logits.retain_grad()
     losses = functional.cross_entropy(
         torch.where(is_counted[:, None], logits, torch.full_like(logits, NEGATIVE)), targets, reduction="none"
     )

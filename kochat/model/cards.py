@@ -37,9 +37,9 @@ PUBLIC_SOURCES = {
     "everyday": "kochat's corpus `everyday` (MIT)",
     "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
 }
-COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a face
-FACE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
-MAX_FACE_EXAMPLES = 8
+COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a profile
+PROFILE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
+MAX_PROFILE_EXAMPLES = 8
 PLAIN_LABEL_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
 OWN_SAMPLES = {"emotions", "jobs", "everyday"}  # somebody's emotions.csv is not ours
 FREE = {"ChatbotData", "nsmc_reviews", *OWN_SAMPLES}
@@ -55,7 +55,7 @@ class Card:
     strip_punctuation: bool = False
     strength: float = 0.0  # of the label at decoding, unless asked otherwise
     unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
-    face: dict[str, Any] = field(default_factory=dict)  # what its owner chose, see FACE_TEXTS
+    profile: dict[str, Any] = field(default_factory=dict)  # what its owner chose, see PROFILE_TEXTS
     base: str | None = None
     data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +83,8 @@ class Card:
     def label_column(self) -> str:
         """What the column of the labels is called in the data, where that says more than "label"."""
         name = self.data.get("label_column") or ""
-        return "" if name.casefold() in PLAIN_LABEL_COLUMNS else name
+        is_plain = name.casefold() in PLAIN_LABEL_COLUMNS or re.fullmatch(r"#\d+", name)
+        return "" if is_plain or has_names(self.labels) else name
 
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
@@ -99,8 +100,11 @@ class Card:
             wrong.append("data")
         if "data" not in wrong and type(self.data.get("label_column") or "") is not str:
             wrong.append("data")
-        if not _is_face(self.face):
-            wrong.append("face")
+        if "data" not in wrong and not _is_number_of_pairs(self.data.get("rows", 0)):
+            wrong.append("data")
+        wrong += [name for name in ("base", "created") if type(getattr(self, name) or "") is not str]
+        if not _is_profile(self.profile):
+            wrong.append("profile")
         if type(self.unsure) is not bool:
             wrong.append("unsure")
         if type(self.max_length) is not int or self.max_length < MIN_MAX_LENGTH:
@@ -116,14 +120,14 @@ class Card:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
 
 
-def _is_face(value: Any) -> bool:
-    if not isinstance(value, dict) or not value.keys() <= {*FACE_TEXTS, "examples"}:
+def _is_profile(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {*PROFILE_TEXTS, "examples"}:
         return False
-    texts = [(value[name], most) for name, most in FACE_TEXTS.items() if name in value]
+    texts = [(value[name], most) for name, most in PROFILE_TEXTS.items() if name in value]
     examples = value.get("examples", [])
-    if not isinstance(examples, list) or len(examples) > MAX_FACE_EXAMPLES:
+    if not isinstance(examples, list) or len(examples) > MAX_PROFILE_EXAMPLES:
         return False
-    texts += [(one, FACE_TEXTS["greeting"]) for one in examples]
+    texts += [(one, PROFILE_TEXTS["greeting"]) for one in examples]
     is_text = all(isinstance(text, str) and len(text) <= most for text, most in texts)
     return is_text and value.get("colour", COLOURS[0]) in COLOURS
 
@@ -149,6 +153,7 @@ def card_of_training(
     `labels` are those of the data, of `rows` rows. Raises SettingsError where a name is for no label.
     """
     labels, label_names = labels_of_training(config, before, labels)
+    goes_on = config.keep_labels and "title" in before.profile  # still the one that its owner gave a name
     source = source_name(config.data)
     return Card(
         labels=labels,
@@ -156,6 +161,7 @@ def card_of_training(
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
         strength=before.strength if config.label_dropout else 0.0,
+        profile=before.profile if goes_on else {},
         base=base,
         data={"source": source, "rows": rows, "sha256": sha256},
         config={**config.to_dict(), "data": source, "base": base, "output": Path(config.output).name},

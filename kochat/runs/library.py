@@ -24,7 +24,7 @@ from kochat.config import DEFAULT_CHECKPOINT, home
 from kochat.errors import CheckpointError, SettingsError
 from kochat.files import atomic_folder, safe_name
 from kochat.model import checkpoint
-from kochat.model.cards import FACE_TEXTS, MAX_FACE_EXAMPLES, source_name
+from kochat.model.cards import MAX_PROFILE_EXAMPLES, PROFILE_TEXTS, source_name
 from kochat.runs import evaluation_job, queue, registry
 
 UPLOADS_KEPT = 24 * 3600  # seconds
@@ -64,14 +64,14 @@ def rename(name: str, new_name: str) -> Path:
     return output
 
 
-def set_face(name: str, face: dict[str, Any]) -> None:
-    """Keep what the owner of a checkpoint chose of its face, see `Card.face`. Raises KochatError."""
-    examples = face.get("examples", ())
-    if len(examples) > MAX_FACE_EXAMPLES or any(len(one) > FACE_TEXTS["greeting"] for one in examples):
-        raise SettingsError("too_many_examples", most=MAX_FACE_EXAMPLES, length=FACE_TEXTS["greeting"])
+def set_profile(name: str, profile: dict[str, Any]) -> None:
+    """Keep what the owner of a checkpoint chose of its profile, see `Card.profile`. Raises KochatError."""
+    examples = profile.get("examples", ())
+    if len(examples) > MAX_PROFILE_EXAMPLES or any(len(one) > PROFILE_TEXTS["greeting"] for one in examples):
+        raise SettingsError("too_many_examples", most=MAX_PROFILE_EXAMPLES, length=PROFILE_TEXTS["greeting"])
     with queue.lock():
         folder = _own(name)
-        checkpoint.write_card(folder, folder.name, replace(checkpoint.read_card(folder), face=face))
+        checkpoint.write_card(folder, folder.name, replace(checkpoint.read_card(folder), profile=profile))
 
 
 def delete(name: str) -> None:

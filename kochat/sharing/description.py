@@ -58,7 +58,7 @@ def description_of(bot: Chatbot) -> dict[str, Any]:
         "threshold": bot.card.familiarity.get("threshold"),
         "bytesForFree": BYTES_FOR_FREE,
         "unsure": bot.card.unsure,
-        "colour": bot.card.face.get("colour"),
+        "colour": bot.card.profile.get("colour"),
         "labelTitle": bot.card.label_column,
         "hasEmotions": has_names(bot.labels),
         "suggestions": _suggestions(bot),
@@ -76,7 +76,7 @@ def _names(bot: Chatbot, language: str) -> dict[str, str]:
 
 def _suggestions(bot: Chatbot) -> list[str]:
     """What one may ask first: what its owner chose, its own questions, or those that its training showed."""
-    if chosen := bot.card.face.get("examples"):
+    if chosen := bot.card.profile.get("examples"):
         return chosen
     shown = bot.matcher.questions if bot.matcher else bot.card.config.get("sample_questions", ())
     return [text for text in shown if isinstance(text, str)][:NUM_SUGGESTIONS]

@@ -41,7 +41,7 @@ def export_web(
 ) -> Path:
     """Write a checkpoint as one HTML file that talks by itself, and return its path; a file that is there is replaced.
 
-    `title` stands above the conversation and `greeting` begins it; by default they are those of the card's face, and
+    `title` stands above the conversation and `greeting` begins it; by default they are those of the card's profile, and
     the title is the checkpoint's name where it has none. `progress` is called with the share that is done, from 0 to 1.
     Raises CheckpointError, HubError, ReplyError where it is a base that does not answer, and DataError where a label is
     too long for its prompt.
@@ -50,9 +50,9 @@ def export_web(
     tell(0.0)
     bot = Chatbot(checkpoints.load(checkpoint))
     tell(0.2)
-    face = bot.card.face
-    own = {"title": _short(title) or face.get("title") or bot.name}
-    own["greeting"] = _short(greeting) or face.get("greeting", "")
+    profile = bot.card.profile
+    own = {"title": _short(title) or profile.get("title") or bot.name}
+    own["greeting"] = _short(greeting) or profile.get("greeting", "")
     layout, pieces = _packed(bot.weights, lambda share: tell(0.2 + 0.6 * share))
     content = b"".join(pieces)
     page = page_of({**description_of(bot), **own, "model": layout, "id": _id(content, bot)}, content)

@@ -89,7 +89,8 @@ class _Training:
         self.model, labels = base.model, split.table["label"].unique()
         self.card = card_of_training(config, base.name, base.card, labels, len(split.table), split.sha256)
         self.card.data |= split.facts(base.pairs if len(split.test) else ())
-        self.card.data["label_column"] = split.table.attrs.get("label_column")
+        kept = base.card.data.get("label_column") if config.keep_labels else None
+        self.card.data["label_column"] = kept or split.table.attrs.get("label_column")
         self.position.precision = self.position.precision or choose_precision(config.precision)
         self.config = config = replace(config, precision=self.position.precision)
         self.prompt = Prompt(base.tokenizer, config.max_length, config.strip_punctuation)

@@ -54,21 +54,20 @@ const kochat = (() => {
   }
 
   // The menu, and on a small screen the drawer, are there while they are open.
-  function toggle(id, isOpen) {
-    const button = document.getElementById(`${id}-button`);
-    button.setAttribute("aria-expanded", document.getElementById(id).classList.toggle("open", isOpen));
-    if (isOpen === false) button.focus();
+  function toggle(id) {
+    const button = document.getElementById(`${id}-button`), part = document.getElementById(id);
+    const isLeft = part.contains(document.activeElement);
+    const isOpen = part.classList.toggle("open");
+    button.setAttribute("aria-expanded", isOpen);
+    if (!isOpen && isLeft) button.focus();
   }
 
   function closeOpen(event) {
     const part = document.querySelector("#menu.open, #drawer.open");
     if (!part) return;
-    const isOutside = !event.target.closest(`#${part.id}, #${part.id}-button, .options`);
-    if (event.key === "Escape" || (event.type === "click" && (isOutside || part.id === "menu"))) {
-      if (event.target.closest(`#${part.id}-button`)) return; // which toggles it itself
-      part.classList.remove("open");
-      document.getElementById(`${part.id}-button`).setAttribute("aria-expanded", false);
-    }
+    const isButton = event.target.closest(`#${part.id}-button, #${part.id}-close`); // which toggles it itself
+    const isInside = event.target.closest(`#${part.id}, .options`) && part.id !== "menu";
+    if (event.key === "Escape" || (event.type === "click" && !isButton && !isInside)) toggle(part.id);
   }
   document.addEventListener("click", closeOpen);
   document.addEventListener("keydown", closeOpen);

@@ -31,6 +31,7 @@ class ChatTab:
     label: gr.Dropdown
     checkpoint: gr.Dropdown
     strength: gr.Slider
+    profile: gr.HTML
     conversation: gr.Chatbot
     below: gr.Column  # the place between the conversation and the question
     drawer: gr.Column  # the place beside it

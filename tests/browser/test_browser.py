@@ -97,9 +97,7 @@ def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_agai
     for _ in range(2):  # said once, however often the page is opened
         page.reload()
         expect(page.locator("#chat .user .message-content")).to_have_text(["안녕", "<b>고마워</b>"])
-        expect(page.locator(REPLY)).to_have_text(
-            [re.compile(re.escape(said)), re.compile("답이 오기 전에 페이지가 닫혔")]
-        )
+        expect(page.locator(REPLY)).to_have_text([re.compile(re.escape(said)), re.compile("답이 오기 전에 끊겼")])
     again(page)
     expect(page.locator(f"{REPLY} .note")).to_have_count(2)
     whole = last_reply(page)

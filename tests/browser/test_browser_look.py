@@ -58,10 +58,11 @@ def test_a_pair_on_a_phone_shows_that_there_is_more_and_its_fields_are_whole(vis
     open_training(page)
     page.locator("#pair button.label-wrap").click()
     expect(page.locator("#pair-table tbody tr").first).to_be_visible()
-    # The fourth column is half in view, and the edge has a shadow.
-    fourth, table = page.locator("#pair-table th").nth(3).bounding_box(), page.locator("#pair-table .rows")
+    # A column is half in view, and the edge has a shadow.
+    table = page.locator("#pair-table .rows")
     edge = table.bounding_box()["x"] + table.bounding_box()["width"]
-    assert fourth["x"] + 10 < edge < fourth["x"] + fourth["width"]
+    columns = [column.bounding_box() for column in page.locator("#pair-table th").all()]
+    assert any(column["x"] + 10 < edge < column["x"] + column["width"] for column in columns)
     assert "gradient" in table.evaluate("e => getComputedStyle(e).backgroundImage")
     name, arrow = page.locator("#pair-checkpoint input"), page.locator("#pair-checkpoint .icon-wrap")
     assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
@@ -79,3 +80,20 @@ def test_the_answers_of_each_epoch_have_grey_lines(visit):
     lines += ".filter(side => getComputedStyle(one)[`border${side}Width`] !== '0px')"
     lines += ".map(side => getComputedStyle(one)[`border${side}Color`]))"
     assert len(set(place.evaluate(lines))) == 1
+
+
+def test_the_first_message_is_possible_without_scrolling_at_every_width(visit):
+    for width in (360, 390, 768, 1280):
+        page = visit(width=width)
+        expect(page.locator("#question")).to_be_in_viewport(ratio=1)
+        expect(page.locator("#label")).to_be_in_viewport(ratio=1)
+        assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+            width,
+            850,
+        ]
+        if width < 1100:
+            page.locator("#drawer-button").click()
+            expect(page.locator("#checkpoint")).to_be_in_viewport(ratio=1)
+            page.keyboard.press("Escape")
+            expect(page.locator("#drawer")).to_be_hidden()
+            expect(page.locator("#drawer-button")).to_have_attribute("aria-expanded", "false")

@@ -130,9 +130,9 @@ def test_the_command_says_where_the_page_is(tiny_checkpoint, tmp_path):
     assert description_in(path.read_text("utf-8"))["title"] == "봇"
 
 
-def test_the_page_has_the_face_that_its_owner_chose(home, tiny_checkpoint, tmp_path):
-    face = {"title": "꽃집", "greeting": "어서 오세요", "colour": "green", "examples": ["장미 있어요?"]}
-    card = dataclasses.replace(checkpoint.read_card(tiny_checkpoint), face=face)
+def test_the_page_has_the_profile_that_its_owner_chose(home, tiny_checkpoint, tmp_path):
+    profile = {"title": "꽃집", "greeting": "어서 오세요", "colour": "green", "examples": ["장미 있어요?"]}
+    card = dataclasses.replace(checkpoint.read_card(tiny_checkpoint), profile=profile)
     checkpoint.write_card(tiny_checkpoint, "tiny", card)
     shown = description_in(web.export_web(tiny_checkpoint, tmp_path / "bot.html").read_text("utf-8"))
     known = {name: shown[name] for name in ("title", "greeting", "colour", "suggestions")}

@@ -181,13 +181,13 @@ def test_what_came_out_of_the_trainings_is_told_in_numbers():
     assert "맞혔어요! ‘내려가다가 다시 올라간다’" in shown
 
 
-@pytest.mark.parametrize("kept", [None, [], {"step": 9, "done": "1", "predictions": 3}, {"done": [0, 8, "x"]}])
+@pytest.mark.parametrize("kept", [(None, None, None), ([], [], []), (9, "1", 3), (1, [0, 8, "x"], {"1": 2})])
 def test_what_the_browser_kept_may_be_anything(kept):
-    assert tab.known(kept) == {"step": 1, "done": [], "predictions": {}}
+    assert tab.known(*kept) == {"step": 1, "done": [], "predictions": {}}
 
 
 def test_the_navigation_marks_what_is_done_and_where_one_is():
-    progress = tab.known({"step": 3, "done": [2, 1, 2], "predictions": {"1": "half"}})
+    progress = tab.known(3, [2, 1, 2], {"1": "half"})
     shown = tab.nav_html("ko", progress)
     assert re.findall(r'data-step="(\d)" aria-current', shown) == ["3"]
     assert shown.count("✓") == 2

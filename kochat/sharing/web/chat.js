@@ -214,6 +214,7 @@ async function reply(question, place) {
 }
 
 function finish(turn, growing) {
+  if (!growing.isConnected) return; // the conversation was deleted meanwhile
   kept.turns.push(turn);
   const isKept = store(STORE, kept);
   const whole = shownReply(turn);

@@ -219,11 +219,11 @@ def build(chat: ChatTab) -> None:
     with chat.drawer, gr.Accordion(t("k_why"), open=False, elem_id="why") as panel:
         gr.Markdown(t("k_why_pick"), elem_classes="quiet")
         content = gr.HTML(js_on_load=CLICK, elem_id="explanation")
-    is_open, source = gr.State(False), gr.State(None)
+    is_open, source, newest = gr.State(False), gr.State(None), gr.State(None)
 
     def open_last(history: list[dict], request: gr.Request):
         found = source_at(history, None)
-        return found, explained(found, (), request)
+        return found, found, explained(found, (), request)
 
     def open_picked(history: list[dict], opened: bool, request: gr.Request, event: gr.SelectData):
         if not opened or not isinstance(event.index, int):
@@ -238,13 +238,13 @@ def build(chat: ChatTab) -> None:
 
     def follow(history: list[dict], opened: bool, known: Source | None, request: gr.Request):
         found = source_at(history, None)
-        return (found, explained(found, (), request)) if opened and found != known else (gr.skip(), gr.skip())
+        return (found, found, explained(found, (), request)) if opened and found != known else (gr.skip(),) * 3
 
     busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
     panel.expand(lambda: True, None, is_open, queue=False, **PRIVATE)
-    panel.expand(open_last, chat.conversation, [source, content], **busy)
+    panel.expand(open_last, chat.conversation, [source, newest, content], **busy)
     panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)
     for event in chat.settled:
-        event.then(follow, [chat.conversation, is_open, source], [source, content], **busy)
+        event.then(follow, [chat.conversation, is_open, newest], [source, newest, content], **busy)

@@ -12,8 +12,8 @@ from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
 from kochat.ui.chat.variety import grown, samplings, variety_slider
-from kochat.ui.face import face_html, welcome
 from kochat.ui.models import bot, card
+from kochat.ui.profile import looks, profile_html, welcome
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title
 
@@ -278,7 +278,7 @@ def toggles(button: gr.Button, part: str) -> None:
 def build_head(first: str | None) -> tuple[gr.HTML, gr.Button, gr.Button, gr.Button, gr.Button]:
     """Who one talks to, and the menu: to undo, to save as JSON or CSV, to clear."""
     with gr.Row(elem_id="talk-head"):
-        face = gr.HTML(face_html(first), elem_id="face")
+        profile = gr.HTML(profile_html(first), elem_id="profile")
         toggles(gr.Button(t("k_menu"), size="sm", scale=0, min_width=0, elem_id="menu-button"), "menu")
         toggles(gr.Button(t("k_settings"), size="sm", scale=0, min_width=0, elem_id="drawer-button"), "drawer")
     with gr.Column(elem_id="menu"):
@@ -286,7 +286,7 @@ def build_head(first: str | None) -> tuple[gr.HTML, gr.Button, gr.Button, gr.But
         save_json = gr.Button(t("k_save_json"), size="sm", elem_id="save-json")
         save_csv = gr.Button(t("k_save_csv"), size="sm", elem_id="save-csv")
         clear = gr.Button(t("k_clear"), size="sm", elem_id="clear")
-    return face, undo, save_json, save_csv, clear
+    return profile, undo, save_json, save_csv, clear
 
 
 def build_drawer(page: gr.Blocks, names: list[str]) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Checkbox]:
@@ -299,18 +299,13 @@ def build_drawer(page: gr.Blocks, names: list[str]) -> tuple[gr.Column, gr.Dropd
     return drawer, chosen, strength, variety, unsure
 
 
-def looks(name: str | None) -> tuple[str, gr.Chatbot]:
-    """The face of a checkpoint, and what its empty conversation shows."""
-    return face_html(name), gr.Chatbot(**welcome(name))
-
-
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
     names = list(checkpoint.list_checkpoints())
     first = names[0] if names else None
     with gr.Row(elem_id="room"):
         with gr.Column(elem_id="conversation", min_width=0):
-            face, undo, save_json, save_csv, clear = build_head(first)
+            profile, undo, save_json, save_csv, clear = build_head(first)
             conversation = build_conversation(first)
             below = gr.Column(elem_id="below")
             with gr.Row(elem_id="composer"):
@@ -343,9 +338,10 @@ def build(page: gr.Blocks) -> ChatTab:
     ]
     ready = {"fn": idle, "inputs": None, "outputs": box, **at_once}
     settled = [one.then(**ready) for one in replies]
-    for one in replies:
-        one.failure(**ready)
+    ended = [one.failure(**ready) for one in replies]
     settled.append(box.stop(cancels=replies, **ready))
+    for one in (*ended, settled[-1]):  # a question without its reply can be asked again, too
+        one.then(marked, conversation, conversation, **at_once)
     taken = undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once)
     emptied = clear.click(lambda: [], None, conversation, cancels=replies, **at_once)
     settled += [taken.then(**ready), emptied.then(**ready)]
@@ -356,8 +352,8 @@ def build(page: gr.Blocks) -> ChatTab:
     save_json.click(None, conversation, None, js="kochat.saveJson", **at_once)
     save_csv.click(None, conversation, None, js="kochat.saveCsv", **at_once)
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
-    for event in (chosen.change, page.load):  # its owner may have given it another face since the start
-        event(looks, chosen, [face, conversation], **at_once)
+    for event in (chosen.change, page.load):  # its owner may have given it another profile since the start
+        event(looks, chosen, [profile, conversation], **at_once)
     chosen.change(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
     page.load(_strength_since(card(chosen.value)), chosen, strength, **at_once)
-    return ChatTab(label, chosen, strength, conversation, below, drawer, settled, restored)
+    return ChatTab(label, chosen, strength, profile, conversation, below, drawer, settled, restored)

@@ -1,4 +1,4 @@
-"""A checkpoint for people: who it is, what it learned, how good it is in two sentences; and its face, to be changed."""
+"""A checkpoint for people: what it learned, how good it is in two sentences, and its profile, to be changed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kochat.config import DEFAULT_CHECKPOINT
 from kochat.labels import label_name
 from kochat.model import checkpoint
 from kochat.model.card_figures import evaluations
-from kochat.model.cards import COLOURS, FACE_TEXTS, MAX_FACE_EXAMPLES, Card, source_title
+from kochat.model.cards import COLOURS, MAX_PROFILE_EXAMPLES, PROFILE_TEXTS, Card, source_title
 from kochat.runs import library
 from kochat.runs.verdict import FORGOTTEN
 from kochat.ui.auth import owner_only
-from kochat.ui.face import avatar_html, examples_of
+from kochat.ui.profile import avatar_html, examples_of, looks
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, label_word
+from kochat.ui.widgets import PRIVATE, ChatTab, label_word
 
 MAX_LABELS_NAMED = 12
 NAMED_FIGURES = {"questions", "exact", "label_accuracy"}
@@ -69,55 +69,68 @@ def _rounded(base: dict) -> dict[str, str]:
     return {when: f"{base[when]:.2f}" for when in ("before", "after")}
 
 
-def face_form(name: str | None) -> tuple:
-    """What the form holds for a checkpoint: title, greeting, colour, examples; closed for the shipped one."""
+def profile_form(name: str | None) -> tuple:
+    """What the form holds for a checkpoint: whose it is, title, greeting, colour, examples; none for the shipped one.
+
+    Where nothing was chosen it shows, as a hint, what the checkpoint has by itself.
+    """
     path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
-    face = checkpoint.read_card(path).face if path else {}
-    own = bool(path) and name != DEFAULT_CHECKPOINT.name
-    examples = face.get("examples") or (examples_of(name) if own and checkpoint.read_card(path).labels else ())
-    values = face.get("title", ""), face.get("greeting", ""), face.get("colour"), "\n".join(examples)
-    return gr.Accordion(visible=own), *values
+    card = checkpoint.read_card(path) if path else Card()
+    is_own, profile = bool(path) and name != DEFAULT_CHECKPOINT.name, card.profile
+    return (
+        gr.Accordion(visible=is_own),
+        name,
+        gr.Textbox(profile.get("title", ""), placeholder=name),
+        gr.Textbox(profile.get("greeting", ""), placeholder=t("k_hello")),
+        profile.get("colour", ""),
+        gr.Textbox("\n".join(profile.get("examples", ())), placeholder="\n".join(examples_of(name))),
+    )
 
 
 @shows_errors
 @owner_only
-def save_face(name: str, title: str, greeting: str, colour: str | None, examples: str, request: gr.Request) -> str:
-    """Keep the face in the card; what is empty is as the checkpoint has it by itself. Raises KochatError."""
+def save_profile(name: str, title: str, greeting: str, colour: str, examples: str, request: gr.Request) -> str:
+    """Keep the profile in the card; what is empty is as the checkpoint has it by itself. Raises KochatError."""
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    face = {"title": title.strip(), "greeting": greeting.strip(), "colour": colour, "examples": lines}
-    library.set_face(name, {key: value for key, value in face.items() if value})
-    gr.Info(html.escape(say(language_of(request), "k_face_saved")), duration=4)
+    profile = {"title": title.strip(), "greeting": greeting.strip(), "colour": colour, "examples": lines}
+    library.set_profile(name, {key: value for key, value in profile.items() if value})
+    gr.Info(html.escape(say(language_of(request), "k_profile_saved")), duration=4)
     return about_html(language_of(request), name)
 
 
-def build(page: gr.Blocks, chosen: gr.Dropdown, tab: gr.Tab) -> None:
-    """What there is to know of the checkpoint chosen, and the form for its face."""
+def build(chosen: gr.Dropdown, tab: gr.Tab, chat: ChatTab) -> None:
+    """What there is to know of the checkpoint chosen, and the form for its profile."""
     about = gr.HTML(elem_id="about")
-    with gr.Accordion(t("k_face"), open=False, visible=False, elem_id="face-form") as form:
-        title = gr.Textbox(label=t("k_face_title"), max_length=FACE_TEXTS["title"], elem_id="face-title")
+    with gr.Accordion(t("k_profile"), open=False, visible=False, elem_id="profile-form") as form:
+        title = gr.Textbox(label=t("k_profile_title"), max_length=PROFILE_TEXTS["title"], elem_id="profile-title")
         greeting = gr.Textbox(
-            label=t("k_face_greeting"), max_length=FACE_TEXTS["greeting"], lines=2, elem_id="face-greeting"
+            label=t("k_profile_greeting"), max_length=PROFILE_TEXTS["greeting"], lines=2, elem_id="profile-greeting"
         )
         colour = gr.Dropdown(
-            [(t(f"k_colour_{one}"), one) for one in COLOURS],
-            label=t("k_face_colour"),
+            [(t("k_colour_auto"), ""), *((t(f"k_colour_{one}"), one) for one in COLOURS)],
+            value="",
+            label=t("k_profile_colour"),
             interactive=True,
             filterable=False,
-            elem_id="face-colour",
+            elem_id="profile-colour",
         )
         examples = gr.Textbox(
-            label=t("k_face_examples"),
-            info=t("k_face_examples_info"),
+            label=t("k_profile_examples"),
+            info=t("k_profile_examples_info"),
             lines=4,
-            max_lines=MAX_FACE_EXAMPLES,
-            elem_id="face-examples",
+            max_lines=MAX_PROFILE_EXAMPLES,
+            elem_id="profile-examples",
         )
-        save = gr.Button(t("k_save"), variant="primary", elem_id="face-save")
+        save = gr.Button(t("k_save"), variant="primary", elem_id="profile-save")
 
-    def show(name: str | None, request: gr.Request) -> tuple:
-        return about_html(language_of(request), name), *face_form(name)
+    whose = gr.State(None)  # what is chosen may be another one before its form is there
 
-    fields = [title, greeting, colour, examples]
-    for event in (page.load, tab.select, chosen.change):
-        event(show, chosen, [about, form, *fields], queue=False, **PRIVATE)
-    save.click(save_face, [chosen, *fields], about, **PRIVATE)
+    def show(name: str | None, request: gr.Request) -> str:
+        return about_html(language_of(request), name)
+
+    quick, fields = {"queue": False, **PRIVATE}, [whose, title, greeting, colour, examples]
+    for event in (tab.select, chosen.change):
+        event(show, chosen, about, **quick)
+    chosen.change(profile_form, chosen, [form, *fields], **quick)
+    saved = save.click(save_profile, fields, about, **PRIVATE)
+    saved.success(looks, chat.checkpoint, [chat.profile, chat.conversation], **quick)

@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
-from kochat.errors import SettingsError
+from kochat.errors import CheckpointError, SettingsError
 from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
@@ -49,8 +49,9 @@ def show(name: str) -> tuple:
 
 
 def changed(wanted: str | None, in_chat: str) -> tuple:
-    """Dropdown, card, name box, the chat's dropdown, question and download, when something is renamed or gone."""
-    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Column(visible=False), gr.DownloadButton(visible=False)
+    """Dropdown, card, name box, the chat's dropdown, question and downloads, when something is renamed or gone."""
+    hidden = [gr.DownloadButton(visible=False)] * 2
+    return *choose(wanted), "", checkpoint_dropdown(in_chat), gr.Column(visible=False), *hidden
 
 
 @shows_errors
@@ -82,7 +83,10 @@ def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa
     """Offer the checkpoint chosen as one HTML file that talks by itself."""
     from kochat.sharing.web import MANY_BYTES, export_web  # torch takes seconds; the page is there before
 
-    path = export_web(figures.path_of(name), downloads() / f"{name}.html", progress=progress)
+    path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
+    if path is None:
+        raise CheckpointError("no_checkpoint", path=name or "")
+    path = export_web(path, downloads() / f"{name}.html", progress=progress)
     if path.stat().st_size > MANY_BYTES:
         gr.Warning(html.escape(say(language_of(request), "k_web_large", size=f"{path.stat().st_size / 1e6:.0f}")))
     return gr.DownloadButton(value=str(path), visible=True)
@@ -93,7 +97,7 @@ def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa
 def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
-        return [gr.skip()] * 6
+        return [gr.skip()] * 7
     made = library.unpack(Path(path))
     gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
     return changed(made.name, in_chat)
@@ -129,7 +133,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             web_page = gr.DownloadButton(t("k_web_download"), visible=False, variant="primary", elem_id="web-download")
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
-            about.build(page, chosen, tab)
+            about.build(chosen, tab, chat)
             with gr.Accordion(t("k_figures_title"), open=False, elem_id="figures-part"):
                 figures.build(chosen, tab)
             with gr.Accordion(t("k_for_developers"), open=False, elem_id="card-part"):
@@ -141,7 +145,10 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     def for_others(request: gr.Request):
         return gr.Row(visible=bool(password()) and not is_owner(request))
 
-    quick, all_changed = {"queue": False, **PRIVATE}, [chosen, card, new_name, chat.checkpoint, sure, download]
+    quick, all_changed = (
+        {"queue": False, **PRIVATE},
+        [chosen, card, new_name, chat.checkpoint, sure, download, web_page],
+    )
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
     page.load(for_others, None, owner_part, **quick)

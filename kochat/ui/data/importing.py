@@ -143,7 +143,7 @@ def look(path: str | None, chatbot: str, sheet: str, header: str, request: gr.Re
         found = Columns("", "")
         to_choose = f'<p class="banner">{html.escape(say(language, "k_choose_columns"))}</p>'
     label = found.label
-    if not label and (label := likely_label(next(table.chunks(LOOKED_AT)).frame, found)):
+    if found.answer and not label and (label := likely_label(next(table.chunks(LOOKED_AT)).frame, found)):
         to_choose += f'<p class="quiet">{html.escape(say(language, "k_likely_label", column=label))}</p>'
     if (card := models.card(chatbot)).labels:
         limit = say(language, "k_length_for", name=chatbot, most=card.max_length)

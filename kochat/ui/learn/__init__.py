@@ -1,1 +1,1 @@
-"""The tab in which one learns by doing: seven short steps, each with a prediction, a deed, what came out, and why."""
+"""The learning tab: seven short steps, each with a prediction, an action, what came out, and why."""

@@ -43,9 +43,9 @@ class Step:
         self.column.__exit__(*error)
 
     def button(self, key: str) -> gr.Button:
-        """A button that does the step's deed."""
+        """A button that does the step's action."""
         made = gr.Button(
-            t(key), variant="primary", interactive=False, elem_id=f"learn-{self.number}-act", elem_classes="deed"
+            t(key), variant="primary", interactive=False, elem_id=f"learn-{self.number}-act", elem_classes="action"
         )
         self.buttons.append(made)
         return made

@@ -6,6 +6,7 @@ Knows the steps and what the browser keeps; what happens in a step is in its own
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import gradio as gr
 
@@ -16,7 +17,7 @@ from kochat.ui.widgets import PRIVATE
 
 QUICK = {"queue": False, **PRIVATE}
 # Nobody else reads it; a secret of its own would be another one after each start, and what is kept lost.
-KEPT = {"storage_key": "kochat_learn", "secret": "kochat_learn"}
+SECRET = "kochat_learn"
 CLICK = """
 element.addEventListener("click", event => {
   const button = event.target.closest("[data-step]");
@@ -25,15 +26,18 @@ element.addEventListener("click", event => {
 """
 
 
-def state() -> gr.BrowserState:
-    """What the browser keeps; made outside the tabs, where it is there before anybody opens one."""
-    return gr.BrowserState({"step": 1, "done": [], "predictions": {}}, **KEPT)
+def state() -> list[gr.BrowserState]:
+    """What the browser keeps: the step, the steps that are done, the predictions.
+
+    Each in a state of its own, which one handler alone writes: two answers that cross must not undo each other. Made
+    outside the tabs, where they are there before anybody opens one.
+    """
+    firsts = {"step": 1, "done": [], "predictions": {}}
+    return [gr.BrowserState(first, storage_key=f"kochat_learn_{name}", secret=SECRET) for name, first in firsts.items()]
 
 
-def known(progress: Progress | None) -> Progress:
+def known(step: Any, done: Any, predictions: Any) -> Progress:
     """What the browser kept, as far as it can be true: it may be of another version, or made up."""
-    kept = progress if isinstance(progress, dict) else {}
-    step, done, predictions = kept.get("step"), kept.get("done"), kept.get("predictions")
     numbers = range(1, NUM_STEPS + 1)
     return {
         "step": step if step in numbers else 1,
@@ -74,7 +78,7 @@ def view(language: str, progress: Progress) -> list:
     ]
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs, progress: gr.BrowserState) -> None:
+def build(page: gr.Blocks, tabs: gr.Tabs, progress: list[gr.BrowserState]) -> None:
     """The components and events of the tab."""
     gr.Markdown(t("k_learn_intro"), elem_classes="quiet")
     nav = gr.HTML(js_on_load=CLICK, elem_id="learn-nav")
@@ -85,31 +89,30 @@ def build(page: gr.Blocks, tabs: gr.Tabs, progress: gr.BrowserState) -> None:
         forward = gr.Button(t("k_learn_forward"), min_width=120, elem_id="learn-forward")
     shown = [nav, back, forward, *(one.column for one in steps)]
 
-    def go(to: int, progress: Progress, request: gr.Request) -> list:
-        moved = known({**known(progress), "step": to})
-        return [moved, *view(language_of(request), moved)]
+    def moved(by: int, *kept, to: int | None = None, request: gr.Request) -> list:
+        before = known(*kept)
+        after = known(to or before["step"] + by, before["done"], before["predictions"])
+        return [after["step"], *view(language_of(request), after)]
 
-    def picked(progress: Progress, request: gr.Request, event: gr.EventData):
-        return go(event.step, progress, request)
+    def picked(step, done, predictions, request: gr.Request, event: gr.EventData):
+        return moved(0, step, done, predictions, to=event.step, request=request)
 
-    def backwards(progress: Progress, request: gr.Request):
-        return go(max(1, known(progress)["step"] - 1), progress, request)
+    def backwards(step, done, predictions, request: gr.Request):
+        return moved(-1, step, done, predictions, request=request)
 
-    def forwards(progress: Progress, request: gr.Request):
-        return go(min(NUM_STEPS, known(progress)["step"] + 1), progress, request)
+    def forwards(step, done, predictions, request: gr.Request):
+        return moved(1, step, done, predictions, request=request)
 
-    def restored(progress: Progress, request: gr.Request) -> list:
-        kept = known(progress)
-        predictions = [_prediction(one, kept) for one in steps]
-        buttons = [gr.Button(interactive=value is not None) for value in predictions]
-        return [*view(language_of(request), kept), *predictions, *buttons]
+    def restored(step, done, predictions, request: gr.Request) -> list:
+        kept = known(step, done, predictions)
+        chosen = [_prediction(one, kept) for one in steps]
+        buttons = [gr.Button(interactive=value is not None) for value in chosen]
+        return [*view(language_of(request), kept), *chosen, *buttons]
 
-    moves = [nav.click(picked, progress, [progress, *shown], **QUICK)]
-    moves += [
-        one.click(do, progress, [progress, *shown], **QUICK) for one, do in ((back, backwards), (forward, forwards))
-    ]
-    choices, deeds = [one.prediction for one in steps], [button for one in steps for button in one.buttons]
-    moves.append(page.load(restored, progress, [*shown, *choices, *deeds], **QUICK))
+    to_step = {"inputs": progress, "outputs": [progress[0], *shown], **QUICK}
+    moves = [nav.click(picked, **to_step), back.click(backwards, **to_step), forward.click(forwards, **to_step)]
+    choices, actions = [one.prediction for one in steps], [button for one in steps for button in one.buttons]
+    moves.append(page.load(restored, progress, [*shown, *choices, *actions], **QUICK))
     for one in steps:
         _watch(one, progress, nav, moves)
 
@@ -120,28 +123,28 @@ def _prediction(step: Step, progress: Progress) -> str | None:
     return value if value in [one for _, one in step.prediction.choices] else None
 
 
-def _watch(step: Step, progress: gr.BrowserState, nav: gr.HTML, moves: list) -> None:
+def _watch(step: Step, progress: list[gr.BrowserState], nav: gr.HTML, moves: list) -> None:
     """The events of a step that the tab looks after: it was predicted, it was finished, one came to it."""
-    number = str(step.number)
+    number, (_, kept_done, kept_predictions) = str(step.number), progress
 
-    def predicted(value: str, progress: Progress) -> tuple:
-        kept = known(progress)
-        return {**kept, "predictions": {**kept["predictions"], number: value}}, gr.Button(interactive=True)
+    def predicted(value: str, at, done, predictions) -> tuple:
+        return {**known(at, done, predictions)["predictions"], number: value}, gr.Button(interactive=True)
 
-    def finished(is_finished: bool, progress: Progress, request: gr.Request) -> tuple:
-        kept = known(progress)
+    def finished(is_finished: bool, at, done, predictions, request: gr.Request) -> tuple:
+        kept = known(at, done, predictions)
         if not is_finished or step.number in kept["done"]:
             return gr.skip(), gr.skip()
-        kept = known({**kept, "done": [*kept["done"], step.number]})
-        return kept, nav_html(language_of(request), kept)
+        kept["done"] = sorted([*kept["done"], step.number])
+        return kept["done"], nav_html(language_of(request), kept)
 
-    step.prediction.input(predicted, [step.prediction, progress], [progress, *step.buttons], **QUICK)
-    step.finished.change(finished, [step.finished, progress], [progress, nav], **QUICK)
+    step.prediction.input(predicted, [step.prediction, *progress], [kept_predictions, *step.buttons], **QUICK)
+    step.finished.change(finished, [step.finished, *progress], [kept_done, nav], **QUICK)
     if step.opened:
         prepare, inputs, outputs = step.opened
 
-        def opened(progress: Progress, request: gr.Request, *values: str):
-            return prepare(*values, request) if known(progress)["step"] == step.number else gr.skip()
+        def opened(at, done, predictions, request: gr.Request, *values: str):
+            is_here = known(at, done, predictions)["step"] == step.number
+            return prepare(*values, request) if is_here else gr.skip()
 
         for move in moves:
-            move.then(opened, [progress, *inputs], outputs, **QUICK)
+            move.then(opened, [*progress, *inputs], outputs, **QUICK)

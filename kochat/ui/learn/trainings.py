@@ -67,16 +67,18 @@ def build(made: Step, key: str, experiment: Experiment, told: Told, drawn: Drawn
     with gr.Row():
         act = made.button(key)
         stop = gr.Button(
-            t("k_stop"), variant="stop", visible=False, elem_id=f"learn-{made.number}-stop", elem_classes="deed"
+            t("k_stop"), variant="stop", visible=False, elem_id=f"learn-{made.number}-stop", elem_classes="action"
         )
     picture = [plot()] if plot else []
     shown = outcome()
 
     @shows_errors
-    def train(predicted: str | None, request: gr.Request):
+    def go_through(predicted: str | None, request: gr.Request):
         yield from run(experiment, told, drawn, predicted, request)
 
+    @shows_errors
     def busy(request: gr.Request):
+        require_owner(request)  # before the queue, where somebody else's training may be on
         language = language_of(request)
         waiting = bar_html(language, 0, say(language, "k_compare_waiting"))
         return gr.Button(interactive=False), gr.Button(visible=True), waiting, False
@@ -84,8 +86,8 @@ def build(made: Step, key: str, experiment: Experiment, told: Told, drawn: Drawn
     def idle(finished: bool):
         return gr.Button(interactive=True), gr.Button(visible=False), gr.skip() if finished else ""
 
-    running = act.click(busy, None, [act, stop, shown, made.finished], **QUICK).then(
-        train,
+    running = act.click(busy, None, [act, stop, shown, made.finished], **PRIVATE).success(
+        go_through,
         made.prediction,
         [shown, made.finished, *picture],
         concurrency_id="learn-training",

@@ -1,4 +1,4 @@
-"""The face of a chatbot, and what the chatbots tab says of it."""
+"""The profile of a chatbot, and what the chatbots tab says of it."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from kochat.model import checkpoint
 from kochat.model.cards import COLOURS, Card
 from kochat.model.kept_pairs import write_pairs
 from kochat.runs import library
-from kochat.ui import face, widgets
+from kochat.ui import profile, widgets
 from kochat.ui.chat import messages
 from kochat.ui.checkpoints import about
 
@@ -34,39 +34,39 @@ def shop(home, model, tokenizer):
     return folder
 
 
-def test_a_face_comes_from_the_checkpoint_where_its_owner_chose_none(shop):
-    assert face.title_of("꽃집", checkpoint.read_card(shop)) == "꽃집"
-    assert face.colour_of("꽃집", Card()) == face.colour_of("꽃집", Card())
-    assert {face.colour_of(f"bot-{i}", Card()) for i in range(60)} == set(COLOURS)
-    shown = face.welcome("꽃집")
+def test_a_profile_comes_from_the_checkpoint_where_its_owner_chose_none(shop):
+    assert profile.title_of("꽃집", checkpoint.read_card(shop)) == "꽃집"
+    assert profile.colour_of("꽃집", Card()) == profile.colour_of("꽃집", Card())
+    assert {profile.colour_of(f"bot-{i}", Card()) for i in range(60)} == set(COLOURS)
+    shown = profile.welcome("꽃집")
     assert [one["text"] for one in shown["examples"]] == [f"{i}번 꽃 있어요?" for i in range(0, 12, 2)]
-    assert face.welcome("kochat-mini")["examples"][5] == {"text": "고백할까?"}
-    assert '--letter: "\\af43 "' in face.face_html("꽃집")
+    assert profile.welcome("kochat-mini")["examples"][5] == {"text": "고백할까?"}
+    assert '--letter: "\\af43 "' in profile.profile_html("꽃집")
 
 
-def test_the_owner_changes_the_face_and_nothing_else_of_the_card(shop):
+def test_the_owner_changes_the_profile_and_nothing_else_of_the_card(shop):
     before = checkpoint.read_card(shop)
-    about.save_face("꽃집", " 장미 <b> ", "", "green", "장미 있어요?\n\n얼마예요?", a_request())
+    about.save_profile("꽃집", " 장미 <b> ", "", "green", "장미 있어요?\n\n얼마예요?", a_request())
     after = checkpoint.read_card(shop)
-    assert after.face == {"title": "장미 <b>", "colour": "green", "examples": ["장미 있어요?", "얼마예요?"]}
-    assert replace(after, face={}) == before
-    assert "<b>장미 &lt;b&gt;</b>" in face.face_html("꽃집")
-    assert "tone-green" in face.face_html("꽃집")
-    assert face.welcome("꽃집")["examples"] == [{"text": "장미 있어요?"}, {"text": "얼마예요?"}]
+    assert after.profile == {"title": "장미 <b>", "colour": "green", "examples": ["장미 있어요?", "얼마예요?"]}
+    assert replace(after, profile={}) == before
+    assert "<b>장미 &lt;b&gt;</b>" in profile.profile_html("꽃집")
+    assert "tone-green" in profile.profile_html("꽃집")
+    assert profile.welcome("꽃집")["examples"] == [{"text": "장미 있어요?"}, {"text": "얼마예요?"}]
     with pytest.raises(gr.Error, match="8개까지"):
-        about.save_face("꽃집", "", "", None, "\n".join(map(str, range(9))), a_request())
+        about.save_profile("꽃집", "", "", None, "\n".join(map(str, range(9))), a_request())
     with pytest.raises(SettingsError):
-        library.set_face("꽃집", {"examples": ["a" * 201]})
+        library.set_profile("꽃집", {"examples": ["a" * 201]})
     with pytest.raises(CheckpointError, match="kochat-mini"):
-        library.set_face("kochat-mini", {"title": "나"})
+        library.set_profile("kochat-mini", {"title": "나"})
 
 
 @pytest.mark.parametrize(
     "bad", [{"title": 1}, {"title": "a" * 41}, {"colour": "javascript"}, {"other": ""}, [], {"examples": "a"}]
 )
-def test_a_face_that_no_owner_wrote_is_refused(bad):
-    with pytest.raises(TypeError, match="face"):
-        Card(face=bad)
+def test_a_profile_that_no_owner_wrote_is_refused(bad):
+    with pytest.raises(TypeError, match="profile"):
+        Card(profile=bad)
 
 
 def test_labels_are_called_as_the_data_call_them(shop):
@@ -89,8 +89,7 @@ def test_what_it_learned_and_how_good_it_is_in_words(shop):
     measured = Card(["0"], metrics={**own, "evaluation": {"held_out": True, "validation": figures}})
     assert about.verdict_of("en", measured)[:2] == [
         "It gives 38 of the 39 answers that it was trained on word for word.",
-        "Asked 557 new questions, it gave the very answer in 17% of them and told the label of the question in 85%. "
-        "The other replies are mostly whole sentences that may miss the point.",
+        "Asked 557 new questions, it gave the very answer in 17% of them and told the label of the question in 85%.",
     ]
     assert "일부 잊었어요 (글자당 손실 1.00 → 1.20)" in about.verdict_of("ko", measured)[2]
     assert "songys/Chatbot_data (MIT, Youngsook Song 2018)" in about.about_html("en", "kochat-mini")

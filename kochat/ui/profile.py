@@ -1,4 +1,4 @@
-"""The face of a chatbot: its avatar, its name, its greeting and the examples, as its card has them.
+"""The profile of a chatbot: its avatar, its name, its greeting and the examples, as its card has them.
 
 Where the owner chose none, they come from the checkpoint: its name, a colour by its name, its own questions.
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import html
+import string
 from pathlib import Path
 
+import gradio as gr
+
+from kochat.errors import CheckpointError
 from kochat.labels import has_names
 from kochat.model import checkpoint
 from kochat.model.cards import COLOURS, Card
@@ -23,50 +27,68 @@ MAX_EXAMPLES, MAX_EXAMPLE_LENGTH = 6, 24  # questions, characters
 
 def title_of(name: str, card: Card) -> str:
     """What the chatbot of a checkpoint is called."""
-    return card.face.get("title") or name
+    return card.profile.get("title", "").strip() or name
+
+
+def letter_of(title: str) -> str:
+    """The letter of an avatar."""
+    return title[:1].upper()[:1]  # of a ß it makes two
 
 
 def colour_of(name: str, card: Card) -> str:
     """One of COLOURS: the owner's choice, else always the same one for a name."""
     digest = hashlib.sha256(name.encode()).digest()
-    return card.face.get("colour") or COLOURS[digest[0] % len(COLOURS)]
+    return card.profile.get("colour") or COLOURS[digest[0] % len(COLOURS)]
 
 
 def avatar_html(name: str, card: Card) -> str:
     """Avatar and name of a checkpoint."""
     title = title_of(name, card)
     return (
-        f'<div class="face tone-{colour_of(name, card)}"><span class="avatar" aria-hidden="true">'
-        f"{html.escape(title[:1].upper())}</span><b>{html.escape(title)}</b></div>"
+        f'<div class="profile tone-{colour_of(name, card)}"><span class="avatar" aria-hidden="true">'
+        f"{html.escape(letter_of(title))}</span><b>{html.escape(title)}</b></div>"
     )
 
 
-def face_html(name: str | None) -> str:
+def profile_html(name: str | None) -> str:
     """Who one talks to; with it the avatar's letter for the style sheet, which draws it beside each reply."""
     if not name:
         return ""
     card = models.card(name)
-    letter = title_of(name, card)[:1].upper()
+    letter = letter_of(title_of(name, card))
     return f'<style>#chat {{ --letter: "\\{ord(letter):x} " }}</style>{avatar_html(name, card)}'
 
 
 def welcome(name: str | None) -> dict:
     """What an empty conversation shows: a greeting, and questions to begin with."""
     card = models.card(name)
-    examples = card.face.get("examples") or examples_of(name)
-    greeting = card.face.get("greeting")
+    examples = card.profile.get("examples") or examples_of(name)
+    greeting = card.profile.get("greeting")
     return {
-        "placeholder": html.escape(greeting) if greeting else t("k_hello"),
+        "placeholder": as_text(greeting) if greeting else t("k_hello"),
         "examples": [{"text": text} for text in examples],
     }
+
+
+def as_text(text: str) -> str:
+    """A text for a place that gradio reads as Markdown: it stays to the letter, and asks for no picture."""
+    return "".join(f"&#{ord(one)};" if one in string.punctuation else one for one in text)
+
+
+def looks(name: str | None) -> tuple[str, gr.Chatbot]:
+    """The profile of a checkpoint, and what its empty conversation shows."""
+    return profile_html(name), gr.Chatbot(**welcome(name))
 
 
 def examples_of(name: str | None) -> tuple[str, ...]:
     """Questions that a checkpoint knows: ChatbotData's kind, or short ones of its own data, from all over it."""
     card = models.card(name)
-    if not name or has_names(card.labels):
+    if not card.labels or has_names(card.labels):
         return EXAMPLES
-    return _own_questions(*models.version(name))
+    try:
+        return _own_questions(*models.version(name))
+    except CheckpointError:  # its pairs are damaged, or it is gone: the chat says so where one talks to it
+        return ()
 
 
 @functools.lru_cache(maxsize=32)
