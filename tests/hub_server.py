@@ -3,23 +3,57 @@
     with HubServer({"skt/kogpt2-base-v2": folder}) as server:
         subprocess.run([sys.executable, ...], env=server.environment(tmp_path))
 
-The client reads HF_ENDPOINT when it is imported, so the code under test runs in a process of its own.
-Read-only: there is no way to push.
+The client reads HF_ENDPOINT when it is imported, so the code under test runs in a process of its own. What is pushed
+is kept apart from these folders, in `pushed`.
 """
 
+import base64
 import hashlib
 import json
 import os
 import re
 import threading
 import time
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from huggingface_hub import RepoCard
+
 DATE = "2021-05-01T00:00:00.000Z"
+OWNER, TOKENS = "somebody", {"hf_write": "write", "hf_read": "read"}
+LARGE = 8_000  # bytes from which a file goes up on its own before the commit
+# What a push asks for, by names for `refused` and `dropped`.
+STEPS = {
+    "whoami": r"GET /api/whoami-v2",
+    "create": r"POST /api/repos/create",
+    "delete": r"DELETE /api/repos/delete",
+    "validate": r"POST /api/validate-yaml",
+    "info": r"GET /api/(models|spaces)/([^/]+/[^/]+)(?:/revision/main)?",
+    "commits": r"GET /api/(models|spaces)/([^/]+/[^/]+)/commits/main",
+    "preupload": r"POST /api/(models|spaces)/([^/]+/[^/]+)/preupload/main",
+    "batch": r"POST /(?:(spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch",
+    "upload": r"PUT /lfs/(\w+)",
+    "commit": r"POST /api/(models|spaces)/([^/]+/[^/]+)/commit/main",
+}
+
+
+@dataclass
+class Pushed:
+    """A repository that was made here; `commits` has the paths that each commit wrote or deleted, the first none."""
+
+    private: bool = False
+    sdk: str | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[list[str]] = field(default_factory=lambda: [[]])
+
+    @property
+    def sha(self) -> str:
+        """The hash of the newest commit."""
+        return hashlib.sha1(repr(self.commits).encode()).hexdigest()
 
 
 class HubServer:
@@ -32,6 +66,9 @@ class HubServer:
         cut_after: send only the first so many bytes of each file, then drop the connection.
         gated: repositories whose files are only for those who accepted their terms.
         short: with `cut_after`, claim that these bytes are all there is, as some proxies do.
+        pushed: repositories by kind and id, ("models", "somebody/bot").
+        refused: answer a step of STEPS with this status.
+        dropped: end the connection at these steps, with no answer.
     """
 
     def __init__(self, repos: dict[str, str | Path]):
@@ -43,6 +80,10 @@ class HubServer:
         self.cut_after: int | None = None
         self.short = False
         self.gated: set[str] = set()
+        self.pushed: dict[tuple[str, str], Pushed] = {}
+        self.refused: dict[str, int] = {}
+        self.dropped: set[str] = set()
+        self.large: dict[str, bytes] = {}  # uploaded before a commit, by their SHA-256
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
@@ -84,17 +125,105 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         hub: HubServer = self.server.hub  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         hub.requests.append(f"{self.command} {self.path}")
         time.sleep(hub.delay)
         if hub.broken:
             self.close_connection = True
         elif hub.status is not None:
             self._answer(hub.status, b"")
-        else:
+        elif not self._step(hub, body):
             self._route(hub, body)
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _step(self, hub: HubServer, body: bytes) -> bool:
+        """Answer a request of a push; whether it is one."""
+        asked = f"{self.command} {urlsplit(self.path).path}"
+        step, match = next(((name, m) for name, one in STEPS.items() if (m := re.fullmatch(one, asked))), (None, None))
+        if step is None or (step in ("info", "commits") and match[2] in hub.repos):
+            return False
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if step in hub.dropped:
+            self.close_connection = True
+        elif step in hub.refused:
+            self._fail(hub.refused[step], "", "no")
+        elif step == "whoami" and token not in TOKENS:
+            self._fail(401, "", "Invalid username or password.")
+        elif step == "whoami":
+            self._json({"name": OWNER, "orgs": [{"name": "club"}], "auth": {"accessToken": {"role": TOKENS[token]}}})
+        elif step in ("create", "delete"):
+            self._create_or_delete(hub, step, json.loads(body))
+        elif step == "validate":
+            self._json({"warnings": [], "errors": []})
+        elif step == "upload":
+            assert hashlib.sha256(body).hexdigest() == match[1]
+            hub.large[match[1]] = body
+            self._answer(200, b"")
+        elif (repo := hub.pushed.get((match[1] or "models", match[2]))) is None:
+            self._fail(401, "RepoNotFound", "Invalid username or password.")
+        else:
+            getattr(self, f"_{step}")(hub, match, repo, body)
+        return True
+
+    def _create_or_delete(self, hub: HubServer, step: str, asked: dict) -> None:
+        key = f"{asked.get('type') or 'model'}s", f"{asked['organization']}/{asked['name']}"
+        if step == "delete":
+            del hub.pushed[key]
+            return self._answer(200, b"")
+        if key in hub.pushed:
+            return self._fail(409, "", "You already created this repo")
+        hub.pushed[key] = Pushed(asked.get("visibility") == "private", asked.get("sdk"))
+        hub.pushed[key].files = {".gitattributes": b""} | ({"style.css": b""} if asked.get("sdk") == "static" else {})
+        self._json({"url": f"{hub.url}/{key[1]}"})
+
+    def _info(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        card = RepoCard(repo.files["README.md"].decode()).data.to_dict() if "README.md" in repo.files else None
+        siblings = [{"rfilename": name} for name in repo.files]
+        own = {"private": repo.private, "sdk": repo.sdk, "sha": repo.sha, "cardData": card, "siblings": siblings}
+        self._json({"id": match[2], "tags": [], "downloads": 0, "likes": 0, **own})
+
+    def _commits(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        one = {"id": repo.sha, "title": "", "message": "", "date": DATE, "authors": []}
+        self._json([one] * len(repo.commits))
+
+    def _preupload(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        files = []
+        for one in json.loads(body)["files"]:
+            is_large, before = one["size"] >= LARGE, repo.files.get(one["path"])
+            oid = before if before is None else hashlib.sha256(before).hexdigest() if is_large else _blob(before)
+            mode = "lfs" if is_large else "regular"
+            files.append({"path": one["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        self._json({"files": files})
+
+    def _batch(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        objects = [
+            one if one["oid"] in hub.large else one | {"actions": {"upload": {"href": f"{hub.url}/lfs/{one['oid']}"}}}
+            for one in json.loads(body)["objects"]
+        ]
+        self._json({"transfer": "basic", "objects": objects})
+
+    def _commit(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        values = [(line["key"], line["value"]) for line in map(json.loads, body.splitlines())]
+        for key, value in values:
+            if key == "file":
+                repo.files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                repo.files[value["path"]] = hub.large[value["oid"]]
+            elif key == "deletedFile":
+                del repo.files[value["path"]]
+        repo.commits.append([value["path"] for key, value in values if key != "header"])
+        self._json({"commitUrl": f"{hub.url}/{match[2]}/commit/{repo.sha}", "commitOid": repo.sha})
 
     def _route(self, hub: HubServer, body: bytes) -> None:
         path = urlsplit(self.path).path

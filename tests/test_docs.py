@@ -66,7 +66,7 @@ def kochat_commands() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("page", "words"), kochat_commands())
 def test_a_command_exists_with_its_options(page, words):
     command, rest = COMMANDS[words[0]], words[1:]
-    if words[0] in ("runs", "export") and rest:
+    if words[0] in ("runs", "export", "deploy") and rest:
         command, rest = command.commands[rest[0]], rest[1:]
     assert {word for word in rest if word.startswith("--")} <= options_of(command)
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from kochat.cli import app as page
-from kochat.cli import compare, evaluate, export, familiarity, runs
+from kochat.cli import compare, evaluate, export, familiarity, publish, runs
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -37,9 +37,11 @@ app = typer.Typer(
 
 app.add_typer(runs.app, name="runs")
 app.add_typer(export.app, name="export")
+app.add_typer(publish.app, name="deploy")
 app.command()(familiarity.familiarity)
 app.command("app")(page.open_page)
 app.command("compare")(compare.compare_command)
+app.command()(publish.push)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
 TemperatureOption = Annotated[float, typer.Option(help="Draw the tokens, the more freely the higher; 0 is greedy.")]

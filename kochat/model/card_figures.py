@@ -98,7 +98,7 @@ def _about_split(data: dict[str, Any], split: tuple[int, float, float, int]) -> 
         f"Of its pairs {parts['training']:,} were learned; withheld by question were {parts['validation']:,} to choose "
         f"by (validation) and {parts['test']:,} to report on (test)"
         + (f"; {moved} questions went where a near-duplicate is" if (moved := data.get("near_duplicates")) else "")
-        + ". `data.withheld` in kochat.json names these questions."
+        + (". `data.withheld` in kochat.json names these questions." if "withheld" in data else ".")
     )
 
 

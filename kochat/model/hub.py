@@ -46,11 +46,13 @@ def looks_like_hub_id(source: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) is not None and not source.startswith("checkpoints/")
 
 
-def _bounded_client() -> httpx2.Client:
+def bounded_client(longest: float | None = None) -> httpx2.Client:
+    """A client whose requests wait at most so many seconds for a byte; by default TIMEOUT."""
+
     # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
     def bound(request: httpx2.Request) -> None:
-        limits = request.extensions["timeout"]
-        request.extensions["timeout"] = {kind: min(s or TIMEOUT, TIMEOUT) for kind, s in limits.items()}
+        limits, most = request.extensions["timeout"], longest or TIMEOUT
+        request.extensions["timeout"] = {kind: min(s or most, most) for kind, s in limits.items()}
 
     client = default_client_factory()
     client.event_hooks = {"request": [*client.event_hooks["request"], bound]}
@@ -77,7 +79,7 @@ def fetch(repo: str, revision: str = "main") -> Path:
 
     Where the Hub is out of reach, a copy from before is used. Raises HubError.
     """
-    set_client_factory(_bounded_client)
+    set_client_factory(bounded_client)
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
         names = {file.rfilename for file in info.siblings or []}
