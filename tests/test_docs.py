@@ -73,7 +73,8 @@ def test_a_command_exists_with_its_options(page, words):
 
 @pytest.mark.parametrize("page", ALL)
 def test_an_option_in_the_text_is_one_of_some_command(page):
-    known = {"--nproc-per-node"} | {one for command in COMMANDS.values() for one in options_of(command)}
+    every = [one for command in COMMANDS.values() for one in (command, *getattr(command, "commands", {}).values())]
+    known = {"--nproc-per-node"} | {one for command in every for one in options_of(command)}
     for code in inline(page):
         assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", code)) <= known, code
 
