@@ -68,9 +68,9 @@ def visits(browser, url: str):
 def _without_cut_off(errors: list[str]) -> list[str]:
     """The errors less those of requests that were cut off, each of which gradio logs as two."""
     left = [text for text in errors if not text.startswith("AbortError")]
-    for _ in range(len(errors) - len(left)):
-        if CUT_OFF in left:
-            left.remove(CUT_OFF)
+    cut_off = [text for text in left if text.endswith(CUT_OFF)]
+    for text in cut_off[: len(errors) - len(left)]:
+        left.remove(text)
     return left
 
 

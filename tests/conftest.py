@@ -186,31 +186,37 @@ def app(tmp_path_factory):
         running.close()
 
 
-def pytest_collection_modifyitems(items):
-    """Quick tests first, then those with processes and trainings, those with browsers last.
+# Where several processes share the tests, one begins with these, which take longest; the other browsers come last, when
+# the quick tests are done and a process would be idle.
+FIRST_BROWSERS = ("test_browser.py", "test_browser_data.py", "test_browser_explain.py")
 
-    Where several processes share the tests, one begins with the browsers, which take longest.
-    """
-    browsers = -1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+
+def pytest_collection_modifyitems(items):
+    """Quick tests first, then those with processes and trainings, those with browsers last; but see FIRST_BROWSERS."""
+    is_shared = "PYTEST_XDIST_WORKER" in os.environ
 
     def place(item) -> int:
-        return browsers if "browser" in item.path.parts else 1 if item.get_closest_marker("slow") else 0
+        if "browser" in item.path.parts:
+            return -1 if is_shared and item.path.name in FIRST_BROWSERS else 2
+        return 1 if item.get_closest_marker("slow") else 0
 
     for item in items:
         if "chatbot_data" in item.fixturenames:
             item.add_marker("data")
-        if {"app", "browser", "processes", "forked_runs"} & set(item.fixturenames):
+        if {"app", "browser", "processes"} & set(item.fixturenames):
             item.add_marker("slow")
     items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests stay together in one process, and so do all browsers: two at once take longer than in turn."""
+    """A file's tests stay together in one process, and so do the browsers that come first: two at once take longer."""
     from xdist.scheduler import LoadFileScheduling
 
-    class OneBrowser(LoadFileScheduling):
+    class FirstBrowsersTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+            file = nodeid.split("::")[0]
+            is_first = file.startswith("tests/browser/") and file.endswith(FIRST_BROWSERS)
+            return "browser" if is_first else super()._split_scope(nodeid)
 
-    return OneBrowser(config, log)
+    return FirstBrowsersTogether(config, log)
