@@ -543,3 +543,23 @@ assert not stubs and "torch" not in sys.modules, stubs[:1]
 assert callable(gradio.Button.click) and gradio.Button is sys.modules["gradio.components.button"].Button
 """
     subprocess.run([sys.executable, "-c", watch], check=True)
+
+
+@pytest.mark.parametrize("tab", [training, history])
+def test_what_happens_while_a_page_is_drawn_is_drawn_the_next_time(run, monkeypatch, tab):
+    name = "view" if tab is training else "details"
+    drawn = getattr(tab, name)
+
+    def slow(*args):
+        shown = drawn(*args)
+        run.write("failed", key="hub_unreachable", values={"name": "x"})
+        return shown
+
+    monkeypatch.setattr(tab, name, slow)
+    request = gr.Request(session_hash="one")
+    request.kwargs = {"headers": {}}
+    if tab is training:
+        seen, now = training.refresh("ko", "kochat-mini", "", None, False)[-1], training.version
+    else:
+        seen, now = history.refresh([run.name], request)[-1], lambda: history.version([run.name])
+    assert seen != now()

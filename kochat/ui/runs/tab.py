@@ -167,11 +167,12 @@ def refresh(names: list[str], request: gr.Request) -> list:
     left = [name for name in names or [] if name in there]
     # Set only where it has to be: somebody may be choosing more just now.
     chosen = {"choices": there} | ({} if left == names else {"value": left})
+    seen = version(left)  # first: what happens meanwhile is then looked at again
     is_any, shown = bool(there), details(language, left)
     if not is_any:
         shown[0] = empty.runs_html(language, "k_no_runs")
     listed = gr.Dataframe(table(language), visible=is_any)
-    return [listed, gr.Dropdown(visible=is_any, **chosen), *shown, version(left)]
+    return [listed, gr.Dropdown(visible=is_any, **chosen), *shown, seen]
 
 
 def poll(seen: tuple, names: list[str], request: gr.Request):

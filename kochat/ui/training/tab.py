@@ -179,13 +179,14 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
     """Everything that changes by itself: the run's view, and what the dropdowns and the name offer."""
+    seen = version()  # first: what happens meanwhile is then looked at again
     names = [value for _, value in sources.base_choices()]
     return [
         *view(language, waiting),
         checkpoint_dropdown(chosen),
         gr.Dropdown(choices=sources.base_choices(), **({} if base in names else {"value": names[0]})),
         sources.free_name(language) if offer_name else gr.skip(),
-        version(),
+        seen,
     ]
 
 
