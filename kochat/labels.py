@@ -23,6 +23,11 @@ def has_names(labels: Iterable[str]) -> bool:
     return tuple(label for label in labels if label.isdecimal()) == CHATBOT_DATA_LABELS
 
 
+def are_emotions(labels: Iterable[str]) -> bool:
+    """Whether these are ChatbotData's labels and no others: only then they are called emotions."""
+    return set(labels) == set(CHATBOT_DATA_LABELS)
+
+
 def label_name(label: str, language: str, labels: Iterable[str], names: Mapping[str, str] | None = None) -> str:
     """The name of `label`, one of `labels`, in "ko" or "en"; a label without a name is shown as it is.
 

@@ -144,6 +144,16 @@ def box(page: Page, element: str) -> Locator:
     return page.locator(f"{element} input, {element} textarea")
 
 
+def open_tab(page: Page, name: str) -> None:
+    """Go to a tab, also where a phone has it in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.is_visible():
+        tab.click()
+    else:
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown button", has_text=name).click()
+
+
 def open_training(page: Page) -> None:
     """Go to the training tab."""
     page.get_by_role("tab").nth(1).click()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from kochat import validate
 from kochat.config import TrainingConfig
-from kochat.labels import NAMES, has_names, in_order
+from kochat.labels import NAMES, are_emotions, has_names, in_order
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
@@ -84,7 +84,7 @@ class Card:
         """What the column of the labels is called in the data, where that says more than "label"."""
         name = self.data.get("label_column") or ""
         is_plain = name.casefold() in PLAIN_LABEL_COLUMNS or re.fullmatch(r"#\d+", name)
-        return "" if is_plain or has_names(self.labels) else name
+        return "" if is_plain or are_emotions(self.labels) else name
 
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""

@@ -18,7 +18,7 @@ from kochat.inference.engine import MAX_REPLY_TOKENS
 from kochat.inference.familiarity import BYTES_FOR_FREE
 from kochat.inference.matching import CONCEPT, MIN_SIMILARITY, synonyms
 from kochat.inference.sampling import PLAUSIBLE
-from kochat.labels import AUTO, AUTO_NAMES, NAMES, has_names, label_name
+from kochat.labels import AUTO, AUTO_NAMES, NAMES, are_emotions, label_name
 from kochat.model.cards import licence_of, sources_of
 from kochat.model.prompt import EOS, LABEL_MARK, SYSTEM, UNK, USER
 
@@ -60,7 +60,7 @@ def description_of(bot: Chatbot) -> dict[str, Any]:
         "unsure": bot.card.unsure,
         "colour": bot.card.profile.get("colour"),
         "labelTitle": bot.card.label_column,
-        "hasEmotions": has_names(bot.labels),
+        "hasEmotions": are_emotions(bot.labels),
         "suggestions": _suggestions(bot),
         "licence": licence_of(bot.card),
         "sources": sources_of(bot.card),

@@ -81,20 +81,21 @@ def looks(name: str | None) -> tuple[str, gr.Chatbot]:
 
 
 def examples_of(name: str | None) -> tuple[str, ...]:
-    """Questions that a checkpoint knows: ChatbotData's kind, or short ones of its own data, from all over it."""
+    """Questions that a checkpoint knows: its own, from all over its data, then general ones if it knows ChatbotData."""
     card = models.card(name)
-    if not card.labels or has_names(card.labels):
-        return EXAMPLES
     try:
-        return _own_questions(*models.version(name))
-    except CheckpointError:  # its pairs are damaged, or it is gone: the chat says so where one talks to it
-        return ()
+        own = _own_questions(*models.version(name)) if card.labels else ()
+    except CheckpointError:  # its pairs are damaged: the chat says so where one talks to it
+        own = ()
+    general = EXAMPLES if not card.labels or has_names(card.labels) else ()
+    return tuple(dict.fromkeys((*own, *general)))[:MAX_EXAMPLES]
 
 
 @functools.lru_cache(maxsize=32)
 def _own_questions(folder: Path, changed: float) -> tuple[str, ...]:
-    pairs = checkpoint.read_pairs(folder, folder.name)
-    own = newest(pairs, checkpoint.read_card(folder).data) or pairs
+    card, pairs = checkpoint.read_card(folder), checkpoint.read_pairs(folder, folder.name)
+    # Without further trainings its first data are its own; of ChatbotData the page has examples.
+    own = newest(pairs, card.data) or ([] if has_names(card.labels) else pairs)
     short = list(dict.fromkeys(question for question, _, _ in own if len(question) <= MAX_EXAMPLE_LENGTH))
     step = max(1, len(short) // MAX_EXAMPLES)
     return tuple(short[::step][:MAX_EXAMPLES])

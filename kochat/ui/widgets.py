@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from kochat.labels import AUTO, CHATBOT_DATA_LABELS, has_names
+from kochat.labels import AUTO, CHATBOT_DATA_LABELS, are_emotions, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui.text import say, t
@@ -67,7 +67,7 @@ def label_class(place: int) -> str:
 
 
 def _label_key(of: Card) -> str:
-    return "k_label" if has_names(of.labels) else "k_label_plain"
+    return "k_label" if are_emotions(of.labels) else "k_label_plain"
 
 
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:

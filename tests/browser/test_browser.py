@@ -174,6 +174,9 @@ def test_two_epochs_are_seen_on_the_plot_and_the_result_talks(visit):
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("내-첫-챗봇")
     ask(page, "안녕")
+    page.get_by_role("tab", name="챗봇", exact=True).click()
+    expect(page.locator("#kept input")).to_have_value("내-첫-챗봇")  # whom one talks to
+    page.get_by_role("tab").first.click()
     expect(page.locator(f"{REPLY} .note").last).to_contain_text("· 내-첫-챗봇")
 
     # A page opened afterwards shows the same run at once.

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from browser_tools import expect
+from browser_tools import expect, open_tab
 from conftest import MINI
 from playwright.sync_api import Page
 
@@ -20,13 +20,8 @@ def mini():
 
 
 def open_learning(page: Page, name: str) -> None:
-    """Go to the tab, also where a phone has it in a menu."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.is_visible():
-        tab.click()
-    else:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
+    """Go to the tab and wait for its steps."""
+    open_tab(page, name)
     expect(page.locator("#learn-nav [aria-current]")).to_be_visible()
 
 

@@ -1,22 +1,12 @@
 """How the page looks in headless Chromium: what overlaps, what is cut, what makes a phone scroll sideways."""
 
-from browser_tools import open_training
-from playwright.sync_api import Locator, Page, expect
+from browser_tools import open_tab, open_training
+from playwright.sync_api import Locator, expect
 
 from kochat.runs.journal import Record
 from kochat.ui import progress
 
 EPOCH = {"epoch": 1, "samples": [{"question": "안녕", "label": "0", "reply": "네"}]}
-
-
-def open_tab(page: Page, name: str) -> None:
-    """Go to a tab, also where a phone has it in a menu."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.is_visible():
-        tab.click()
-    else:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
 
 
 def middle(of: Locator) -> float:

@@ -44,11 +44,12 @@ def _one_bot(mini):
 def test_each_press_adds_a_token_and_the_product_is_that_of_the_whole_reply(mini):
     steps, reply = mini.explain(QUESTION, strength=0), None
     for number, step in enumerate(steps, 1):
-        reply, shown, finished = tokens.press(reply, QUESTION, "half", visitor())
+        reply, shown, finished, act = tokens.press(reply, QUESTION, "half", visitor())
         assert shown.count('<li class="step') == number
         assert shown.count("<tr>") == 5
         assert percent(step.probability) in text(shown)
         assert finished == (number == len(steps))
+        assert act.value == ("처음부터 다시" if finished else "다음 토큰")
     whole = math.prod(step.probability for step in steps)
     assert math.log(whole) == pytest.approx(mini.score(QUESTION, mini.reply(QUESTION, strength=0)), abs=0.05)
     assert f"모두 곱한 {percent(whole)}가 답 전체의 확률" in text(shown)

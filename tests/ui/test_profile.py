@@ -41,6 +41,15 @@ def test_a_profile_comes_from_the_checkpoint_where_its_owner_chose_none(shop):
     shown = profile.welcome("꽃집")
     assert [one["text"] for one in shown["examples"]] == [f"{i}번 꽃 있어요?" for i in range(0, 12, 2)]
     assert profile.welcome("kochat-mini")["examples"][5] == {"text": "고백할까?"}
+    # One that was taught a few pairs shows these first; one with labels of its own beside ChatbotData's only its own.
+    card = checkpoint.read_card(shop)
+    further = replace(card, labels=["0", "1", "2", "손님"])
+    checkpoint.write_card(shop, "꽃집", replace(further, data={**card.data, "newest_pairs": 2}))
+    taught = ("0번 꽃 있어요?", "1번 꽃 있어요?")
+    assert profile.examples_of("꽃집") == (*taught, "안녕", "12시 땡!", "잠이 안 와", "심심해")
+    checkpoint.write_card(shop, "꽃집", further)
+    assert profile.examples_of("꽃집") == tuple(f"{i}번 꽃 있어요?" for i in range(0, 12, 2))
+    checkpoint.write_card(shop, "꽃집", card)
     assert '--letter: "\\af43 "' in profile.profile_html("꽃집")
 
 
@@ -73,6 +82,7 @@ def test_labels_are_called_as_the_data_call_them(shop):
     card = checkpoint.read_card(shop)
     assert (widgets.label_title(card), widgets.label_word("ko", card)) == ("구분", "구분")
     assert widgets.label_word("ko", Card(["0", "1", "2"])) == "감정"
+    assert widgets.label_word("ko", Card(["0", "1", "2", "손님"])) == "라벨"
     assert widgets.label_word("en", Card(["a"], data={"label_column": "Label"})) == "Label"
     assert widgets.label_word("ko", Card(["a"], data={"label_column": None})) == "라벨"
 

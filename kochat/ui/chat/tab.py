@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
-from kochat.labels import AUTO, AUTO_NAMES, has_names, label_name
+from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
@@ -33,7 +33,7 @@ def strength_slider(known: Card) -> dict:
     """How the slider stands for a checkpoint: at the checkpoint's own strength, and fixed where it learned none."""
     can = known.can_strengthen
     info = t("k_strength_info") if can else t("k_no_strength")
-    title = t("k_strength") if has_names(known.labels) else t("k_strength_of_label")
+    title = t("k_strength") if are_emotions(known.labels) else t("k_strength_of_label")
     return {"value": min(known.strength, MAX_STRENGTH), "interactive": can, "info": info, "label": title}
 
 

@@ -151,6 +151,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     )
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
+    chat.checkpoint.change(choose, chat.checkpoint, [chosen, card], **quick)  # what one talks to is what one looks at
     page.load(for_others, None, owner_part, **quick)
     entered = given.submit(enter, given, key, concurrency_limit=1, **PRIVATE)  # one try at a time
     entered.success(remembered, key, None, js="kochat.becomeOwner", **PRIVATE)

@@ -105,9 +105,11 @@ def growing_html(language: str, reply: Growing, predicted: str | None) -> str:
 
 @shows_errors
 def press(known: Growing | None, question: str, predicted: str | None, request: gr.Request):
-    """One token more."""
+    """One token more; the button says where the next press begins again."""
     reply = next_token(known, question)
-    return reply, growing_html(language_of(request), reply, predicted), reply.is_whole
+    language = language_of(request)
+    act = gr.Button(say(language, "k_learn_1_again" if reply.is_whole else "k_learn_1_act"))
+    return reply, growing_html(language, reply, predicted), reply.is_whole, act
 
 
 def build() -> Step:
@@ -118,5 +120,7 @@ def build() -> Step:
         )
         act = made.button("k_learn_1_act")
         told, known = outcome(), gr.State(None)
-    act.click(press, [known, question, made.prediction], [known, told, made.finished], concurrency_limit=4, **PRIVATE)
+    act.click(
+        press, [known, question, made.prediction], [known, told, made.finished, act], concurrency_limit=4, **PRIVATE
+    )
     return made
