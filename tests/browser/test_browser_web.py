@@ -177,7 +177,7 @@ def test_a_bot_of_own_questions_answers_them_in_other_words(browser, tmp_path):
     assert page.evaluate(REPLIES, [[*one, 0] for one in asked]) == bot.replies(asked, 0)
     assert ask(page, "집까지 배달해 주실 수 있어요?")
     expect(page.locator(".note").last).to_contain_text("“배달 되나요?” 질문으로 이해했어요")
-    page.get_by_label("감정", exact=True).select_option("가게")
+    page.get_by_label("라벨", exact=True).select_option("가게")
     assert bot.read("오늘 무슨 요일이야", "가게").unfamiliar
     assert "잘 모르겠어요" in ask(page, "오늘 무슨 요일이야")
     closed(page)
