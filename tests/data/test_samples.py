@@ -13,7 +13,7 @@ SAMPLES = {
 }
 
 
-@pytest.fixture(params=SAMPLES)
+@pytest.fixture(scope="module", params=SAMPLES)
 def shipped(request):
     """Name and pairs of a sample."""
     return request.param, pairs.read_pairs(request.param)
@@ -36,15 +36,14 @@ def test_no_sample_has_a_question_that_kochat_mini_is_judged_by():
 
 
 def test_no_answer_is_taken_from_chatbot_data(shipped, chatbot_data):
-    if chatbot_data.name == "ChatbotData.csv":  # else the sample stands in for it
-        assert not set(shipped[1]["A"]) & set(pairs.read_pairs(chatbot_data)["A"])
+    assert not set(shipped[1]["A"]) & set(pairs.read_pairs(chatbot_data)["A"])
 
 
 def test_samples_fit_an_example_of_the_default_length(shipped, tokenizer):
     from kochat.model.prompt import Prompt
 
-    rows = shipped[1].itertuples(index=False, name=None)
-    assert not any(Prompt(tokenizer, 96).encode_example(*row).cut for row in rows)
+    prompt, rows = Prompt(tokenizer, 96), shipped[1].itertuples(index=False, name=None)
+    assert not any(prompt.encode_example(*row).cut for row in rows)
 
 
 def test_samples_are_plain_utf8_without_odd_characters(shipped):
