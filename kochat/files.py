@@ -63,6 +63,12 @@ def atomic_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def signature(path: str | Path) -> tuple[int, int, int, int]:
+    """What of a file changes when its content does: device, inode, size in bytes, time in ns. Raises OSError."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file by way of a hidden one beside it, synced: of two writers at once the later one's is there."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

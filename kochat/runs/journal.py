@@ -17,6 +17,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from kochat.files import signature
+
 log = logging.getLogger(__name__)
 MAX_POINTS = 100  # of the running loss of a whole run
 MIN_SMOOTHED = 8  # steps
@@ -141,28 +143,32 @@ def _cut_torn_line(descriptor: int) -> None:
 class _Read:
     file: tuple[int, int, bytes]  # a journal of the same name, and even of the same inode, may be another one
     size: int = 0
+    seen: tuple[int, ...] = ()  # its signature when it was read; while that stays, it is not opened again
     events: list[dict[str, Any]] = field(default_factory=list)
     record: Record = field(default_factory=Record)
 
 
-_reads: dict[Path, _Read] = {}
+_reads: dict[str, _Read] = {}  # by the journal's path: unlike a Path, a string is hashed in no time
 _reading = threading.Lock()
 
 
 def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
     """All events so far and what they say; only what is new since the last time is read."""
+    path = str(journal)
     with _reading:
         try:
+            seen, known = signature(path), _reads.get(path)
+            if known and known.seen == seen:
+                return known.events, known.record
             with journal.open("rb") as file:
                 status = os.fstat(file.fileno())
                 same = (status.st_dev, status.st_ino, file.readline())
-                known = _reads.get(journal)
                 if known is None or known.file != same or status.st_size < known.size:
-                    known = _reads[journal] = _Read(same)
+                    known = _reads[path] = _Read(same)
                 file.seek(known.size)
                 new = file.read()
         except FileNotFoundError:
-            _reads.pop(journal, None)
+            _reads.pop(path, None)
             return [], Record()
         whole = new[: new.rfind(b"\n") + 1]
         if whole:
@@ -170,6 +176,7 @@ def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
             known.events = known.events + events
             known.record = known.record.with_events(events)
             known.size += len(whole)
+        known.seen = seen  # from before it was read: what came meanwhile is read next time
         return known.events, known.record
 
 

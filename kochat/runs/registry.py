@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import logging
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import psutil
 
 from kochat.config import TrainingConfig, home
 from kochat.errors import KochatError, RunError
+from kochat.files import signature
 from kochat.runs import journal
 from kochat.runs.journal import Record
 
@@ -59,9 +61,7 @@ class Run:
     @property
     def config(self) -> TrainingConfig:
         """The settings that it was started with."""
-        return TrainingConfig.from_dict(
-            {"recipe": "base", **json.loads((self.path / "config.json").read_text("utf-8"))}
-        )
+        return _read_config(os.path.join(self.path, "config.json"))
 
     @property
     def checkpoint_name(self) -> str:
@@ -148,6 +148,18 @@ class Run:
         return text.getvalue()
 
 
+_configs: dict[str, tuple[tuple[int, ...], TrainingConfig]] = {}  # by path, with the signature of what was read
+
+
+def _read_config(path: str) -> TrainingConfig:
+    seen, known = signature(path), _configs.get(path)
+    if known and known[0] == seen:
+        return known[1]
+    config = TrainingConfig.from_dict({"recipe": "base", **json.loads(Path(path).read_text("utf-8"))})
+    _configs[path] = seen, config
+    return config
+
+
 def _is_alive(known: dict[str, Any] | None) -> bool:
     if known is None or ("spare" in known and time.time() - known["at"] > SPARE_TAKES):
         return False
@@ -162,14 +174,16 @@ def _is_alive(known: dict[str, Any] | None) -> bool:
 
 def list_runs() -> list[Run]:
     """All runs, newest first."""
-    found = [run for path in runs_folder().glob("*/config.json") if _is_readable(run := Run(path.parent))]
+    folder = runs_folder()
+    names = os.listdir(folder) if folder.is_dir() else []
+    found = [run for name in names if _is_readable(run := Run(folder / name))]
     return sorted(found, key=lambda run: (run.record().queued_at, run.name), reverse=True)
 
 
 def _is_readable(run: Run) -> bool:
     try:
         _ = run.config
-    except FileNotFoundError:  # deleted since it was listed
+    except (FileNotFoundError, NotADirectoryError):  # no run, or deleted since it was listed
         return False
     except (ValueError, KochatError) as error:
         log.warning("the run %s is left out: its config.json cannot be read (%s)", run.name, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
@@ -12,6 +14,7 @@ from kochat.model import checkpoint
 from kochat.runs import queue, registry
 from kochat.ui.auth import owner_only
 from kochat.ui.models import bot
+from kochat.ui.monitor import replies
 from kochat.ui.sources import make_config
 from kochat.ui.text import shows_errors
 
@@ -34,7 +37,10 @@ def reply(
     With a temperature above 0 it is drawn; the same seed draws the same reply, without one it is another each time.
     """
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    return bot(checkpoint).reply(question, label, strength, **drawn)
+    start = time.monotonic()
+    said = bot(checkpoint).reply(question, label, strength, **drawn)
+    replies.add(time.monotonic() - start)
+    return said
 
 
 @shows_errors

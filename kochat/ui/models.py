@@ -44,6 +44,12 @@ def _keep(key: tuple[Path, float], loaded: Chatbot) -> Chatbot:
     return loaded
 
 
+def loaded() -> list[str]:
+    """The names of the checkpoints that are loaded, the one used last at the end."""
+    with _order:
+        return [path.name for path, _ in _bots]
+
+
 def borrow(name: str) -> Chatbot:
     """The same, but one that has to be loaded for it is not kept. Raises CheckpointError.
 

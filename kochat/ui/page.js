@@ -2,6 +2,8 @@
 const kochat = (() => {
   const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner", UNSURE = "kochat_unsure";
 
+  const BETWEEN_QUESTIONS = 1000, BETWEEN_GLANCES = 300; // ms
+
   // Where cookies are blocked, looking at them may be an error of its own.
   function hasCookie(start) {
     try {
@@ -113,6 +115,31 @@ const kochat = (() => {
     }
   }
 
+  // Calls `changed` whenever `subject` has changed on the server, which answers when it has, or after a while when it has
+  // not. It is asked only while `element`, and so the tab that it is in, can be seen.
+  async function follow(element, subject, changed) {
+    const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
+    let seen = "", between = BETWEEN_QUESTIONS;
+    while (element.isConnected) {
+      if (document.hidden || !element.offsetParent) {
+        await pause(BETWEEN_GLANCES);
+        continue;
+      }
+      try {
+        const answer = await fetch(`${window.gradio_config?.root ?? ""}/changes/${subject}?since=${seen}`);
+        if (!answer.ok) throw new Error(answer.statusText);
+        const now = await answer.text();
+        if (now !== seen) changed();
+        seen = now;
+        between = BETWEEN_QUESTIONS;
+      } catch (error) {
+        console.debug("the server does not answer:", error); // it may be starting anew
+        between = Math.min(2 * between, 30_000);
+      }
+      await pause(between);
+    }
+  }
+
   function keepUnsure(isOn) {
     try {
       localStorage.setItem(UNSURE, isOn ? "on" : "off");
@@ -196,5 +223,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { toggle, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { toggle, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, follow, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -14,7 +14,7 @@ import gradio as gr
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api
+from kochat.ui import api, monitor
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -22,6 +22,8 @@ from kochat.ui.compare import tab as compare
 from kochat.ui.data import tab as data
 from kochat.ui.learn import tab as learn
 from kochat.ui.models import bot
+from kochat.ui.routes import ROUTES
+from kochat.ui.runs import server
 from kochat.ui.runs import tab as history
 from kochat.ui.text import TEXTS, i18n, t
 from kochat.ui.training import pair_view
@@ -64,6 +66,7 @@ def build() -> gr.Blocks:
     """The whole page."""
     # Uploads are copied where they are needed, so gradio's own copies go after a day.
     with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        unseen = gr.HTML(elem_classes="unseen")
         gr.Markdown(t("k_heading"), elem_id="heading")
         learned = learn.state()
         with gr.Tabs() as tabs:
@@ -76,8 +79,9 @@ def build() -> gr.Blocks:
                 pair_view.build()
             with gr.Tab(t("k_data_tab"), id="data") as data_tab:
                 data.build(page, data_tab, tabs, chat_tab, training_tab.data)
-            with gr.Tab(t("k_runs_tab"), id="runs"):
+            with gr.Tab(t("k_runs_tab"), id="runs") as runs_tab:
                 history.build(page)
+                server.build(runs_tab)
             with gr.Tab(t("k_checkpoints_tab"), id="checkpoints") as checkpoints_tab:
                 shelf.build(page, checkpoints_tab, chat_tab)
             with gr.Tab(t("k_compare_tab"), id="compare") as compare_tab:
@@ -86,7 +90,19 @@ def build() -> gr.Blocks:
                 learn.build(page, tabs, learned)
         training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
+        _say_nothing_of_progress(page, unseen)
     return page.queue(max_size=64, default_concurrency_limit=8)
+
+
+def _say_nothing_of_progress(page: gr.Blocks, unseen: gr.HTML) -> None:
+    """Let the progress of events that do not show it be that of a part which is not seen, instead of their outputs'.
+
+    At each step of any event gradio's page goes through all outputs that ever had a progress, and for each of them
+    through all components: that took most of the time of a reply.
+    """
+    for event in page.fns.values():
+        if event.show_progress == "hidden" and event.show_progress_on is None:
+            event.show_progress_on = [unseen]
 
 
 def launch(**options) -> None:
@@ -95,6 +111,7 @@ def launch(**options) -> None:
     `options` are gradio's own (server_name, server_port, inbrowser, …).
     """
     page = build()
+    logging.getLogger().addHandler(monitor.errors)
     threading.Thread(target=_warm_up, daemon=True).start()
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
     page.launch(
@@ -111,6 +128,7 @@ def launch(**options) -> None:
         mcp_server=False,
         enable_monitoring=False,
         show_error=True,
+        app_kwargs={"routes": ROUTES},
         _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
         max_file_size=library.MAX_BYTES,
         **options,
@@ -127,11 +145,15 @@ def _warm_up() -> None:
 
 
 def _look_after_the_queue() -> None:
-    """Start what waits: after a restart, and when a run was killed, nobody else would. Now and then tidy up."""
+    """Tell pages what has changed, and start what waits: after a restart, and when a run was killed, nobody else would.
+
+    Now and then tidy up.
+    """
     said, tidied = "", -math.inf
     while True:
         try:
-            queue.dispatch()
+            if "queued" in monitor.watcher.look():
+                queue.dispatch()
             if time.monotonic() - tidied > BETWEEN_TIDYING:
                 tidied = time.monotonic()
                 library.forget_uploads()

@@ -15,6 +15,7 @@ import gradio as gr
 from kochat.labels import AUTO, CHATBOT_DATA_LABELS, are_emotions, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import Card
+from kochat.runs.watcher import Subject
 from kochat.ui.text import say, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
@@ -68,6 +69,15 @@ def label_class(place: int) -> str:
 
 def _label_key(of: Card) -> str:
     return "k_label" if are_emotions(of.labels) else "k_label_plain"
+
+
+def following(subject: Subject) -> gr.HTML:
+    """What is not seen, and has a `change` whenever runs or checkpoints have changed on the server.
+
+    Only while the tab that it is in is open, and once when it is opened: see `follow` in page.js.
+    """
+    script = f"kochat.follow(element, '{subject}', () => trigger('change'))"
+    return gr.HTML(js_on_load=script, elem_classes="unseen")
 
 
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:

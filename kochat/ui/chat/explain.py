@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
 
 MAX_LABELS = 12  # side by side; of more the likeliest
-# A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on.
+# A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on. Nothing is
+# asked after a reply while the panel is closed.
 CLICK = """
+document.addEventListener("kochat-reply", () => {
+  if (element.closest("#why")?.querySelector(".label-wrap.open")) trigger("input");
+});
 element.addEventListener("click", event => {
   const step = event.target.closest("[data-step]"), other = event.target.closest("[data-start]");
   if (other) trigger("click", {start: other.dataset.start.split(" ").map(Number)});
@@ -236,9 +240,9 @@ def build(chat: ChatTab) -> None:
         found = known or source_at(history, None)
         return found, explained(found, event.start, request)
 
-    def follow(history: list[dict], opened: bool, known: Source | None, request: gr.Request):
+    def follow(history: list[dict], known: Source | None, request: gr.Request):
         found = source_at(history, None)
-        return (found, found, explained(found, (), request)) if opened and found != known else (gr.skip(),) * 3
+        return (found, found, explained(found, (), request)) if found != known else (gr.skip(),) * 3
 
     busy = {**PRIVATE, "show_progress": "minimal", "show_progress_on": content, "concurrency_limit": 4}
     panel.expand(lambda: True, None, is_open, queue=False, **PRIVATE)
@@ -247,4 +251,6 @@ def build(chat: ChatTab) -> None:
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)
     for event in chat.settled:
-        event.then(follow, [chat.conversation, is_open, newest], [source, newest, content], **busy)
+        tell = "() => { document.dispatchEvent(new Event('kochat-reply')); }"
+        event.then(None, None, None, js=tell, queue=False, **PRIVATE)
+    content.input(follow, [chat.conversation, newest], [source, newest, content], trigger_mode="always_last", **busy)

@@ -13,9 +13,10 @@ from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
 from kochat.ui.chat.variety import grown, samplings, variety_slider
 from kochat.ui.models import bot, card
+from kochat.ui.monitor import replies
 from kochat.ui.profile import looks, profile_html, welcome
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title
+from kochat.ui.widgets import PRIVATE, ChatTab, checkpoint_dropdown, following, label_choices, label_title
 
 MAX_MESSAGE_LENGTH = 10_000  # characters
 MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
@@ -84,7 +85,8 @@ def reply_to(
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
     `replaced` is another one, where the bot has anything else to say.
     """
-    question, chatbot, shown_at = text_of(history[-1]), bot(name), 0.0
+    # What is whole by then is drawn once.
+    question, chatbot, shown_at = text_of(history[-1]), bot(name), time.monotonic()
     reading = chatbot.read(question, label)
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
@@ -134,8 +136,7 @@ def asked(
         return
     history = [*history, message("user", text[-MAX_MESSAGE_LENGTH:])]
     yield busy(value=""), history
-    for grows in reply_to(history, label, strength, name, language_of(request), unsure, temperature):
-        yield gr.skip(), grows
+    yield from _until_whole(reply_to(history, label, strength, name, language_of(request), unsure, temperature))
 
 
 @shows_errors
@@ -149,8 +150,15 @@ def again(
         return
     yield busy(), kept
     replaced = history[-1] if len(history) > len(kept) else None
-    for grows in reply_to(kept, label, strength, name, language_of(request), unsure, temperature, replaced):
-        yield gr.skip(), grows
+    steps = reply_to(kept, label, strength, name, language_of(request), unsure, temperature, replaced)
+    yield from _until_whole(steps)
+
+
+def _until_whole(steps: Iterator[list[dict]]) -> Iterator[tuple]:
+    """The text box and the conversation as a reply grows; with its last words one may ask on."""
+    for history in replies.timed(steps):
+        is_whole = source_of(history[-1]) != ("", "")
+        yield idle() if is_whole else gr.skip(), history
 
 
 def busy(**box) -> gr.Textbox:
@@ -315,6 +323,7 @@ def build(page: gr.Blocks) -> ChatTab:
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
+    asking["show_progress_on"] = conversation  # which shows that a reply is on its way
     under = [conversation, label, strength, chosen, unsure, variety]
 
     def example(
@@ -331,19 +340,18 @@ def build(page: gr.Blocks) -> ChatTab:
 
     # Before the next, which the browser waits for.
     box.submit(None, [box, conversation], None, js="kochat.keepQuestion", **at_once)
-    replies = [
-        box.submit(asked, [box, *under], **asking),
+    asked_for = [
+        # Who asks on at once, as the last words come, need not ask twice.
+        box.submit(asked, [box, *under], trigger_mode="always_last", **asking),
         conversation.retry(again, under, **asking),
         conversation.example_select(example, under, **asking),
     ]
     ready = {"fn": idle, "inputs": None, "outputs": box, **at_once}
-    settled = [one.then(**ready) for one in replies]
-    ended = [one.failure(**ready) for one in replies]
-    settled.append(box.stop(cancels=replies, **ready))
-    for one in (*ended, settled[-1]):  # a question without its reply can be asked again, too
+    settled = [*asked_for, box.stop(cancels=asked_for, **ready)]
+    for one in (*(one.failure(**ready) for one in asked_for), settled[-1]):  # a question without its reply can be asked again, too
         one.then(marked, conversation, conversation, **at_once)
-    taken = undo.click(undone, conversation, [box, conversation], cancels=replies, **at_once)
-    emptied = clear.click(lambda: [], None, conversation, cancels=replies, **at_once)
+    taken = undo.click(undone, conversation, [box, conversation], cancels=asked_for, **at_once)
+    emptied = clear.click(lambda: [], None, conversation, cancels=asked_for, **at_once)
     settled += [taken.then(**ready), emptied.then(**ready)]
     # The conversation stays in the browser: page.js keeps it there and gives it back.
     conversation.change(None, conversation, None, js="kochat.keep", **at_once)
@@ -355,5 +363,7 @@ def build(page: gr.Blocks) -> ChatTab:
     for event in (chosen.change, page.load):  # its owner may have given it another profile since the start
         event(looks, chosen, [profile, conversation], **at_once)
     chosen.change(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
+    # One that somebody has just trained is there to talk to.
+    following("checkpoints").change(checkpoint_dropdown, chosen, chosen, trigger_mode="always_last", **at_once)
     page.load(_strength_since(card(chosen.value)), chosen, strength, **at_once)
     return ChatTab(label, chosen, strength, profile, conversation, below, drawer, settled, restored)

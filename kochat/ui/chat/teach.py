@@ -49,6 +49,11 @@ def thumbs(history: list[dict], editing: Reply | None, request: gr.Request):
     )
 
 
+def ready_for_next(history: list[dict], editing: Reply | None, is_over: bool, request: gr.Request) -> tuple:
+    """After a reply: its thumbs, and the room that a training which is over takes."""
+    return thumbs(history, editing, request), *put_away(is_over)
+
+
 @shows_errors
 def overview(name: str | None, history: list[dict], editing: Reply | None, request: gr.Request) -> list:
     """What shows how much was taught: summary, button, list, thumbs; nothing is chosen in the list any more.
@@ -236,8 +241,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
 
     page.load(own_words, None, chat.conversation, **quick)
     for event in chat.settled:
-        event.then(thumbs, [chat.conversation, reply], chat.conversation, **quick)
-        event.then(put_away, is_over, [bar, plot], **quick)
+        event.then(ready_for_next, [chat.conversation, reply, is_over], [chat.conversation, bar, plot], **quick)
     chat.restored.then(**see).then(**count)
     chat.checkpoint.change(**see).then(**count)
     form_parts = [editing, reply, question, answer, label]

@@ -20,7 +20,7 @@ from kochat.ui import empty, progress
 from kochat.ui.auth import owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, confirm, downloads
+from kochat.ui.widgets import PRIVATE, confirm, downloads, following
 
 COLUMNS = (
     "k_run",
@@ -227,7 +227,7 @@ def build(page: gr.Blocks) -> None:
     quick = {"queue": False, **PRIVATE}
 
     page.load(refresh, chosen, everything, **quick)
-    gr.Timer(2.0).tick(poll, [seen, chosen], everything, trigger_mode="once", **quick)
+    following("runs").change(poll, [seen, chosen], everything, trigger_mode="always_last", **quick)
     # A plot that stays keeps the series it had; one that goes and comes back draws the new ones.
     hide = {"fn": lambda: gr.LinePlot(visible=False), "inputs": None, "outputs": plot, **quick}
     chosen.input(**hide).then(show, chosen, below, **quick)

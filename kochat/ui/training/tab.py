@@ -21,7 +21,7 @@ from kochat.ui.auth import is_owner, owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.training import form
-from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, following
 
 
 @dataclass
@@ -34,6 +34,7 @@ class TrainingTab:
     name: gr.Textbox
     base: gr.Dropdown
     data: gr.Dropdown
+    news: gr.HTML  # its `change` comes when runs or checkpoints have changed
 
 
 def act(do: Callable[[registry.Run], None]):
@@ -174,7 +175,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
         told,
         repeat,
     ]
-    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0])
+    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0], news=following("runs"))
 
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
@@ -191,7 +192,7 @@ def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_na
 
 
 def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
-    """Show the newest run when the page loads, and what is new once a second; offer the datasets there are."""
+    """Show the newest run when the page loads, and what is new while the tab is open; offer the datasets there are."""
     for event in (page.load, opened.select):
         event(sources.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
     inputs, outputs = (
@@ -216,4 +217,4 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
 
     opened.select(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
-    gr.Timer(1.0).tick(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="once", **PRIVATE)
+    tab.news.change(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)

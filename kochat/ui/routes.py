@@ -1,0 +1,39 @@
+"""What the server answers beside gradio's own: to pages whether there is something new, to machines whether it is well.
+
+Knows the watcher and HTTP; nothing here says more than what every visitor may see.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from kochat import __version__
+from kochat.ui import models
+from kochat.ui.monitor import watcher
+
+LONGEST_WAIT = 25.0  # seconds: proxies cut off what is silent for longer
+MAX_LATE = 60.0  # seconds since the last look of the watcher, which has one a second
+
+
+async def changes(request: Request) -> PlainTextResponse:
+    """The revision of a subject, once it is another than `since` (long polling): a page that waits costs nothing."""
+    subject = request.path_params["subject"]
+    if subject not in ("checkpoints", "runs"):
+        return PlainTextResponse("", 404)
+    since = request.query_params.get("since", "")
+    revision = await watcher.changed(subject, since, LONGEST_WAIT)
+    return PlainTextResponse(revision, headers={"Cache-Control": "no-store"})
+
+
+async def health(request: Request) -> JSONResponse:
+    """Whether the server is well (200, else 503), its version, the checkpoints loaded, and the runs in each state."""
+    is_well = time.monotonic() - watcher.looked_at < MAX_LATE
+    told = {"ok": is_well, "version": __version__, "checkpoints": models.loaded(), "runs": dict(watcher.states)}
+    return JSONResponse(told, 200 if is_well else 503, headers={"Cache-Control": "no-store"})
+
+
+ROUTES = [Route("/changes/{subject}", changes), Route("/health", health)]
