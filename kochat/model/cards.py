@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from kochat import validate
 from kochat.config import TrainingConfig
-from kochat.labels import NAMES, are_emotions, has_names, in_order
+from kochat.labels import NAMES, are_emotions, has_names, in_order, is_plain_column
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
@@ -40,7 +40,6 @@ PUBLIC_SOURCES = {
 COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a profile
 PROFILE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
 MAX_PROFILE_EXAMPLES = 8
-PLAIN_LABEL_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
 OWN_SAMPLES = {"emotions", "jobs", "everyday"}  # somebody's emotions.csv is not ours
 FREE = {"ChatbotData", "nsmc_reviews", *OWN_SAMPLES}
 
@@ -83,8 +82,7 @@ class Card:
     def label_column(self) -> str:
         """What the column of the labels is called in the data, where that says more than "label"."""
         name = self.data.get("label_column") or ""
-        is_plain = name.casefold() in PLAIN_LABEL_COLUMNS or re.fullmatch(r"#\d+", name)
-        return "" if is_plain or are_emotions(self.labels) else name
+        return "" if is_plain_column(name) or are_emotions(self.labels) else name
 
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
