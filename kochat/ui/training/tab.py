@@ -34,6 +34,7 @@ class TrainingTab:
     name: gr.Textbox
     base: gr.Dropdown
     data: gr.Dropdown
+    planning: dict
 
 
 def act(do: Callable[[registry.Run], None]):
@@ -121,7 +122,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            inputs, start_button, stop_button = form.build(page)
+            inputs, start_button, stop_button, planning = form.build()
             waiting_list = gr.HTML(elem_id="queue")
             with gr.Row():
                 waiting = gr.Dropdown(
@@ -174,7 +175,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
         told,
         repeat,
     ]
-    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0])
+    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0], planning=planning)
 
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
@@ -214,6 +215,7 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
         if is_owner(request):
             queue.warm_up()
 
-    opened.select(get_ready, None, None, queue=False, **PRIVATE)
+    # One after the other: a machine that imports torch beside is measured too slow.
+    opened.select(**tab.planning).then(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
     gr.Timer(1.0).tick(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="once", **PRIVATE)
