@@ -21,7 +21,7 @@ MAX_REHEARSAL = 16
 MINI_WIDTH, MINI_RATE = 224, 1e-3
 # What is done beside the visits to the pairs, counted in such visits: the base is asked at rehearsed pairs, and
 # replies to own and to sample questions are made at most about 20 times (probes.py).
-TEACHER, A_REPLY = 1 / 3, 2.5
+TEACHER, A_REPLY = 1 / 3, 1.5
 SAMPLE_REPLIES, OWN_REPLIES, TIMES = 30, 100, 20
 READY = 10.0  # seconds, about, until torch and the base are loaded
 

@@ -161,6 +161,20 @@ const kochat = (() => {
     save("kochat.csv", "text/csv", "\ufeff" + lines.map(line => line.map(cell).join(",") + "\r\n").join(""));
   }
 
+  // The panel of the newest reply is in the drawer, closed at first.
+  function openWhy() {
+    const drawer = document.getElementById("drawer"), head = document.querySelector("#why button");
+    if (!drawer.classList.contains("open")) setTimeout(() => toggle("drawer")); // after the click, which closes it
+    if (!document.querySelector("#explanation")?.offsetHeight) head.click();
+    setTimeout(() => head.scrollIntoView({ block: "start" }), 50);
+  }
+
+  // What is being corrected stays above the form: the last reply that begins with these words.
+  function showCorrected(said) {
+    const rows = [...document.querySelectorAll("#chat .bot-row")].filter(row => row.innerText.trim().startsWith(said.trim()));
+    setTimeout(() => rows.at(-1)?.scrollIntoView({ block: "nearest" }), 100);
+  }
+
   // The form of a row comes below a long table.
   function showRow() {
     requestAnimationFrame(() => document.querySelector("#row")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
@@ -196,5 +210,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { toggle, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { toggle, openWhy, showCorrected, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -200,7 +200,17 @@ def epochs_table(language: str, record: Record) -> dict[str, Any]:
         rows.append([shown, *losses, *_asked(event), *facts, duration(language, event["seconds"])])
     if (record.started or {}).get("own_asked"):
         rows.append([say(language, "k_before"), "–", "–", *_asked(record.started), "–", "–", "–"])
-    return {"headers": [say(language, key) for key in TABLE_COLUMNS], "data": rows}
+    # Where no question was withheld there is no validation loss, and the perplexity says no more than the loss.
+    validated = any(event["validation_loss"] is not None for event in epochs_of(record))
+    shown = [
+        i
+        for i, key in enumerate(TABLE_COLUMNS)
+        if (validated or key != "k_perplexity") and any(row[i] != "–" for row in rows)
+    ]
+    return {
+        "headers": [say(language, TABLE_COLUMNS[i]) for i in shown],
+        "data": [[row[i] for i in shown] for row in rows],
+    }
 
 
 def _asked(event: dict) -> list[str]:

@@ -76,7 +76,7 @@ def test_texts_of_a_bot_stay_texts(tmp_path, model, tokenizer):
     said = description_in(page)
     assert (said["title"], said["greeting"], said["labels"]) == (HOSTILE, HOSTILE, labels)
     assert said["labelNames"]["en"]["$title"] == HOSTILE
-    assert HOSTILE in said["sources"][0]
+    assert HOSTILE in said["sources"]["ko"][0]
     assert page.count("<script") == page.count("</script>") == 3
     assert "<img" not in page
     assert f"<title>{html.escape(HOSTILE)}</title>" in page

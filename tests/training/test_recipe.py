@@ -58,7 +58,7 @@ def test_a_base_that_does_not_answer_has_the_settings_of_the_notebook_unless_ask
 def test_the_time_is_estimated_from_the_pairs_gone_over():
     made = filled(TrainingConfig(), ANSWERS, 39, has_earlier=True)
     # 25 times 39 pairs and 234 of the base, with its own answer to each of these; 69 replies, 14 times.
-    work = 25 * (39 + 234 * 4 / 3) + 14 * 69 * 2.5
+    work = 25 * (39 + 234 * 4 / 3) + 14 * 69 * 1.5
     assert learning(39, 39 * 6, 25) + asking(39, 25) == pytest.approx(work)
     assert seconds(made, 39, 5.0e6, 2e-9) == pytest.approx(10 + work * 0.01)
     assert seconds(made, 39, 125e6, 2e-9) == pytest.approx(10 + work * 0.25)

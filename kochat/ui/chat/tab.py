@@ -13,20 +13,13 @@ from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
 from kochat.ui.chat.variety import grown, samplings, variety_slider
 from kochat.ui.models import bot, card
-from kochat.ui.profile import looks, profile_html, welcome
+from kochat.ui.profile import label_dropdown, looks, profile_html, welcome
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title
+from kochat.ui.widgets import PRIVATE, ChatTab, checkpoint_choices, label_choices, label_title
 
 MAX_MESSAGE_LENGTH = 10_000  # characters
 MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
-
-
-def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
-    """The label dropdown for a checkpoint; a label that it does not know becomes automatic."""
-    known = card(name)
-    value = chosen if chosen in known.labels else AUTO
-    return gr.Dropdown(choices=label_choices(known), value=value, label=label_title(known))
 
 
 def strength_slider(known: Card) -> dict:
@@ -220,7 +213,7 @@ def build_settings(names: list[str]) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]
     """The checkpoint, the strength of the label and the variety, one below the other."""
     first = names[0] if names else None
     chosen = gr.Dropdown(
-        names,
+        checkpoint_choices(),
         value=first,
         label=t("k_checkpoint"),
         info=t("k_checkpoint_info"),

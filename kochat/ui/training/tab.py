@@ -96,7 +96,16 @@ def view(language: str, chosen: str | None) -> list:
         gr.Button(visible=bool(waiting)),
         progress.verdict_html(language, found := verdict(record)),
         gr.Button(visible=bool(found and found.changes), value=_again_text(language, found)),
+        start_button_now(),
     ]
+
+
+def start_button_now() -> gr.Button:
+    """The button that starts a run: while one is on, it says that the next one waits, and stays in the background."""
+    is_busy = bool(registry.running() or registry.queued())
+    return gr.Button(
+        t("k_start_next" if is_busy else "k_start"), variant="secondary" if is_busy else "primary", interactive=True
+    )
 
 
 def _again_text(language: str, found: Verdict | None) -> str:
@@ -144,7 +153,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     started = start_button.click(
         lambda: gr.Button(t("k_checking"), interactive=False), None, start_button, queue=False, **PRIVATE
     ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE)
-    afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
+    afterwards(started, start_button_now, None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in (
         (stop_button, queue.stop),
@@ -174,6 +183,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
         cancel_button,
         told,
         repeat,
+        start_button,
     ]
     return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0], planning=planning)
 
