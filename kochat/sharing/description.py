@@ -146,8 +146,9 @@ def _matching(bot: Chatbot) -> dict[str, Any] | None:
     weights = {feature: matcher.weight(feature) for feature in sorted(matcher.features)}
     levels = sorted(set(weights.values()))
     places = {weight: i for i, weight in enumerate(levels)}
+    offered = {q: [one for one in labels if one in bot.card.offered_labels] for q, labels in matcher.labels.items()}
     return {
-        "questions": [[question, labels] for question, labels in matcher.labels.items()],
+        "questions": [[question, labels] for question, labels in offered.items() if labels],
         "ownLabels": sorted(bot.own_labels),
         "minSimilarity": MIN_SIMILARITY,
         "levels": levels,

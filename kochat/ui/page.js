@@ -42,6 +42,10 @@ const kochat = (() => {
         const name = title.classList.contains("error") ? own.error : own.note;
         if (title.firstChild.data.trim() !== name) title.firstChild.data = `${name} `;
       }
+      // The buttons of the box for a question are icons without a name.
+      for (const [part, name] of [["submit", own.send], ["stop", own.stop]]) {
+        document.querySelector(`#question .${part}-button:not([aria-label])`)?.setAttribute("aria-label", name);
+      }
     }).observe(document.body, { childList: true, subtree: true });
   }
 
@@ -166,7 +170,13 @@ const kochat = (() => {
     const drawer = document.getElementById("drawer"), head = document.querySelector("#why button");
     if (!drawer.classList.contains("open")) setTimeout(() => toggle("drawer")); // after the click, which closes it
     if (!document.querySelector("#explanation")?.offsetHeight) head.click();
-    setTimeout(() => head.scrollIntoView({ block: "start" }), 50);
+    const started = Date.now();
+    const timer = setInterval(() => {
+      const isThere = Boolean(document.querySelector("#explanation .steps"));
+      if (!isThere && Date.now() - started < 60_000) return;
+      clearInterval(timer);
+      head.scrollIntoView({ block: "start" });
+    }, 200);
   }
 
   // What is being corrected stays above the form: the last reply that begins with these words.

@@ -53,7 +53,13 @@ THEME = gr.themes.Default(
 )
 HERE = Path(__file__).parent
 TITLES = {
-    language: {"page": texts["k_title"], "note": texts["k_note_title"], "error": texts["k_error_title"]}
+    language: {
+        "page": texts["k_title"],
+        "note": texts["k_note_title"],
+        "error": texts["k_error_title"],
+        "send": texts["k_send"],
+        "stop": texts["k_stop"],
+    }
     for language, texts in TEXTS.items()
 }
 BETWEEN_TIDYING = 3600  # seconds

@@ -180,7 +180,9 @@ def build_form(chat: ChatTab) -> tuple[gr.Column, gr.Textbox, gr.Textbox, gr.Dro
     with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
         gr.Markdown(t("k_correct_heading"))
         with gr.Row():
-            question = gr.Textbox(label=t("k_question"), interactive=False, lines=1, min_width=150)
+            question = gr.Textbox(
+                label=t("k_question"), interactive=False, lines=1, min_width=150, elem_id="teach-question"
+            )
             label = gr.Dropdown(
                 [],
                 label=t("k_label"),
