@@ -130,7 +130,8 @@ def _banner(text: str, kind: str) -> str:
 
 def _bar(done: int, total: int, facts: str, about: str) -> str:
     return (
-        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<div class="bar" role="progressbar" aria-label="{html.escape(facts)}" '
+        f'aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<div style="width:{100 * done / max(total, 1):.1f}%"></div></div>'
         f'<p class="quiet">{html.escape(facts)}<br>{html.escape(about)}</p>'
     )

@@ -130,7 +130,8 @@ def bar_html(language: str, done: float, text: str) -> str:
     """A progress bar with a line below; `done` is from 0 to 1."""
     percent = f"{100 * done:.0f}"
     return (
-        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+        f'<div class="bar" role="progressbar" aria-label="{html.escape(text)}" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
         f'<div style="width:{percent}%"></div></div><p class="quiet" role="status">{html.escape(text)}</p>'
     )
 
