@@ -19,7 +19,7 @@ from kochat.model.cards import COLOURS, FIGURE_NAMES, Card
 from kochat.runs import queue, registry
 from kochat.training.events import PREPARING
 from kochat.ui import models, progress, sources, text, widgets
-from kochat.ui.chat import messages, variety
+from kochat.ui.chat import learning, messages, variety
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import figures
 from kochat.ui.runs import tab as history
@@ -506,6 +506,22 @@ def test_one_that_made_things_worse_says_so_and_is_started_again_with_better_set
     [waiting] = registry.queued()
     assert waiting.config == replace(run.config, output=waiting.config.output, rehearsal=3, epochs=4)
     assert waiting.checkpoint_name == "mine-2"
+
+
+def test_while_a_run_is_on_the_next_one_waits_and_its_button_says_so(run):
+    assert training.view("ko", None)[-1].variant == "secondary"
+    assert "next" in text.say("en", "k_start_next")
+    write(run, {"type": "stopped", "step": 1, "seconds": 1.0})
+    assert training.view("ko", None)[-1].variant == "primary"
+
+
+def test_a_checkpoint_learns_what_it_and_its_bases_were_taught(home, model, tokenizer):
+    for name, base in (("shop", "kochat-mini"), ("taught", "shop"), ("other", "kochat-mini")):
+        checkpoint.save(home / "checkpoints" / name, model, tokenizer, Card(labels=["0"], base=base, max_length=64))
+    assert learning.others("taught") == {"other"}
+    assert learning.others("other") == {"shop", "taught"}
+    assert learning.others("kochat-mini") == {"shop", "taught", "other"}
+    assert learning.others("gone") == set(checkpoint.list_checkpoints())
 
 
 def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():
