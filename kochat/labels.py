@@ -6,12 +6,14 @@ The three labels of ChatbotData are defined by its author (songys/Chatbot_data):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 AUTO = "auto"
 CHATBOT_DATA_LABELS = ("0", "1", "2")
 
 AUTO_NAMES = {"ko": "자동", "en": "Automatic"}
+PLAIN_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
 NAMES = {
     "ko": {"0": "일상다반사", "1": "이별·부정", "2": "사랑·긍정"},
     "en": {"0": "Everyday", "1": "Breakup, negative", "2": "Love, positive"},
@@ -26,6 +28,11 @@ def has_names(labels: Iterable[str]) -> bool:
 def are_emotions(labels: Iterable[str]) -> bool:
     """Whether these are ChatbotData's labels and no others: only then they are called emotions."""
     return set(labels) == set(CHATBOT_DATA_LABELS)
+
+
+def is_plain_column(name: str) -> bool:
+    """Whether the name of a column of labels says no more than that they are labels."""
+    return name.casefold() in PLAIN_COLUMNS or bool(re.fullmatch(r"#\d+", name))
 
 
 def label_name(label: str, language: str, labels: Iterable[str], names: Mapping[str, str] | None = None) -> str:

@@ -27,6 +27,7 @@ TORCH = {
     "inference/engine",
     "inference/chatbot",
     "training/trainer",
+    "training/speed",
     "training/state",
     "evaluation/metrics",
     "sharing/int8",

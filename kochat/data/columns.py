@@ -15,6 +15,7 @@ import pandas as pd
 from kochat.data.checks import clean, clean_label
 from kochat.data.remarks import Remark, listed
 from kochat.errors import DataError
+from kochat.labels import is_plain_column
 
 # How people name the columns, the surest first; compared without case, spaces and what is in brackets.
 QUESTION_NAMES = "q question questions 질문 질의 문의 발화 user human prompt instruction input source 사용자 입력"
@@ -124,6 +125,20 @@ def likely_label(frame: pd.DataFrame, columns: Columns) -> str | None:
         if is_short and repeats and len(values) >= 0.9 * len(frame):
             return name
     return None
+
+
+def label_header(name: str | None) -> str:
+    """The header of the labels in a file of ours: every reader finds it, and in brackets it has the data's own name."""
+    if not name or is_plain_column(name):
+        return "label"
+    inside = re.sub(r"[()\[\]]", " ", name).strip()
+    return f"label ({inside})"
+
+
+def own_label_name(header: str | None) -> str | None:
+    """What the data call their labels; out of `label_header` what was put in."""
+    found = re.fullmatch(r"label \((.+)\)", header or "")
+    return found[1] if found else header
 
 
 def find_question(names: Sequence[str]) -> str | None:

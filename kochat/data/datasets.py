@@ -68,6 +68,16 @@ class Dataset:
 
     # To look at.
 
+    def label_column(self) -> str | None:
+        """What the data that it was made of call their labels; None where that is not known."""
+        with store.transaction(self.path) as db:
+            return self._label_column(db)
+
+    def _label_column(self, db) -> str | None:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+            return None
+        return (db.execute("SELECT value FROM facts WHERE name = 'label_column'").fetchone() or (None,))[0]
+
     def counts(self) -> Counts:
         """How many rows there are, of every label and with every problem."""
         labels: Counter[str] = Counter()
@@ -148,7 +158,10 @@ class Dataset:
         """The good rows as columns Q, A, label, as `read_pairs` gives them."""
         with store.transaction(self.path) as db:
             rows = db.execute("SELECT Q, A, label FROM rows WHERE kind IS NOT 'bad' ORDER BY id").fetchall()
-        return pd.DataFrame(rows, columns=COLUMNS, dtype="str")
+            label_column = self._label_column(db)
+        frame = pd.DataFrame(rows, columns=COLUMNS, dtype="str")
+        frame.attrs["label_column"] = label_column
+        return frame
 
     def write_csv(self, path: Path) -> None:
         """All rows as a CSV that Excel opens with its Korean right, and without taking a cell for a formula."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kochat.data import store
 from kochat.data.checks import TooLong
-from kochat.data.columns import Columns, find_columns
+from kochat.data.columns import Columns, find_columns, own_label_name
 from kochat.data.encodings import storable
 from kochat.data.pairs import said_of_labels
 from kochat.data.remarks import Remark
@@ -60,4 +60,5 @@ def create(
         if not count:
             raise DataError("no_rows", name=table.name)
         store.begin_change(db, "import", count)
+        db.execute("INSERT INTO facts VALUES ('label_column', ?)", (own_label_name(columns.label),))
     yield Imported(count, 1.0, tuple(said_of_labels(folded)))

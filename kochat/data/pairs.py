@@ -27,7 +27,7 @@ from kochat.data.checks import Problem, TooLong, fold, problems_of
 from kochat.data.columns import Columns as Columns
 from kochat.data.columns import find_columns as find_columns
 from kochat.data.columns import find_question as find_question
-from kochat.data.columns import is_number
+from kochat.data.columns import is_number, label_header, own_label_name
 from kochat.data.remarks import Remark, listed
 from kochat.data.splits import MIN_PAIRS_TO_WITHHOLD as MIN_PAIRS_TO_WITHHOLD
 from kochat.data.splits import split_by_question as split_by_question
@@ -237,7 +237,7 @@ def _good_pairs(table: Table, columns: Columns, bad_rows: str) -> pd.DataFrame:
         english, korean = ("; ".join(p.text(language) for p in named[:ROWS_NAMED]) + more for language in ("en", "ko"))
         raise DataError("bad_rows", name=table.name, count=bad, rows=english, rows_ko=korean)
     frame = pd.DataFrame(good, columns=COLUMNS, dtype="str")
-    frame.attrs["label_column"] = columns.label
+    frame.attrs["label_column"] = own_label_name(columns.label)
     return frame
 
 
@@ -291,7 +291,11 @@ def keep(data: bytes, name: str, folder: Path) -> Path:
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
-    """Pairs as a file that `read_pairs` reads back the same, a lone carriage return in a cell too."""
+    """Pairs as a file that `read_pairs` reads back the same, a lone carriage return in a cell too.
+
+    What the data call their labels goes with them.
+    """
+    table = table.rename(columns={"label": label_header(table.attrs.get("label_column"))})
     return table.to_csv(index=False, lineterminator="\r\n").encode()
 
 

@@ -45,6 +45,7 @@ CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, 
 CREATE TABLE before (
     change INTEGER, id INTEGER, Q TEXT, A TEXT, label TEXT, own TEXT, origin TEXT, PRIMARY KEY (change, id)
 );
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);  -- label_column; files of earlier versions lack it
 -- How many rows there are of a label and a state: counting a million takes too long for every look.
 CREATE TABLE tally (label TEXT, state TEXT, rows INTEGER, PRIMARY KEY (label, state)) WITHOUT ROWID;
 """

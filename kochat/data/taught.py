@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,15 +115,23 @@ def how(row: Row) -> str:
     return (row.origin or {}).get("how", "")
 
 
-def everything(folders: Iterable[Path]) -> pd.DataFrame:
+def taught_to(row: Row) -> str | None:
+    """The checkpoint whose reply a row keeps or replaces; None where it was not taught in the chat."""
+    return (row.origin or {}).get("checkpoint")
+
+
+def everything(folders: Iterable[Path], but: Collection[str] = ()) -> pd.DataFrame:
     """The good rows taught in several folders, each question under each label once: as it was taught last.
+
+    Those that were taught to one of the checkpoints `but` are left out.
 
     A folder that cannot be read is left out and logged: it must not keep the others from being learned.
     """
     rows: list[Row] = []
     for path in map(path_of, folders):
         try:
-            rows += [row for row in Dataset(path).page(0, MAX_ROWS)[0] if not row.is_bad] if path.is_file() else []
+            every = Dataset(path).page(0, MAX_ROWS)[0] if path.is_file() else []
+            rows += [row for row in every if not row.is_bad and taught_to(row) not in but]
         except DataError:
             log.exception("what was taught in %s is left out", path)
     rows.sort(key=lambda row: (row.origin or {}).get("time", ""))

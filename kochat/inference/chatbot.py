@@ -110,10 +110,13 @@ class Chatbot:
         self._exact = Decoder(weights)
         quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
+        # Among these it reads the label by itself; what its owner hid is there for whoever asks for it by name.
+        self._read_labels = [label for label in self.labels if label not in loaded.card.hidden_labels]
         own = newest(loaded.pairs, loaded.card.data)
         earlier = loaded.pairs[len(own) :]
         is_small = bool(own) and len(own) <= MAX_QUESTIONS
-        self.matcher = _matcher_of(own, earlier) if is_small else None
+        matched = [pair for pair in own if pair[2] in self._read_labels]
+        self.matcher = _matcher_of(matched, earlier) if is_small and matched else None
         # Labels that nothing but its own pairs has: under these it can answer nothing else, unless validation
         # questions of its own tell better.
         is_calibrated = bool(self.card.familiarity) and "of" not in self.card.familiarity
@@ -295,8 +298,7 @@ class Chatbot:
 
     def _resolved(self, question: str, label: str) -> str:
         if label == AUTO:
-            read = self.predict_label(question)
-            return max(read, key=read.get)
+            return max(self._read_labels, key=self.predict_label(question).get)
         label = self._own_label(label)
         if label not in self.labels:
             raise ReplyError("unknown_label", label=label, known=", ".join(self.labels))
@@ -315,7 +317,7 @@ class Chatbot:
         """The labels that come into question. Raises ReplyError for one that is not known."""
         if label != AUTO:
             return [self._resolved("", label)]
-        return [one for one in self.labels if not match or one in match.labels]
+        return [one for one in self._read_labels if not match or one in match.labels]
 
     def _understood(self, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Each (question, label) as it is put to the model: the own question that is meant, the label that is read."""

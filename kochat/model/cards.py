@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from kochat import validate
 from kochat.config import TrainingConfig
-from kochat.labels import NAMES, are_emotions, has_names, in_order
+from kochat.labels import NAMES, are_emotions, has_names, in_order, is_plain_column
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
@@ -37,10 +37,15 @@ PUBLIC_SOURCES = {
     "everyday": "kochat's corpus `everyday` (MIT)",
     "skt/kogpt2-base-v2": "[skt/kogpt2-base-v2](https://huggingface.co/skt/kogpt2-base-v2) (CC BY-NC-SA 4.0)",
 }
+IN_KOREAN = {
+    "nsmc_reviews": "[e9t/nsmc](https://github.com/e9t/nsmc) (CC0): `raw` 폴더에 있는 영화 리뷰의 글",
+    "emotions": "kochat의 견본 `emotions` (MIT)",
+    "jobs": "kochat의 견본 `jobs` (MIT)",
+    "everyday": "kochat의 말뭉치 `everyday` (MIT)",
+}
 COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  # of a profile
 PROFILE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
 MAX_PROFILE_EXAMPLES = 8
-PLAIN_LABEL_COLUMNS = ("label", "labels", "라벨", "레이블", "sheet")
 OWN_SAMPLES = {"emotions", "jobs", "everyday"}  # somebody's emotions.csv is not ours
 FREE = {"ChatbotData", "nsmc_reviews", *OWN_SAMPLES}
 
@@ -57,7 +62,7 @@ class Card:
     unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
     profile: dict[str, Any] = field(default_factory=dict)  # what its owner chose, see PROFILE_TEXTS
     base: str | None = None
-    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, newest_pairs (examples.py)
+    data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, own_labels, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     familiarity: dict[str, Any] = field(default_factory=dict)  # of validation questions, see familiarity.py; or none
@@ -74,6 +79,24 @@ class Card:
         return bool(self.config.get("label_dropout"))
 
     @property
+    def hidden_labels(self) -> list[str]:
+        """Labels that the owner chose not to offer; none where that would leave none."""
+        hidden = [label for label in self.labels if label in self.profile.get("hidden_labels", ())]
+        return hidden if len(hidden) < len(self.labels) else []
+
+    @property
+    def offered_labels(self) -> list[str]:
+        """What is offered to whoever gets the chatbot: what its owner left, else its own labels without its base's."""
+        own = [label for label in self.labels if label in self.data.get("own_labels", self.labels)]
+        return [label for label in self.labels if label not in self.hidden_labels] if self.hidden_labels else own
+
+    @property
+    def chat_labels(self) -> list[str]:
+        """The labels of the chat: those that are offered, then those of its base, unless its owner hid these."""
+        rest = [] if self.hidden_labels else [label for label in self.labels if label not in self.offered_labels]
+        return [*self.offered_labels, *rest]
+
+    @property
     def split(self) -> tuple[int, float, float, int]:
         """How its training divided the data: split version, shares of validation and of test, seed; see splits.py."""
         shares = (self.config.get(f"{part}_share") or 0.0 for part in ("validation", "test"))
@@ -83,8 +106,7 @@ class Card:
     def label_column(self) -> str:
         """What the column of the labels is called in the data, where that says more than "label"."""
         name = self.data.get("label_column") or ""
-        is_plain = name.casefold() in PLAIN_LABEL_COLUMNS or re.fullmatch(r"#\d+", name)
-        return "" if is_plain or are_emotions(self.labels) else name
+        return "" if is_plain_column(name) or are_emotions(self.labels) else name
 
     def __post_init__(self):
         """Raise TypeError for what no training wrote: a kochat.json may come from anywhere."""
@@ -93,9 +115,9 @@ class Card:
         names = self.label_names
         if not (isinstance(names, dict) and all(isinstance(one, str) for one in names.values())):
             wrong.append("label_names")
-        for name in ("labels", "sources", "recipe"):
-            if not (isinstance(getattr(self, name), list) and all(isinstance(one, str) for one in getattr(self, name))):
-                wrong.append(name)
+        wrong += [name for name in ("labels", "sources", "recipe") if not _are_texts(getattr(self, name))]
+        if "data" not in wrong and not _are_texts(self.data.get("own_labels", [])):
+            wrong.append("data")
         if "data" not in wrong and not _is_number_of_pairs(self.data.get("newest_pairs", 0)):
             wrong.append("data")
         if "data" not in wrong and type(self.data.get("label_column") or "") is not str:
@@ -120,8 +142,14 @@ class Card:
             raise TypeError(f"a card cannot have such {', '.join(wrong)}")
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def _is_profile(value: Any) -> bool:
-    if not isinstance(value, dict) or not value.keys() <= {*PROFILE_TEXTS, "examples"}:
+    if not isinstance(value, dict) or not value.keys() <= {*PROFILE_TEXTS, "examples", "hidden_labels"}:
+        return False
+    if not _are_texts(value.get("hidden_labels", [])):
         return False
     texts = [(value[name], most) for name, most in PROFILE_TEXTS.items() if name in value]
     examples = value.get("examples", [])
@@ -152,8 +180,10 @@ def card_of_training(
 
     `labels` are those of the data, of `rows` rows. Raises SettingsError where a name is for no label.
     """
+    own_labels = _own_labels(config, before, labels)
     labels, label_names = labels_of_training(config, before, labels)
     goes_on = config.keep_labels and "title" in before.profile  # still the one that its owner gave a name
+    hidden = {"hidden_labels": before.hidden_labels} if config.keep_labels and before.hidden_labels else {}
     source = source_name(config.data)
     return Card(
         labels=labels,
@@ -161,14 +191,25 @@ def card_of_training(
         max_length=config.max_length,
         strip_punctuation=config.strip_punctuation,
         strength=before.strength if config.label_dropout else 0.0,
-        profile=before.profile if goes_on else {},
+        profile=before.profile if goes_on else hidden,
         base=base,
-        data={"source": source, "rows": rows, "sha256": sha256},
+        data={"source": source, "rows": rows, "sha256": sha256, "own_labels": own_labels},
         config={**config.to_dict(), "data": source, "base": base, "output": Path(config.output).name},
         defaults=before.defaults,
         sources=[*(before.sources or [base]), source],
         recipe=[*before.recipe, command("train", config)],
     )
+
+
+def _own_labels(config: TrainingConfig, before: Card, labels: Sequence[str]) -> list[str]:
+    """Labels that are the chatbot's own, not only kept for its base.
+
+    They are those of its data where all are new. Data under a label of the base, and what was taught in the chat
+    (recipe "base"), go on with what the base is.
+    """
+    labels, before_own = in_order(labels), before.data.get("own_labels", before.labels)
+    goes_on = config.keep_labels and (config.recipe == "base" or set(labels) & set(before.labels))
+    return list(dict.fromkeys([*before_own, *labels])) if goes_on else labels
 
 
 def labels_of_training(config: TrainingConfig, before: Card, labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -206,9 +247,9 @@ def source_name(source: str) -> str:
     return name if bare in OWN_SAMPLES else bare
 
 
-def source_title(source: str) -> str:
+def source_title(source: str, language: str = "en") -> str:
     """What a source is called for people: its name, with its licence and author where it is a public one."""
-    known = PUBLIC_SOURCES.get(source)
+    known = _public(language).get(source)
     return re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", known).replace("`", "") if known else source
 
 
@@ -271,9 +312,14 @@ def _recipe(card: Card) -> str:
     return "## Made by\n\n```\n" + "\n".join(card.recipe) + "\n```"
 
 
-def sources_of(card: Card) -> list[str]:
+def _public(language: str) -> dict[str, str]:
+    return PUBLIC_SOURCES | (IN_KOREAN if language == "ko" else {})
+
+
+def sources_of(card: Card, language: str = "en") -> list[str]:
     """What a checkpoint is made of, with the licences, each in one line of Markdown."""
-    named = [PUBLIC_SOURCES.get(source, f"`{source}` (ask its owner for the licence)") for source in card.sources]
+    ask = {"ko": "(라이선스는 만든 사람에게 물어보세요)", "en": "(ask its owner for the licence)"}[language]
+    named = [_public(language).get(source, f"`{source}` {ask}") for source in card.sources]
     return list(dict.fromkeys(named))
 
 

@@ -23,6 +23,7 @@ from kochat.errors import KochatError, RunError
 from kochat.files import signature
 from kochat.runs import journal
 from kochat.runs.journal import Record
+from kochat.training import recipe
 
 log = logging.getLogger(__name__)
 SPARE_TAKES = 120  # seconds at most until the process is there that a run is trained in
@@ -116,15 +117,34 @@ class Run:
         return f"{step['step'] / step['steps'] if step else 0:.0%}"
 
     def seconds_left(self) -> float | None:
-        """By the speed of the last steps; None before the second step, 0 where no step comes any more."""
+        """By the speed of the last steps; None before the second step, 0 where no step comes any more.
+
+        Between steps of several epochs lies also what is asked after an epoch; within the first it is added.
+        """
         if self.is_finishing():
             return 0.0
-        steps = self.record().steps
-        recent = [steps[number] for number in sorted(steps)[-50:]]
+        record = self.record()
+        an_epoch = record.started["steps"] // record.started["epochs"] if record.started else 0
+        recent = [record.steps[number] for number in sorted(record.steps)[-max(50, 2 * an_epoch) :]]
         if len(recent) < 2:
             return None
         a_step = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])
-        return a_step * (recent[-1]["steps"] - recent[-1]["step"])
+        more = 1.0
+        if record.started and not record.epochs:
+            started = record.started
+            more += recipe.asking(started["pairs"], started["epochs"]) / _learning(started, self.config.repeats)
+        return more * a_step * (recent[-1]["steps"] - recent[-1]["step"])
+
+    def seconds_a_visit(self) -> float | None:
+        """What a visit to one pair took (see `recipe.learning`), for each parameter; None before its second epoch."""
+        record = self.record()
+        if not record.started or len(record.epochs) < 2 or "parameters" not in record.started:
+            return None
+        # From the end of the first epoch on: before it everything was made ready.
+        first, *_, last = (epoch for _, epoch in sorted(record.epochs.items()))
+        started, epochs = record.started, last["epoch"] - first["epoch"]
+        work = _learning(started, self.config.repeats) + recipe.asking(started["pairs"], started["epochs"])
+        return (last["seconds"] - first["seconds"]) * started["epochs"] / (epochs * work * started["parameters"])
 
     def failure(self) -> KochatError | None:
         """Why it ended badly, as an error with a sentence; None if it did not."""
@@ -158,6 +178,10 @@ def _read_config(path: str) -> TrainingConfig:
     config = TrainingConfig.from_dict({"recipe": "base", **json.loads(Path(path).read_text("utf-8"))})
     _configs[path] = seen, config
     return config
+
+
+def _learning(started: dict[str, Any], repeats: int) -> float:
+    return recipe.learning(started["pairs"], started.get("rehearsed", 0), started["epochs"], repeats)
 
 
 def _is_alive(known: dict[str, Any] | None) -> bool:
@@ -221,6 +245,12 @@ def reserved() -> dict[str, Run]:
         for run in list_runs()
         if (state := run.state()) in ("queued", "running") or (state in RESUMABLE and run.has_state())
     }
+
+
+def seconds_a_visit() -> float | None:
+    """What a visit to one pair took in the run that was on last, as `Run.seconds_a_visit`; None where none tells."""
+    measured = ((run.record().launched_at, run.seconds_a_visit()) for run in list_runs())
+    return max(((at, a_visit) for at, a_visit in measured if a_visit), default=(0.0, None))[1]
 
 
 def differing_settings(runs: list[Run]) -> dict[str, list[Any]]:

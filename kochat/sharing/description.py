@@ -44,7 +44,7 @@ def description_of(bot: Chatbot) -> dict[str, Any]:
         bot.prompt.encode_prompt("", label)  # refuses one that is too long
     return {
         "name": bot.name,
-        "labels": bot.labels,
+        "labels": bot.card.offered_labels,
         "labelNames": {language: _names(bot, language) for language in LANGUAGES},
         "maxLength": bot.prompt.max_length,
         "maxQuestionLength": MAX_QUESTION_LENGTH,
@@ -60,17 +60,17 @@ def description_of(bot: Chatbot) -> dict[str, Any]:
         "unsure": bot.card.unsure,
         "colour": bot.card.profile.get("colour"),
         "labelTitle": bot.card.label_column,
-        "hasEmotions": are_emotions(bot.labels),
+        "hasEmotions": are_emotions(bot.card.offered_labels),
         "suggestions": _suggestions(bot),
         "licence": licence_of(bot.card),
-        "sources": sources_of(bot.card),
+        "sources": {language: sources_of(bot.card, language) for language in LANGUAGES},
         "tokenizer": _tokenizer(bot),
         "matching": _matching(bot),
     }
 
 
 def _names(bot: Chatbot, language: str) -> dict[str, str]:
-    names = {label: label_name(label, language, bot.labels, bot.card.label_names) for label in bot.labels}
+    names = {label: label_name(label, language, bot.labels, bot.card.label_names) for label in bot.card.offered_labels}
     return {AUTO: AUTO_NAMES[language], **names}
 
 
@@ -146,8 +146,9 @@ def _matching(bot: Chatbot) -> dict[str, Any] | None:
     weights = {feature: matcher.weight(feature) for feature in sorted(matcher.features)}
     levels = sorted(set(weights.values()))
     places = {weight: i for i, weight in enumerate(levels)}
+    offered = {q: [one for one in labels if one in bot.card.offered_labels] for q, labels in matcher.labels.items()}
     return {
-        "questions": [[question, labels] for question, labels in matcher.labels.items()],
+        "questions": [[question, labels] for question, labels in offered.items() if labels],
         "ownLabels": sorted(bot.own_labels),
         "minSimilarity": MIN_SIMILARITY,
         "levels": levels,

@@ -19,8 +19,11 @@ MAX_EPOCHS, MIN_EPOCHS = 25, 3
 MAX_REHEARSAL = 16
 # Wider models take smaller steps.
 MINI_WIDTH, MINI_RATE = 224, 1e-3
-MILLISECONDS_A_PAIR = 9.0  # of kochat-mini on two cores without AVX512, about; the page says so before a training
-MINI_PARAMETERS = 5.0e6
+# What is done beside the visits to the pairs, counted in such visits: the base is asked at rehearsed pairs, and
+# replies to own and to sample questions are made at most about 20 times (probes.py).
+TEACHER, A_REPLY = 1 / 3, 1.5
+SAMPLE_REPLIES, OWN_REPLIES, TIMES = 30, 100, 20
+READY = 10.0  # seconds, about, until torch and the base are loaded
 
 
 def num_epochs(num_pairs: int) -> int:
@@ -71,7 +74,19 @@ def _with(config: TrainingConfig, **settings: Any) -> TrainingConfig:
     return replace(config, **{name: value for name, value in settings.items() if getattr(config, name) is None})
 
 
-def seconds(config: TrainingConfig, num_pairs: int, parameters: float) -> float:
-    """About how long a training with these settings, all filled, takes on two cores."""
-    visits = num_pairs * (config.repeats + config.rehearsal) * config.epochs
-    return visits * MILLISECONDS_A_PAIR / 1000 * parameters / MINI_PARAMETERS
+def learning(num_pairs: int, rehearsed: int, epochs: int, repeats: int = 1) -> float:
+    """The work of all steps of a training, in visits to one pair; `rehearsed` are the earlier pairs of an epoch."""
+    return epochs * (num_pairs * repeats + rehearsed * (1 + TEACHER))
+
+
+def asking(num_pairs: int, epochs: int) -> float:
+    """The work of what a training asks before, between and after its epochs, in such visits."""
+    times = epochs // -(-epochs // TIMES) + 2
+    return times * (min(num_pairs, OWN_REPLIES) + SAMPLE_REPLIES) * A_REPLY
+
+
+def seconds(config: TrainingConfig, num_pairs: int, parameters: float, a_visit: float) -> float:
+    """About how long a training with these settings, all filled, takes; `a_visit` in seconds for each parameter."""
+    work = learning(num_pairs, num_pairs * config.rehearsal, config.epochs, config.repeats)
+    work += asking(num_pairs, config.epochs)
+    return READY + work * a_visit * parameters

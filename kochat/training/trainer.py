@@ -5,12 +5,16 @@ Knows batches, the loss and torch; no data, no checkpoint and no epoch.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -23,6 +27,7 @@ from kochat.model.batches import Batch
 from kochat.model.gpt2 import Loss, LossModule, scale_logits, set_dropout
 
 StateDict = dict[str, torch.Tensor]
+T = TypeVar("T")
 
 
 class Trainer:
@@ -141,6 +146,38 @@ def make_optimizers(model: GPT2LMHeadModel, config: TrainingConfig) -> list[Opti
         Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate),
         AdamW(rest, betas=(0.9, 0.95), fused=True, **rate),
     ]
+
+
+def with_own_random_numbers(events: Iterator[T]) -> Iterator[T]:
+    """The same events; whenever it waits, Python's, NumPy's and torch's random numbers are again what they were.
+
+    A training seeds them for its whole process, where others draw from them, too.
+    """
+    own: tuple | None = None
+    with contextlib.closing(events):
+        while True:
+            others = _random_states()
+            if own:
+                _set_random_states(*own)
+            try:
+                event = next(events)
+            except StopIteration:
+                return
+            finally:
+                own = _random_states()
+                _set_random_states(*others)
+            yield event
+
+
+def _random_states() -> tuple:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all()
+
+
+def _set_random_states(python: tuple, numpy: tuple, on_cpu: torch.Tensor, on_gpus: list[torch.Tensor]) -> None:
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(on_cpu)
+    torch.cuda.set_rng_state_all(on_gpus)
 
 
 def mean_loss(results: Sequence[Loss]) -> float:

@@ -44,6 +44,10 @@ const kochat = (() => {
         const name = title.classList.contains("error") ? own.error : own.note;
         if (title.firstChild.data.trim() !== name) title.firstChild.data = `${name} `;
       }
+      // The buttons of the box for a question are icons without a name.
+      for (const [part, name] of [["submit", own.send], ["stop", own.stop]]) {
+        document.querySelector(`#question .${part}-button:not([aria-label])`)?.setAttribute("aria-label", name);
+      }
     }).observe(document.body, { childList: true, subtree: true });
   }
 
@@ -188,6 +192,26 @@ const kochat = (() => {
     save("kochat.csv", "text/csv", "\ufeff" + lines.map(line => line.map(cell).join(",") + "\r\n").join(""));
   }
 
+  // The panel of the newest reply is in the drawer, closed at first.
+  function openWhy() {
+    const drawer = document.getElementById("drawer"), head = document.querySelector("#why button");
+    if (!drawer.classList.contains("open")) setTimeout(() => toggle("drawer")); // after the click, which closes it
+    if (!document.querySelector("#explanation")?.offsetHeight) head.click();
+    const started = Date.now();
+    const timer = setInterval(() => {
+      const isThere = Boolean(document.querySelector("#explanation .steps"));
+      if (!isThere && Date.now() - started < 60_000) return;
+      clearInterval(timer);
+      head.scrollIntoView({ block: "start" });
+    }, 200);
+  }
+
+  // What is being corrected stays above the form: the last reply that begins with these words.
+  function showCorrected(said) {
+    const rows = [...document.querySelectorAll("#chat .bot-row")].filter(row => row.innerText.trim().startsWith(said.trim()));
+    setTimeout(() => rows.at(-1)?.scrollIntoView({ block: "nearest" }), 100);
+  }
+
   // The form of a row comes below a long table.
   function showRow() {
     requestAnimationFrame(() => document.querySelector("#row")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
@@ -223,5 +247,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { toggle, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, follow, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { toggle, openWhy, showCorrected, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, follow, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -42,6 +42,10 @@ THEME = gr.themes.Default(
     link_text_color_dark="*primary_400",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
+    button_cancel_background_fill_hover_dark="#991b1b",
     # One button of a tab has the accent; the others stay in the background.
     button_secondary_background_fill="*background_fill_primary",
     button_secondary_background_fill_dark="*background_fill_primary",
@@ -55,7 +59,13 @@ THEME = gr.themes.Default(
 )
 HERE = Path(__file__).parent
 TITLES = {
-    language: {"page": texts["k_title"], "note": texts["k_note_title"], "error": texts["k_error_title"]}
+    language: {
+        "page": texts["k_title"],
+        "note": texts["k_note_title"],
+        "error": texts["k_error_title"],
+        "send": texts["k_send"],
+        "stop": texts["k_stop"],
+    }
     for language, texts in TEXTS.items()
 }
 BETWEEN_TIDYING = 3600  # seconds

@@ -14,13 +14,13 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.errors import CheckpointError
-from kochat.labels import has_names
+from kochat.labels import AUTO, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import COLOURS, Card
 from kochat.model.kept_pairs import newest
 from kochat.ui import models
 from kochat.ui.text import t
-from kochat.ui.widgets import EXAMPLES
+from kochat.ui.widgets import EXAMPLES, label_choices, label_title
 
 MAX_EXAMPLES, MAX_EXAMPLE_LENGTH = 6, 24  # questions, characters
 
@@ -78,6 +78,13 @@ def as_text(text: str) -> str:
 def looks(name: str | None) -> tuple[str, gr.Chatbot]:
     """The profile of a checkpoint, and what its empty conversation shows."""
     return profile_html(name), gr.Chatbot(**welcome(name))
+
+
+def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
+    """The label dropdown of the chat for a checkpoint; a label that it does not offer becomes automatic."""
+    card = models.card(name)
+    value = chosen if chosen in card.chat_labels else AUTO
+    return gr.Dropdown(choices=label_choices(card), value=value, label=label_title(card))
 
 
 def examples_of(name: str | None) -> tuple[str, ...]:

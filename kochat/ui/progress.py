@@ -130,7 +130,8 @@ def _banner(text: str, kind: str) -> str:
 
 def _bar(done: int, total: int, facts: str, about: str) -> str:
     return (
-        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<div class="bar" role="progressbar" aria-label="{html.escape(facts)}" '
+        f'aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<div style="width:{100 * done / max(total, 1):.1f}%"></div></div>'
         f'<p class="quiet">{html.escape(facts)}<br>{html.escape(about)}</p>'
     )
@@ -200,7 +201,17 @@ def epochs_table(language: str, record: Record) -> dict[str, Any]:
         rows.append([shown, *losses, *_asked(event), *facts, duration(language, event["seconds"])])
     if (record.started or {}).get("own_asked"):
         rows.append([say(language, "k_before"), "–", "–", *_asked(record.started), "–", "–", "–"])
-    return {"headers": [say(language, key) for key in TABLE_COLUMNS], "data": rows}
+    # Where no question was withheld there is no validation loss, and the perplexity says no more than the loss.
+    validated = any(event["validation_loss"] is not None for event in epochs_of(record))
+    shown = [
+        i
+        for i, key in enumerate(TABLE_COLUMNS)
+        if (validated or key != "k_perplexity") and any(row[i] != "–" for row in rows)
+    ]
+    return {
+        "headers": [say(language, TABLE_COLUMNS[i]) for i in shown],
+        "data": [[row[i] for i in shown] for row in rows],
+    }
 
 
 def _asked(event: dict) -> list[str]:

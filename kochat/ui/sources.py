@@ -15,6 +15,7 @@ from kochat.model import checkpoint, hub
 from kochat.runs import registry
 from kochat.ui import auth
 from kochat.ui.text import language_of, say, t
+from kochat.ui.widgets import checkpoint_choices
 
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
@@ -44,8 +45,7 @@ def snapshot(key: str, request: gr.Request) -> Path:
 
 def base_choices() -> list[tuple[str, str]]:
     """What can be trained further: every checkpoint here, and KoGPT2 on the Hub."""
-    names = list(checkpoint.list_checkpoints(for_chat=False))
-    return [(name, name) for name in names] + [(f"KoGPT2 ({KOGPT2})", KOGPT2)]
+    return [*checkpoint_choices(for_chat=False), (f"KoGPT2 ({KOGPT2})", KOGPT2)]
 
 
 def base_source(base: str) -> str:

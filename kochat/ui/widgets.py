@@ -7,11 +7,13 @@ import functools
 import html
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 
+from kochat.errors import CheckpointError
 from kochat.labels import AUTO, CHATBOT_DATA_LABELS, are_emotions, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import Card
@@ -47,9 +49,23 @@ def afterwards(event, *do, **options) -> None:
 
 
 def label_choices(of: Card) -> list[tuple]:
-    """Dropdown choices for the labels of a checkpoint; names that are ours are translated by the browser."""
+    """Dropdown choices for the labels of a checkpoint's chat; names that are ours are translated by the browser."""
     ours = {AUTO, *(CHATBOT_DATA_LABELS if has_names(of.labels) else ())} - of.label_names.keys()
-    return [(t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.labels)]
+    return [
+        (t(f"k_label_{one}") if one in ours else of.label_names.get(one, one), one) for one in (AUTO, *of.chat_labels)
+    ]
+
+
+def checkpoint_choices(for_chat: bool = True) -> list[tuple[str, str]]:
+    """Dropdown choices for the checkpoints there are: what its owner calls each, and its name, which is the value."""
+    return [(_named(name, path), name) for name, path in checkpoint.list_checkpoints(for_chat=for_chat).items()]
+
+
+def _named(name: str, path: Path) -> str:
+    title = ""
+    with contextlib.suppress(CheckpointError):  # deleted since it was listed
+        title = checkpoint.read_card(path).profile.get("title", "").strip()
+    return f"{title} · {name}" if title and title != name else name
 
 
 def label_title(of: Card) -> str:
@@ -85,12 +101,13 @@ def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dro
 
     `wanted`, where it is there, is chosen instead.
     """
-    names = list(checkpoint.list_checkpoints())
+    choices = checkpoint_choices()
+    names = [name for _, name in choices]
     if wanted in names:
-        return gr.Dropdown(choices=names, value=wanted)
+        return gr.Dropdown(choices=choices, value=wanted)
     if chosen in names:
-        return gr.Dropdown(choices=names)
-    return gr.Dropdown(choices=names, value=names[0] if names else None)
+        return gr.Dropdown(choices=choices)
+    return gr.Dropdown(choices=choices, value=names[0] if names else None)
 
 
 @functools.cache
@@ -123,9 +140,20 @@ def bar_html(language: str, done: float, text: str) -> str:
     """A progress bar with a line below; `done` is from 0 to 1."""
     percent = f"{100 * done:.0f}"
     return (
-        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+        f'<div class="bar" role="progressbar" aria-label="{html.escape(text)}" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
         f'<div style="width:{percent}%"></div></div><p class="quiet" role="status">{html.escape(text)}</p>'
     )
+
+
+def glossary_html(language: str, words: Sequence[str]) -> str:
+    """What words mean, on tap: of each the texts "k_word_…" and "k_means_…"."""
+
+    def told(key: str) -> str:
+        return html.escape(say(language, key))
+
+    meanings = "".join(f"<dt>{told(f'k_word_{word}')}</dt><dd>{told(f'k_means_{word}')}</dd>" for word in words)
+    return f'<details class="glossary"><summary>{told("k_glossary")}</summary><dl>{meanings}</dl></details>'
 
 
 def percent(p: float) -> str:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from odd_files import FILES
 from kochat.data import datasets, importing, store
 from kochat.data.datasets import Dataset
 from kochat.data.importing import Imported, create
-from kochat.data.pairs import Columns, examine, find_columns, read_pairs
+from kochat.data.pairs import Columns, as_csv, examine, find_columns, read_pairs
 from kochat.data.tables import open_table
 from kochat.errors import CheckpointError, DataError
 
@@ -92,6 +93,30 @@ def test_a_table_without_labels_gets_one(folder, table):
     dataset = imported(folder, table("질문,답변\n안녕,네\n,\n잘 가,\n"), Columns("질문", "답변", one_label="인사"))
     assert dataset.counts().labels == {"인사": 2}
     assert dataset.pairs().values.tolist() == [["안녕", "네", "인사"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [("구분", "구분"), ("고객(유형)", "고객 유형"), ("[x", "x"), ("label", "label"), ("라벨", "label")],
+)
+def test_what_the_labels_are_called_stays_with_them(folder, tmp_path, name, again):
+    path = tmp_path / "shop.csv"
+    path.write_bytes(f"질문,답변,{name}\n몇 시까지 해요?,여덟 시요.,손님\n".encode())
+    table = open_table(path)
+    dataset = imported(folder, table, Columns("질문", "답변", name))
+    assert dataset.label_column() == name
+    path.write_bytes(as_csv(dataset.pairs()))
+    read = read_pairs(path)  # without being told which column it is
+    assert read.values.tolist() == [["몇 시까지 해요?", "여덟 시요.", "손님"]]
+    assert read.attrs["label_column"] == again
+
+
+def test_a_dataset_of_before_has_no_name_for_its_labels(folder, table):
+    dataset = imported(folder, table("Q,A,구분\n안녕,네,손님\n"), Columns("Q", "A", "구분"))
+    with sqlite3.connect(dataset.path) as db:
+        db.execute("DROP TABLE facts")
+    assert dataset.label_column() is None
+    assert dataset.pairs().values.tolist() == [["안녕", "네", "손님"]]
 
 
 def test_rows_over_the_length_of_the_model_are_bad_and_only_good_ones_are_measured(folder, table):

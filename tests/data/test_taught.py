@@ -152,3 +152,12 @@ def test_all_folders_together_give_each_question_and_label_once(home):
     table = taught.everything([home / "a", home / "b", home / "nobody"])
     assert table.values.tolist() == [["안녕", "둘", "0"]]
     assert taught.everything([]).empty
+
+
+def test_what_was_taught_to_another_checkpoint_can_be_left_out(home):
+    rows = taught.open_taught(home / "a")
+    for question, name in (("안녕", "mini"), ("몇 시예요?", "shop")):
+        taught.teach(rows, question, "네", "0", Origin("corrected", "응", "0", name, time=f"2026-01-0{1 + len(name)}"))
+    rows.add("직접", "넣음", "0")  # in the data tab, for nobody alone
+    assert taught.everything([home / "a"], but={"mini"})["Q"].tolist() == ["직접", "몇 시예요?"]
+    assert len(taught.everything([home / "a"])) == 3

@@ -4,6 +4,7 @@ import math
 import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -418,3 +419,18 @@ def test_ids_that_the_tokenizer_has_no_token_for_are_never_chosen(tmp_path, mode
     assert [step.token for step in steps] == [step.token for step in expected]
     assert own.reply("안녕", "0") == chatbot.load(plain).reply("안녕", "0")
     assert own.weights.config["vocab_size"] == len(tokenizer)
+
+
+def test_a_label_that_its_owner_hid_is_read_in_no_question_and_there_for_who_names_it(tiny_checkpoint):
+    card = checkpoint.read_card(tiny_checkpoint)
+    likeliest = max(every := chatbot.load(tiny_checkpoint).predict_label("안녕"), key=every.get)
+    checkpoint.write_card(tiny_checkpoint, "tiny", replace(card, profile={"hidden_labels": [likeliest]}))
+    bot = chatbot.load(tiny_checkpoint)
+    left = {label: p for label, p in every.items() if label != likeliest}
+    shares = bot.read("안녕").labels
+    assert shares == pytest.approx({label: p / sum(left.values()) for label, p in left.items()})
+    assert bot.reply("안녕") == bot.reply("안녕", max(left, key=left.get))
+    assert bot.reply("안녕", likeliest) == chatbot.load(tiny_checkpoint).reply("안녕", likeliest)
+    # One that hides all offers all.
+    checkpoint.write_card(tiny_checkpoint, "tiny", replace(card, profile={"hidden_labels": ["0", "1", "2"]}))
+    assert set(chatbot.load(tiny_checkpoint).read("안녕").labels) == {"0", "1", "2"}

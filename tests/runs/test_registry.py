@@ -58,6 +58,24 @@ def test_progress_and_the_time_left_by_the_newest_steps(home):
     assert (run.progress(), run.seconds_left()) == ("15%", 34.0)
 
 
+def test_a_first_epoch_without_its_questions_is_no_measure_of_what_comes(home):
+    run = make(home, "mine")
+    facts = {"pairs": 40, "rehearsed": 60, "parameters": 1e6, "epochs": 10, "steps": 20, "at_step": 0}
+    run.write("started", **facts)
+    assert run.seconds_a_visit() is registry.seconds_a_visit() is None
+    step(run, 1, 10.0)
+    step(run, 2, 12.0)
+    # 10 epochs of 40 + 80 visits, and 12 times 70 replies that take as long as 1.5 each.
+    assert run.seconds_left() == pytest.approx(2.0 * 18 * (1200 + 1260) / 1200)
+    epoch(run, 1, 3.0, None)
+    step(run, 3, 16.0)
+    assert run.seconds_left() == pytest.approx(3.0 * 17)
+    epoch(run, 2, 2.0, None)
+    epoch(run, 3, 2.0, None)  # 4 s after the second, as after the first
+    assert run.seconds_a_visit() == pytest.approx(4.0 * 10 / (2460 * 1e6))
+    assert registry.seconds_a_visit() == run.seconds_a_visit()
+
+
 def test_the_curve_as_csv(home):
     run = make(home, "mine")
     epoch(run, 1, 3.5, None)

@@ -24,6 +24,7 @@ from kochat.inference.engine import token_texts
 from kochat.inference.matching import QuestionMatcher, features
 from kochat.model import checkpoint
 from kochat.model.cards import Card
+from kochat.model.kept_pairs import write_pairs
 from kochat.sharing import web
 from kochat.sharing.description import checksum, description_of
 from kochat.sharing.int8 import Int8Matrix, dequantised
@@ -76,7 +77,7 @@ def test_texts_of_a_bot_stay_texts(tmp_path, model, tokenizer):
     said = description_in(page)
     assert (said["title"], said["greeting"], said["labels"]) == (HOSTILE, HOSTILE, labels)
     assert said["labelNames"]["en"]["$title"] == HOSTILE
-    assert HOSTILE in said["sources"][0]
+    assert HOSTILE in said["sources"]["ko"][0]
     assert page.count("<script") == page.count("</script>") == 3
     assert "<img" not in page
     assert f"<title>{html.escape(HOSTILE)}</title>" in page
@@ -237,3 +238,20 @@ def test_the_page_finds_the_own_question_that_python_finds(browser, tiny_checkpo
         assert set(compared) == features(text), ascii(text)
         assert sum_of_text == checksum(text)
     page.context.close()
+
+
+def test_labels_that_are_kept_for_the_base_alone_are_not_offered(tmp_path, model, tokenizer):
+    data = {"own_labels": ["손님", "단골"], "newest_pairs": 3}
+    card = Card(["0", "손님", "단골"], data=data, sources=["mine.csv"], max_length=64)
+    folder = checkpoint.save(tmp_path / "shop", model, tokenizer, card)
+    own = [("몇 시까지 해요?", "여덟 시요.", "손님"), ("주차돼요?", "네.", "단골"), ("안녕", "네.", "0")]
+    write_pairs(folder, [*own, ("뭐해?", "그냥요.", "0")])
+    said = description_of(load(folder))
+    assert said["labels"] == ["손님", "단골"]
+    assert said["labelNames"]["ko"] == {"auto": "자동", "손님": "손님", "단골": "단골"}
+    assert said["matching"]["questions"] == [["몇 시까지 해요?", ["손님"]], ["주차돼요?", ["단골"]]]
+    assert said["sources"]["ko"] == ["`mine.csv` (라이선스는 만든 사람에게 물어보세요)"]
+    checkpoint.write_card(folder, "shop", dataclasses.replace(card, profile={"hidden_labels": ["단골"]}))
+    said = description_of(load(folder))
+    assert said["labels"] == ["0", "손님"]
+    assert said["matching"]["questions"] == [["몇 시까지 해요?", ["손님"]], ["안녕", ["0"]]]

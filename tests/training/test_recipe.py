@@ -1,10 +1,12 @@
 """Settings that follow from the number of pairs."""
 
 import pytest
+import torch
 
 from kochat.config import NOTEBOOK_DEFAULTS, TrainingConfig
 from kochat.model.cards import Card
-from kochat.training.recipe import filled, num_epochs, num_rehearsed, seconds
+from kochat.training import speed
+from kochat.training.recipe import asking, filled, learning, num_epochs, num_rehearsed, seconds
 
 ANSWERS = Card(
     labels=["0", "1", "2"], defaults={"epochs": 10, "batch_size": 32, "learning_rate": 1e-3, "max_length": 96}
@@ -55,5 +57,17 @@ def test_a_base_that_does_not_answer_has_the_settings_of_the_notebook_unless_ask
 
 def test_the_time_is_estimated_from_the_pairs_gone_over():
     made = filled(TrainingConfig(), ANSWERS, 39, has_earlier=True)
-    assert seconds(made, 39, 5.0e6) == pytest.approx(39 * 7 * 25 * 0.009)
-    assert seconds(made, 39, 125e6) == pytest.approx(25 * 39 * 7 * 25 * 0.009)
+    # 25 times 39 pairs and 234 of the base, with its own answer to each of these; 69 replies, 14 times.
+    work = 25 * (39 + 234 * 4 / 3) + 14 * 69 * 1.5
+    assert learning(39, 39 * 6, 25) + asking(39, 25) == pytest.approx(work)
+    assert seconds(made, 39, 5.0e6, 2e-9) == pytest.approx(10 + work * 0.01)
+    assert seconds(made, 39, 125e6, 2e-9) == pytest.approx(10 + work * 0.25)
+
+
+def test_this_machine_is_measured_once_and_nobodys_random_numbers_change():
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    measured = speed.seconds_a_visit()
+    assert 1e-11 < measured < 1e-6  # 5 million parameters: between 0.05 ms and 5 s
+    assert speed.seconds_a_visit() == measured
+    assert torch.equal(torch.random.get_rng_state(), before)

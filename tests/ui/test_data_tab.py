@@ -11,6 +11,7 @@ from test_auth import request
 
 from kochat.data import datasets
 from kochat.data.datasets import Dataset
+from kochat.data.pairs import read_pairs
 from kochat.errors import SENTENCES
 from kochat.runs import queue
 from kochat.ui import auth, sources
@@ -187,6 +188,27 @@ def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
     assert (config.epochs, config.rows, config.patience) == (2, None, None)
     form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, "no", None, request())
     assert (taken[1].label_names, taken[1].rows) == ((), 5)
+
+
+def test_who_has_mended_the_last_row_sees_all_of_them_and_may_train(home):
+    importing.make_empty("mine", request())
+    data.save(("mine", None), "", "질문만", "", "0", request())
+
+    def train_button():
+        return overview.view("ko", data.opened("mine", request()))[-1].variant
+
+    assert (train_button(), data.all_mended("mine", "bad", request())) == ("secondary", gr.skip())
+    data.save(("mine", 2), "", "질문만", "답", "0", request())
+    assert (train_button(), data.all_mended("mine", "bad", request())) == ("primary", "all")
+    assert data.all_mended("mine", "notes", request()) == gr.skip()
+
+
+def test_what_the_labels_of_a_dataset_are_called_reaches_the_file_that_is_trained_on(home, tmp_path):
+    path = tmp_path / "shop.csv"
+    path.write_text("질문,답변,구분\n몇 시까지 해요?,여덟 시요.,손님\n늘 사던 걸로요,네.,단골\n", "utf-8")
+    bring_in(path, "shop", request())
+    assert read_pairs(sources.snapshot("shop", request())).attrs["label_column"] == "구분"
+    assert "<th>구분</th>" in data.view("shop", 1, "", "", "all", request())[0]
 
 
 def test_a_dataset_without_a_good_row_is_not_trained_on(home):

@@ -2,15 +2,20 @@
 
 import html
 import math
+import random
 import re
 
 import gradio as gr
+import numpy as np
 import pytest
+import torch
+from accelerate.utils import set_seed
 from conftest import MINI
 
 from kochat.evaluation.experiments import Granularity, LabelEffect, Overfit, Tick
 from kochat.inference import chatbot
 from kochat.training.events import Epoch, Step
+from kochat.training.trainer import with_own_random_numbers
 from kochat.ui import models
 from kochat.ui.learn import errors, frame, label, mask, more_labels, overfitting, own_data, tab, tokens, trainings
 from kochat.ui.text import TEXTS
@@ -44,20 +49,20 @@ def _one_bot(mini):
 def test_each_press_adds_a_token_and_the_product_is_that_of_the_whole_reply(mini):
     steps, reply = mini.explain(QUESTION, strength=0), None
     for number, step in enumerate(steps, 1):
-        reply, shown, finished, act = tokens.press(reply, QUESTION, "half", visitor())
+        reply, shown, finished, again = tokens.press(reply, QUESTION, "half", visitor())
         assert shown.count('<li class="step') == number
         assert shown.count("<tr>") == 5
         assert percent(step.probability) in text(shown)
         assert finished == (number == len(steps))
-        assert act.value == ("처음부터 다시" if finished else "다음 토큰")
+        assert again.visible == finished
     whole = math.prod(step.probability for step in steps)
     assert math.log(whole) == pytest.approx(mini.score(QUESTION, mini.reply(QUESTION, strength=0)), abs=0.05)
     assert f"모두 곱한 {percent(whole)}가 답 전체의 확률" in text(shown)
     assert ("맞혔어요!" in shown) == (whole >= 0.5)
-    # Then it begins anew, and so it does where another question stands there.
-    again = tokens.press(reply, QUESTION, None, visitor())[0]
-    assert again.num_shown == 1
-    assert tokens.press(again, "안녕", None, visitor())[0].num_shown == 1
+    # It stays there, and begins anew where somebody asks for that or another question stands there.
+    assert tokens.press(reply, QUESTION, None, visitor())[0] == reply
+    assert tokens.begin_again()[:2] == (None, "")
+    assert tokens.press(reply, "안녕", None, visitor())[0].num_shown == 1
     with pytest.raises(gr.Error, match="질문이 비어"):
         tokens.press(None, " ", None, visitor())
 
@@ -152,6 +157,25 @@ def test_a_training_tells_how_far_it_is_and_in_the_end_what_came_out():
     assert "학습 2/2 · 손실 2.50 · 에폭 1 / 2" in second[0]
     assert second[2] == 1
     assert last[:2] == ("most fertig", True)
+
+
+def test_a_training_leaves_the_random_numbers_of_others_alone():
+    def draw():
+        return torch.rand(1).item(), random.random(), np.random.rand()
+
+    def training():
+        set_seed(7)
+        while True:
+            yield draw()
+
+    set_seed(1)
+    alone = [draw() for _ in range(3)]
+    set_seed(1)
+    going = with_own_random_numbers(training())
+    both = [(next(going), draw()) for _ in range(3)]
+    assert [others for _, others in both] == alone
+    expected = training()
+    assert [own for own, _ in both] == [next(expected) for _ in range(3)]
 
 
 def test_only_the_owner_trains_and_everybody_does_the_rest():

@@ -19,7 +19,7 @@ from kochat.model.cards import COLOURS, FIGURE_NAMES, Card
 from kochat.runs import queue, registry
 from kochat.training.events import PREPARING
 from kochat.ui import models, progress, sources, text, widgets
-from kochat.ui.chat import messages, variety
+from kochat.ui.chat import learning, messages, variety
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import figures
 from kochat.ui.runs import tab as history
@@ -92,6 +92,7 @@ def test_the_settings_of_a_run_are_called_as_the_form_calls_them(run):
 
 def test_every_text_is_used_and_every_used_text_is_there():
     import kochat.ui
+    from kochat.ui.learn import mask
 
     folder = kochat.ui.__path__[0]
     from pathlib import Path
@@ -115,7 +116,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
         f"k_{kind}_{name}" for kind in ("advice", "try") for name in ("rehearsal", "epochs", "learning_rate", "keep")
     }
     made |= {f"k_colour_{name}" for name in COLOURS}
-    made |= {f"k_{kind}_{name}" for kind in ("word", "means") for name in figures.GLOSSARY}
+    made |= {f"k_{kind}_{name}" for kind in ("word", "means") for name in (*figures.GLOSSARY, *mask.GLOSSARY)}
     made |= {f"k_learn_{step}_{part}" for step in range(1, 8) for part in ("name", "title", "ask", "predict", "why")}
     assert used | made | {"k_title"} == set(text.TEXTS["ko"])
 
@@ -336,7 +337,8 @@ def test_progress_tells_steps_epochs_and_the_time_left(run):
     shown = progress.progress_html("en", run)
     assert 'aria-valuenow="3"' in shown
     assert 'aria-valuemax="20"' in shown
-    assert "step 3 of 20 · epoch 0 of 2 · about 34 s left" in shown
+    # 34 s for the steps, of 108 pairs; and what is asked four times, 84 replies that take as long as 1.5 pairs each.
+    assert "step 3 of 20 · epoch 0 of 2 · about 3 min left" in shown
     write(run, {"type": "finished", "epoch": 2, "seconds": 125.0, "checkpoint": "x"})
     assert "“mine” 학습이 끝났어요. 2번째 에폭의 상태로" in progress.progress_html("ko", run)
     assert "2분" in progress.progress_html("ko", run)
@@ -413,8 +415,8 @@ def test_the_curve_has_a_point_an_epoch_and_series_and_marks_the_best_epoch(run)
 def test_table_and_samples_show_the_newest_epoch_first_and_escape_what_people_wrote(run):
     write(run, epoch(1, 2.0, 2.5), epoch(2, 1.0, None))
     assert progress.epochs_table("en", run.record())["data"] == [
-        ["2", "1.000", "–", "–", "–", "12.2", "801", "1 min"],
-        ["1 ★", "2.000", "2.500", "–", "–", "12.2", "801", "1 min"],
+        ["2", "1.000", "–", "12.2", "801", "1 min"],
+        ["1 ★", "2.000", "2.500", "12.2", "801", "1 min"],
     ]
     shown = progress.samples_html("ko", run.record())
     assert shown.index("답 2") < shown.index("답 1")
@@ -468,8 +470,10 @@ def test_what_it_answered_before_stands_first_and_answers_as_taught_are_marked(r
 def test_own_answers_and_what_the_base_knew_stand_beside_the_loss(run):
     write(run, {**STARTED, **BASE}, step(1, 1.0))
     write(run, {**epoch(1, 2.0, None), "own_right": 12, "own_asked": 39, "base_nll": 1.25}, epoch(2, 1.0, None))
-    rows = progress.epochs_table("ko", run.record())["data"]
-    assert [[row[0], *row[3:5]] for row in rows] == [
+    table = progress.epochs_table("ko", run.record())
+    # Nothing was withheld: no validation loss and no perplexity, which would stand there empty.
+    assert table["headers"] == ["에폭", "학습 손실", "배운 답 그대로", "원래 알던 답의 손실", "토큰/초", "누적 시간"]
+    assert [[row[0], *row[2:4]] for row in table["data"]] == [
         ["2", "–", "–"],
         ["1", "12 / 39", "1.250"],
         ["학습 전", "1 / 39", "1.100"],
@@ -481,7 +485,7 @@ def ended(run, right, base):
     write(run, {**STARTED, **BASE}, epoch(1, 2.0, None), epoch(2, 1.0, None))
     end = {"own_right": right, "own_asked": 39, "base_nll": base}
     write(run, {"type": "finished", "epoch": 2, "seconds": 9.0, "checkpoint": "x", **end})
-    *_, told, repeat = training.view("ko", None)
+    *_, told, repeat, _ = training.view("ko", None)
     return told, repeat
 
 
@@ -502,6 +506,22 @@ def test_one_that_made_things_worse_says_so_and_is_started_again_with_better_set
     [waiting] = registry.queued()
     assert waiting.config == replace(run.config, output=waiting.config.output, rehearsal=3, epochs=4)
     assert waiting.checkpoint_name == "mine-2"
+
+
+def test_while_a_run_is_on_the_next_one_waits_and_its_button_says_so(run):
+    assert training.view("ko", None)[-1].variant == "secondary"
+    assert "next" in text.say("en", "k_start_next")
+    write(run, {"type": "stopped", "step": 1, "seconds": 1.0})
+    assert training.view("ko", None)[-1].variant == "primary"
+
+
+def test_a_checkpoint_learns_what_it_and_its_bases_were_taught(home, model, tokenizer):
+    for name, base in (("shop", "kochat-mini"), ("taught", "shop"), ("other", "kochat-mini")):
+        checkpoint.save(home / "checkpoints" / name, model, tokenizer, Card(labels=["0"], base=base, max_length=64))
+    assert learning.others("taught") == {"other"}
+    assert learning.others("other") == {"shop", "taught"}
+    assert learning.others("kochat-mini") == {"shop", "taught", "other"}
+    assert learning.others("gone") == set(checkpoint.list_checkpoints())
 
 
 def test_an_error_of_ours_comes_up_as_its_sentence_and_any_other_as_it_is():

@@ -13,6 +13,7 @@ from kochat.runs import library
 from kochat.ui import profile, widgets
 from kochat.ui.chat import messages
 from kochat.ui.checkpoints import about
+from kochat.ui.checkpoints import tab as shelf
 
 
 def a_request():
@@ -55,7 +56,7 @@ def test_a_profile_comes_from_the_checkpoint_where_its_owner_chose_none(shop):
 
 def test_the_owner_changes_the_profile_and_nothing_else_of_the_card(shop):
     before = checkpoint.read_card(shop)
-    about.save_profile("꽃집", " 장미 <b> ", "", "green", "장미 있어요?\n\n얼마예요?", a_request())
+    about.save_profile("꽃집", " 장미 <b> ", "", "green", "장미 있어요?\n\n얼마예요?", [], a_request())
     after = checkpoint.read_card(shop)
     assert after.profile == {"title": "장미 <b>", "colour": "green", "examples": ["장미 있어요?", "얼마예요?"]}
     assert replace(after, profile={}) == before
@@ -63,15 +64,48 @@ def test_the_owner_changes_the_profile_and_nothing_else_of_the_card(shop):
     assert "tone-green" in profile.profile_html("꽃집")
     assert profile.welcome("꽃집")["examples"] == [{"text": "장미 있어요?"}, {"text": "얼마예요?"}]
     with pytest.raises(gr.Error, match="8개까지"):
-        about.save_profile("꽃집", "", "", None, "\n".join(map(str, range(9))), a_request())
+        about.save_profile("꽃집", "", "", None, "\n".join(map(str, range(9))), [], a_request())
     with pytest.raises(SettingsError):
         library.set_profile("꽃집", {"examples": ["a" * 201]})
     with pytest.raises(CheckpointError, match="kochat-mini"):
         library.set_profile("kochat-mini", {"title": "나"})
 
 
+def test_the_owner_chooses_which_labels_are_offered_and_the_title_is_in_every_list(shop):
+    card = checkpoint.read_card(shop)
+    labels = {"labels": ["0", "1", "2", "손님", "단골"], "data": {**card.data, "own_labels": ["손님", "단골"]}}
+    checkpoint.write_card(shop, "꽃집", replace(card, **labels))
+
+    def in_chat():
+        return [label for _, label in widgets.label_choices(checkpoint.read_card(shop))]
+
+    # By itself: its own labels first, those of its base last, and none of these for its visitors.
+    assert in_chat() == ["auto", "손님", "단골", "0", "1", "2"]
+    assert checkpoint.read_card(shop).offered_labels == ["손님", "단골"]
+    assert about.profile_form("꽃집")[-1].value == ["손님", "단골"]
+    about.save_profile("꽃집", "", "", "", "", ["단골", "손님"], a_request())
+    assert checkpoint.read_card(shop).profile == {}  # that is what it was
+    about.save_profile("꽃집", "꽃집 장미/점", "", "", "", ["손님", "0"], a_request())
+    assert checkpoint.read_card(shop).profile["hidden_labels"] == ["1", "2", "단골"]
+    assert in_chat() == ["auto", "0", "손님"]
+    assert profile.label_dropdown("꽃집", "단골").value == "auto"
+    assert [value for _, value in about.profile_form("꽃집")[-1].choices] == ["손님", "단골", "0", "1", "2"]
+    assert ("꽃집 장미/점 · 꽃집", "꽃집") in widgets.checkpoint_choices()
+    assert shelf.file_name("꽃집") == "꽃집 장미 점"
+    assert shelf.file_name("kochat-mini") == "kochat-mini"
+
+
 @pytest.mark.parametrize(
-    "bad", [{"title": 1}, {"title": "a" * 41}, {"colour": "javascript"}, {"other": ""}, [], {"examples": "a"}]
+    "bad",
+    [
+        {"title": 1},
+        {"title": "a" * 41},
+        {"colour": "javascript"},
+        {"other": ""},
+        [],
+        {"examples": "a"},
+        {"hidden_labels": "0"},
+    ],
 )
 def test_a_profile_that_no_owner_wrote_is_refused(bad):
     with pytest.raises(TypeError, match="profile"):

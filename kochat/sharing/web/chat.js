@@ -75,7 +75,9 @@ function translate() {
   const labels = [AUTO, ...description.labels];
   at("label").replaceChildren(...labels.map((label) => make("option", { value: label }, labelName(label))));
   at("label").value = kept.label;
+  at("label").parentElement.hidden = description.labels.length < 2;
   at("licence").textContent = `${LICENCES[description.licence] ?? say("licence_other")} · ${say("made_with")}`;
+  at("sources").replaceChildren(...description.sources[language].map((line) => make("li", {}, ...withLinks(line))));
   showConversation();
 }
 
@@ -254,7 +256,6 @@ function start() {
   if (![AUTO, ...description.labels].includes(kept.label)) kept.label = AUTO;
   document.documentElement.dataset.colour = description.colour ?? "";
   at("about-matching").hidden = !description.matching;
-  at("sources").append(...description.sources.map((line) => make("li", {}, ...withLinks(line))));
   at("strength-field").hidden = !description.canStrengthen;
   translate();
   showStrength();

@@ -191,8 +191,8 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
         f"<tr{' class=chosen' if label == source.label else ''}>"
         f'<th class="mark {label_class(chatbot.labels.index(label))}">'
         f"{html.escape(label_name(label, language, card.labels, card.label_names))}</th>"
-        f'<td><div class="share"><div style="width:{reading.labels[label]:.1%}"></div></div>'
-        f"{percent(reading.labels[label])}</td><td>{html.escape(replies[label]) or '…'}</td></tr>"
+        f'<td><div class="share"><div style="width:{reading.labels.get(label, 0):.1%}"></div></div>'
+        f"{percent(reading.labels.get(label, 0))}</td><td>{html.escape(replies[label]) or '…'}</td></tr>"
         for label in labels
     )
     names = [label_word(language, card), say(language, "k_why_read"), say(language, "k_why_says")]
@@ -218,8 +218,16 @@ def explained(source: Source | None, start: Sequence[int], request: gr.Request) 
     return explanation_html(language, bot(source.checkpoint), source, start)
 
 
+def working(request: gr.Request) -> str:
+    """What the panel shows until there is something to see."""
+    return f'<p class="quiet" role="status">{html.escape(say(language_of(request), "k_why_busy"))}</p>'
+
+
 def build(chat: ChatTab) -> None:
     """The panel below the conversation and its events."""
+    with chat.below:  # the drawer is out of sight on a small screen
+        button = gr.Button(t("k_why"), size="sm", elem_id="why-button")
+    button.click(None, None, None, js="kochat.openWhy", queue=False, **PRIVATE)
     with chat.drawer, gr.Accordion(t("k_why"), open=False, elem_id="why") as panel:
         gr.Markdown(t("k_why_pick"), elem_classes="quiet")
         content = gr.HTML(js_on_load=CLICK, elem_id="explanation")
@@ -227,13 +235,16 @@ def build(chat: ChatTab) -> None:
 
     def open_last(history: list[dict], request: gr.Request):
         found = source_at(history, None)
-        return found, found, explained(found, (), request)
+        yield found, found, working(request)
+        yield found, found, explained(found, (), request)
 
     def open_picked(history: list[dict], opened: bool, request: gr.Request, event: gr.SelectData):
         if not opened or not isinstance(event.index, int):
-            return gr.skip(), gr.skip()
+            yield gr.skip(), gr.skip()
+            return
         found = source_at(history, event.index)
-        return found, explained(found, (), request)
+        yield found, working(request)
+        yield found, explained(found, (), request)
 
     def go_on(known: Source | None, history: list[dict], request: gr.Request, event: gr.EventData):
         # A page that outlives the server has lost what it looked at.

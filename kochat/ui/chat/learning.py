@@ -48,10 +48,22 @@ def rows_of(request: gr.Request) -> list:
     return rows[::-1]
 
 
-def lesson(request: gr.Request):
-    """All that can be learned by the button: a visitor's own rows, for the owner those of everybody."""
+def others(name: str | None) -> set[str]:
+    """The checkpoints whose corrections are not for this one: all but itself and what it was trained from.
+
+    One that is gone is not among them: what it was taught is nobody else's any more.
+    """
+    there, own = checkpoint.list_checkpoints(), set()
+    while name in there and name not in own:
+        own.add(name)
+        name = checkpoint.read_card(there[name]).base
+    return there.keys() - own
+
+
+def lesson(name: str | None, request: gr.Request):
+    """All that the button lets a checkpoint learn: a visitor's own rows, for the owner those of everybody."""
     everybody = auth.visitors().glob("*") if auth.is_owner(request) else ()
-    return taught.everything([*sorted(everybody), auth.folder_of(request)])
+    return taught.everything([*sorted(everybody), auth.folder_of(request)], others(name))
 
 
 @functools.lru_cache(maxsize=8)
@@ -86,16 +98,22 @@ def asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return waiting_for(name, table)[0]
 
 
-def summary_of(rows: list, num_taught: int, waiting: int | None, request: gr.Request) -> str:
-    """How much was taught, and how much of it is to be learned (None: the checkpoint is being asked) or corrected."""
-    language, num_open = language_of(request), sum(row.is_bad for row in rows)
-    if not rows and not num_taught:
-        return say(language, "k_taught_none")
-    if rows and not auth.is_owner(request):
-        return say(language, "k_taught_by_visitor", n=num_taught, open=num_open)
-    if waiting is None:
-        return say(language, "k_taught_asking", n=num_taught, open=num_open)
-    return say(language, "k_taught_some", n=num_taught, waiting=waiting, open=num_open)
+def summary_of(name: str | None, num_taught: int, waiting: int | None, request: gr.Request) -> str:
+    """What is left to do with what was taught: learned, corrected, or nothing; `waiting` None: the bot is being asked.
+
+    One number at a time: first what it can learn now, then what lacks a better answer.
+    """
+    language, not_its_own = language_of(request), others(name)
+    num_open = sum(row.is_bad and taught.taught_to(row) not in not_its_own for row in rows_of(request))
+    if num_taught and not auth.is_owner(request):
+        return say(language, "k_taught_by_visitor", n=num_taught)
+    if num_taught and waiting is None:
+        return say(language, "k_taught_asking")
+    if waiting:
+        return say(language, "k_taught_waiting", n=waiting)
+    if num_open:
+        return say(language, "k_taught_open", n=num_open)
+    return say(language, "k_taught_all" if num_taught else "k_taught_none")
 
 
 def learn_button(waiting: int, request: gr.Request) -> gr.Button:
@@ -106,7 +124,7 @@ def learn_button(waiting: int, request: gr.Request) -> gr.Button:
 
 def config_of(name: str, request: gr.Request) -> TrainingConfig:
     """The settings of a training of checkpoint `name` on what was taught. Raises KochatError."""
-    table = lesson(request)
+    table = lesson(name, request)
     if table.empty:
         raise DataError("nothing_taught")
     table = teaching.lesson(table, asked(name, table))

@@ -14,20 +14,21 @@ from kochat.ui.chat.messages import message, source_of, strength_of, text_of, un
 from kochat.ui.chat.variety import grown, samplings, variety_slider
 from kochat.ui.models import bot, card
 from kochat.ui.monitor import replies
-from kochat.ui.profile import looks, profile_html, welcome
+from kochat.ui.profile import label_dropdown, looks, profile_html, welcome
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, checkpoint_dropdown, following, label_choices, label_title
+from kochat.ui.widgets import (
+    PRIVATE,
+    ChatTab,
+    checkpoint_choices,
+    checkpoint_dropdown,
+    following,
+    label_choices,
+    label_title,
+)
 
 MAX_MESSAGE_LENGTH = 10_000  # characters
 MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
-
-
-def label_dropdown(name: str, chosen: str) -> gr.Dropdown:
-    """The label dropdown for a checkpoint; a label that it does not know becomes automatic."""
-    known = card(name)
-    value = chosen if chosen in known.labels else AUTO
-    return gr.Dropdown(choices=label_choices(known), value=value, label=label_title(known))
 
 
 def strength_slider(known: Card) -> dict:
@@ -228,7 +229,7 @@ def build_settings(names: list[str]) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]
     """The checkpoint, the strength of the label and the variety, one below the other."""
     first = names[0] if names else None
     chosen = gr.Dropdown(
-        names,
+        checkpoint_choices(),
         value=first,
         label=t("k_checkpoint"),
         info=t("k_checkpoint_info"),
@@ -348,7 +349,8 @@ def build(page: gr.Blocks) -> ChatTab:
     ]
     ready = {"fn": idle, "inputs": None, "outputs": box, **at_once}
     settled = [*asked_for, box.stop(cancels=asked_for, **ready)]
-    for one in (*(one.failure(**ready) for one in asked_for), settled[-1]):  # a question without its reply can be asked again, too
+    ended = [one.failure(**ready) for one in asked_for]
+    for one in (*ended, settled[-1]):  # a question without its reply can be asked again, too
         one.then(marked, conversation, conversation, **at_once)
     taken = undo.click(undone, conversation, [box, conversation], cancels=asked_for, **at_once)
     emptied = clear.click(lambda: [], None, conversation, cancels=asked_for, **at_once)

@@ -60,11 +60,11 @@ def overview(name: str | None, history: list[dict], editing: Reply | None, reque
 
     Where the checkpoint has to be asked first, `counted` says how much there is to learn.
     """
-    language, rows, table = language_of(request), rows_of(request), lesson(request)
+    language, rows, table = language_of(request), rows_of(request), lesson(name, request)
     waiting, to_ask = waiting_for(name, table)
     pending = bool(to_ask) and auth.is_owner(request)
     return [
-        summary_of(rows, len(table), None if pending else len(waiting), request),
+        summary_of(name, len(table), None if pending else len(waiting), request),
         gr.skip() if pending else learn_button(len(waiting), request),
         gr.Accordion(visible=bool(rows)),
         listed(language, rows, name),
@@ -79,12 +79,12 @@ def counted(name: str | None, request: gr.Request) -> tuple:
     """Summary and button, once the checkpoint was asked which of the taught answers it gives already."""
     if not auth.is_owner(request):
         return gr.skip(), gr.skip()  # `overview` has said it
-    asked(name, lesson(request))
+    asked(name, lesson(name, request))
     # Read anew, for what was taught or undone meanwhile; and said even where nothing was asked, since an answer from
     # before that may only just have come.
-    table = lesson(request)
+    table = lesson(name, request)
     waiting = len(waiting_for(name, table)[0])
-    return summary_of(rows_of(request), len(table), waiting, request), learn_button(waiting, request)
+    return summary_of(name, len(table), waiting, request), learn_button(waiting, request)
 
 
 def listed(language: str, rows: list, name: str | None) -> dict:
@@ -185,7 +185,9 @@ def build_form(chat: ChatTab) -> tuple[gr.Column, gr.Textbox, gr.Textbox, gr.Dro
     with chat.below, gr.Column(visible=False, elem_id="teach-form") as editing:
         gr.Markdown(t("k_correct_heading"))
         with gr.Row():
-            question = gr.Textbox(label=t("k_question"), interactive=False, lines=1, min_width=150)
+            question = gr.Textbox(
+                label=t("k_question"), interactive=False, lines=1, min_width=150, elem_id="teach-question"
+            )
             label = gr.Dropdown(
                 [],
                 label=t("k_label"),
@@ -250,6 +252,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     # A press on a button counts also while what follows the one before is on its way.
     each = {"trigger_mode": "multiple", "concurrency_limit": 1, **PRIVATE}
     saving = save.click(correct, [reply, answer, label], form_parts, **each)
+    rating.success(None, answer, None, js="kochat.showCorrected", **quick)
     rating.failure(unfilled, chat.conversation, chat.conversation, **quick)
     see_after(leave.click(closed, None, form_parts, **quick))
     for event in (*see_after(rating), *see_after(saving)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 
 import gradio as gr
 
@@ -14,9 +15,16 @@ from kochat.model.cards import COLOURS, MAX_PROFILE_EXAMPLES, PROFILE_TEXTS, Car
 from kochat.runs import library
 from kochat.runs.verdict import FORGOTTEN
 from kochat.ui.auth import owner_only
-from kochat.ui.profile import avatar_html, examples_of, looks
+from kochat.ui.profile import avatar_html, examples_of, label_dropdown, looks
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, label_word
+from kochat.ui.widgets import (
+    PRIVATE,
+    ChatTab,
+    checkpoint_choices,
+    label_choices,
+    label_title,
+    label_word,
+)
 
 MAX_LABELS_NAMED = 12
 NAMED_FIGURES = {"questions", "exact", "label_accuracy"}
@@ -40,7 +48,7 @@ def _facts(language: str, card: Card) -> list[tuple[str, str]]:
     more = f" … ({len(labels)})" if len(labels) > MAX_LABELS_NAMED else ""
     facts = [
         ("k_about_base", card.base or ""),
-        ("k_about_source", ", ".join(source_title(source) for source in (card.sources or [])[-1:])),
+        ("k_about_source", ", ".join(source_title(source, language) for source in (card.sources or [])[-1:])),
         ("k_about_rows", say(language, "k_about_pairs", n=card.data["rows"]) if card.data.get("rows") else ""),
         (None, ", ".join(labels[:MAX_LABELS_NAMED]) + more),
         ("k_about_when", str(card.created).partition("T")[0]),
@@ -70,7 +78,7 @@ def _rounded(base: dict) -> dict[str, str]:
 
 
 def profile_form(name: str | None) -> tuple:
-    """What the form holds for a checkpoint: whose it is, title, greeting, colour, examples; none for the shipped one.
+    """What the form holds for a checkpoint, in the order of `build`; nothing for the shipped one.
 
     Where nothing was chosen it shows, as a hint, what the checkpoint has by itself.
     """
@@ -84,15 +92,27 @@ def profile_form(name: str | None) -> tuple:
         gr.Textbox(profile.get("greeting", ""), placeholder=t("k_hello")),
         profile.get("colour", ""),
         gr.Textbox("\n".join(profile.get("examples", ())), placeholder="\n".join(examples_of(name))),
+        gr.CheckboxGroup(
+            choices=label_choices(replace(card, profile={}))[1:],
+            value=card.offered_labels,
+            visible=len(card.labels) > 1,
+            label=label_title(card),
+        ),
     )
 
 
 @shows_errors
 @owner_only
-def save_profile(name: str, title: str, greeting: str, colour: str, examples: str, request: gr.Request) -> str:
+def save_profile(
+    name: str, title: str, greeting: str, colour: str, examples: str, labels: list[str], request: gr.Request
+) -> str:
     """Keep the profile in the card; what is empty is as the checkpoint has it by itself. Raises KochatError."""
+    path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
+    by_itself = replace(checkpoint.read_card(path), profile={}).offered_labels if path else []
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
     profile = {"title": title.strip(), "greeting": greeting.strip(), "colour": colour, "examples": lines}
+    if labels and set(labels) != set(by_itself):
+        profile["hidden_labels"] = [label for label in checkpoint.read_card(path).labels if label not in labels]
     library.set_profile(name, {key: value for key, value in profile.items() if value})
     gr.Info(html.escape(say(language_of(request), "k_profile_saved")), duration=4)
     return about_html(language_of(request), name)
@@ -106,12 +126,11 @@ def build(chosen: gr.Dropdown, tab: gr.Tab, chat: ChatTab) -> None:
         greeting = gr.Textbox(
             label=t("k_profile_greeting"), max_length=PROFILE_TEXTS["greeting"], lines=2, elem_id="profile-greeting"
         )
-        colour = gr.Dropdown(
+        # A radio, since a dropdown cannot show what a colour looks like: style.css paints them, in this order.
+        colour = gr.Radio(
             [(t("k_colour_auto"), ""), *((t(f"k_colour_{one}"), one) for one in COLOURS)],
             value="",
             label=t("k_profile_colour"),
-            interactive=True,
-            filterable=False,
             elem_id="profile-colour",
         )
         examples = gr.Textbox(
@@ -121,16 +140,24 @@ def build(chosen: gr.Dropdown, tab: gr.Tab, chat: ChatTab) -> None:
             max_lines=MAX_PROFILE_EXAMPLES,
             elem_id="profile-examples",
         )
+        labels = gr.CheckboxGroup(
+            [], label=t("k_label_plain"), info=t("k_profile_labels_info"), visible=False, elem_id="profile-labels"
+        )
         save = gr.Button(t("k_save"), variant="primary", elem_id="profile-save")
 
     whose = gr.State(None)  # what is chosen may be another one before its form is there
 
+    def renamed() -> tuple[gr.Dropdown, gr.Dropdown]:
+        return gr.Dropdown(choices=checkpoint_choices(for_chat=False)), gr.Dropdown(choices=checkpoint_choices())
+
     def show(name: str | None, request: gr.Request) -> str:
         return about_html(language_of(request), name)
 
-    quick, fields = {"queue": False, **PRIVATE}, [whose, title, greeting, colour, examples]
+    quick, fields = {"queue": False, **PRIVATE}, [whose, title, greeting, colour, examples, labels]
     for event in (tab.select, chosen.change):
         event(show, chosen, about, **quick)
     chosen.change(profile_form, chosen, [form, *fields], **quick)
     saved = save.click(save_profile, fields, about, **PRIVATE)
     saved.success(looks, chat.checkpoint, [chat.profile, chat.conversation], **quick)
+    saved.success(label_dropdown, [chat.checkpoint, chat.label], chat.label, **quick)
+    saved.success(renamed, None, [chosen, chat.checkpoint], **quick)

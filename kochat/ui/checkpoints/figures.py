@@ -24,14 +24,13 @@ from kochat.runs import evaluation_job
 from kochat.runs.evaluation_job import Job
 from kochat.ui import auth, sources
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, afterwards, bar_html
+from kochat.ui.widgets import PRIVATE, afterwards, bar_html, glossary_html
 
 HELD_OUT = "held-out"
 BASELINES = ("nearest_exact", "frequent_exact", "linear_label_accuracy", "nearest_label_accuracy")
 BESIDE = (*BASELINES, "recogniser_accuracy")  # what the figure above is held against
 CROSS_FITTED = ("recognised", "recogniser_accuracy")
 NATS = ("nll_per_char", "perplexity_per_token", "true_label_gain")  # the others are shares
-GLOSSARY_TITLE = "k_glossary"
 GLOSSARY = ("exact", "label_accuracy", "nll", "perplexity", "distinct", "recognised", "interval")
 BETWEEN_LOOKS = 0.3  # seconds
 QUICK = {"queue": False, **PRIVATE}
@@ -60,15 +59,7 @@ def figures_html(language: str, name: str | None) -> str:
         shown += table_html(language, job.figures, card.data)
         shown += f'<p class="quiet">{html.escape(say(language, "k_not_kept"))}</p>'
     shown = shown or f'<p class="quiet">{html.escape(say(language, "k_not_evaluated"))}</p>'
-    return shown + _glossary_html(language)
-
-
-def _glossary_html(language: str) -> str:
-    def told(key: str) -> str:
-        return html.escape(say(language, key))
-
-    words = "".join(f"<dt>{told(f'k_word_{word}')}</dt><dd>{told(f'k_means_{word}')}</dd>" for word in GLOSSARY)
-    return f"<details><summary>{told(GLOSSARY_TITLE)}</summary><dl>{words}</dl></details>"
+    return shown + glossary_html(language, GLOSSARY)
 
 
 def table_html(language: str, recorded: dict[str, Any], data: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 from dataclasses import replace
@@ -11,13 +12,16 @@ import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
 from kochat.errors import CheckpointError, SettingsError
+from kochat.files import safe_name
 from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
+from kochat.ui import models
 from kochat.ui.auth import is_owner, log_in, owner_only, password
 from kochat.ui.checkpoints import about, figures
+from kochat.ui.profile import title_of
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_dropdown, confirm, downloads
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_choices, checkpoint_dropdown, confirm, downloads
 
 
 def card_of(name: str | None) -> str:
@@ -36,9 +40,10 @@ def card_of(name: str | None) -> str:
 
 def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
     """The dropdown with what is there now, and the card of what is chosen in it."""
-    names = list(checkpoint.list_checkpoints(for_chat=False))
+    choices = checkpoint_choices(for_chat=False)
+    names = [name for _, name in choices]
     name = wanted if wanted in names else next(iter(names), None)
-    return gr.Dropdown(choices=names, value=name), card_of(name)
+    return gr.Dropdown(choices=choices, value=name), card_of(name)
 
 
 def show(name: str) -> tuple:
@@ -77,6 +82,13 @@ def pack(name: str, request: gr.Request):
     return gr.DownloadButton(value=str(library.pack(name, downloads())), visible=True)
 
 
+def file_name(name: str) -> str:
+    """What the files of a checkpoint are called: as its owner calls the chatbot, where a file can be called so."""
+    with contextlib.suppress(CheckpointError):
+        return safe_name(re.sub(r"[^\w -]+", " ", title_of(name, models.card(name))))
+    return name
+
+
 @shows_errors
 @owner_only
 def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa: B008
@@ -86,7 +98,7 @@ def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa
     path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
     if path is None:
         raise CheckpointError("no_checkpoint", path=name or "")
-    path = export_web(path, downloads() / f"{name}.html", progress=progress)
+    path = export_web(path, downloads() / f"{file_name(name)}.html", progress=progress)
     if path.stat().st_size > MANY_BYTES:
         gr.Warning(html.escape(say(language_of(request), "k_web_large", size=f"{path.stat().st_size / 1e6:.0f}")))
     return gr.DownloadButton(value=str(path), visible=True)
@@ -121,7 +133,9 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             chosen = gr.Dropdown([], label=t("k_checkpoint"), interactive=True, filterable=False, elem_id="kept")
-            new_name = gr.Textbox(label=t("k_new_name"), max_length=checkpoint.MAX_NAME_LENGTH, elem_id="new-name")
+            new_name = gr.Textbox(
+                label=t("k_new_checkpoint_name"), max_length=checkpoint.MAX_NAME_LENGTH, elem_id="new-name"
+            )
             with gr.Row():
                 rename_button = gr.Button(t("k_rename"), elem_id="rename")
                 delete_button = gr.Button(t("k_delete"), elem_id="delete")

@@ -21,7 +21,7 @@ from kochat.model.cards import Card
 from kochat.ui import auth, models
 from kochat.ui.compare.table import table_html, words_of
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, downloads
+from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, checkpoint_choices, downloads
 
 MAX_QUESTIONS, MAX_COLUMNS, AT_ONCE = 200, 24, 2
 FIRST_LABELS = 3  # of a chatbot, chosen by themselves
@@ -86,11 +86,12 @@ def label_dropdown(
 
 def refresh(names: list[str] | None, chosen: list[str] | None, request: gr.Request) -> list:
     """What can be compared now, and which of it is chosen; at first the labels of the first checkpoint."""
-    there = list(checkpoint.list_checkpoints())
+    choices = checkpoint_choices()
+    there = [name for _, name in choices]
     kept = [name for name in names or [] if name in there] or there[:1]
     before = kept if names or chosen else []
     return [
-        gr.Dropdown(choices=there, value=kept, multiselect=True),
+        gr.Dropdown(choices=choices, value=kept, multiselect=True),
         label_dropdown(kept, chosen, before, request),
         kept,
     ]

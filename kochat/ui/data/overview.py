@@ -139,7 +139,7 @@ class Overview:
     @property
     def shown(self) -> list:
         """What `view` fills."""
-        return [self.summary, self.choice, self.changes, self.back]
+        return [self.summary, self.choice, self.changes, self.back, self.train]
 
 
 def view(language: str, dataset: Dataset) -> list:
@@ -150,6 +150,7 @@ def view(language: str, dataset: Dataset) -> list:
         gr.Row(visible=counts.bad > 0),
         gr.Dropdown(choices=before, value=before[0][1] if before else None),
         gr.Button(interactive=bool(before)),
+        gr.Button(variant="primary" if counts.good and not counts.bad else "secondary"),
     ]
 
 
@@ -157,8 +158,8 @@ def build() -> Overview:
     """The components."""
     summary = gr.HTML(elem_id="counts")
     with gr.Row(visible=False) as choice:
-        leave_out = gr.Button(t("k_leave_out"), variant="primary", min_width=130, elem_id="leave-out")
-        mend = gr.Button(t("k_mend"), min_width=130, elem_id="mend")
+        mend = gr.Button(t("k_mend"), variant="primary", min_width=130, elem_id="mend")
+        leave_out = gr.Button(t("k_leave_out"), min_width=130, elem_id="leave-out")
     with gr.Row():
         train = gr.Button(t("k_train_on"), visible=False, min_width=130, elem_id="train-on")
         csv = gr.Button(t("k_to_csv"), min_width=130, elem_id="to-csv")

@@ -14,7 +14,7 @@ import gradio as gr
 from kochat.data.datasets import Dataset
 from kochat.data.rows import Row
 from kochat.errors import KochatError
-from kochat.labels import in_order
+from kochat.labels import in_order, is_plain_column
 from kochat.model.prompt import Piece, Prompt
 from kochat.ui.text import say, t
 from kochat.ui.widgets import label_class
@@ -71,14 +71,23 @@ def view(language: str, dataset: Dataset, number: float | None, search: str | No
         rows, matching = dataset.page((number - 1) * ROWS_A_PAGE, ROWS_A_PAGE, **asked)
     back, on = gr.Button(interactive=number > 1), gr.Button(interactive=number < pages)
     places = {label: place for place, label in enumerate(in_order(dataset.counts().labels))}
-    return [table_html(language, rows, matching, places), number, f"/ {pages:,}", back, back, on, on]
+    title = dataset.label_column()
+    return [table_html(language, rows, matching, places, title), number, f"/ {pages:,}", back, back, on, on]
 
 
-def table_html(language: str, rows: list[Row], matching: int, places: dict[str, int]) -> str:
-    """The rows as a table, the problems of each below it in its row; `places` of the labels give their colours."""
+def table_html(
+    language: str, rows: list[Row], matching: int, places: dict[str, int], label_column: str | None = None
+) -> str:
+    """The rows as a table, the problems of each below it in its row; `places` of the labels give their colours.
+
+    `label_column` is what the data call their labels.
+    """
     if not rows:
         return f'<p class="quiet">{html.escape(say(language, "k_no_rows"))}</p>'
-    head = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in COLUMNS)
+    names = [say(language, key) for key in COLUMNS]
+    if label_column and not is_plain_column(label_column):
+        names[-1] = label_column
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = "".join(_row_html(language, row, places) for row in rows)
     found = html.escape(say(language, "k_found", rows=f"{matching:,}"))
     return (

@@ -50,7 +50,7 @@ def refresh(key: str | None, number, search: str, label: str, only: str, row: ro
         hidden, told = gr.Column(visible=False), html.escape(error.text(language))
         left, plots = gr.Column(visible=bool(keys)), gr.Row(visible=False)
         known = [*head, left, hidden, plots, f'<p class="banner bad">{told}</p>', hidden]
-        return [*known, *[gr.skip()] * 13, *in_form]
+        return [*known, *[gr.skip()] * 14, *in_form]
 
 
 def note(request: gr.Request, some: bool) -> gr.Markdown:
@@ -129,6 +129,15 @@ def delete_row(place: rows.Place, request: gr.Request):
     opened(key, request).delete([row])
     gr.Info(say(language_of(request), "k_row_deleted", row=row))
     return rows.closed()
+
+
+@shows_errors
+def all_mended(key: str | None, only: str, request: gr.Request):
+    """Back to all rows, where somebody went through those to mend and none of them is left."""
+    if only != "bad" or not key or opened(key, request).counts().bad:
+        return gr.skip()
+    gr.Info(say(language_of(request), "k_all_mended"))
+    return "all"
 
 
 @shows_errors
@@ -234,8 +243,10 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
     table.table.click(pick, [chosen, chat.checkpoint], one.filled, **PRIVATE).then(None, js="kochat.showRow")
     add.click(new_row, chosen, one.filled, **PRIVATE).then(None, js="kochat.showRow")
     gr.on([text.change for text in one.texts], tokens, [chat.checkpoint, *one.texts], one.tokens, **newest, **QUICK)
-    afterwards(one.save.click(save, [one.row, chat.checkpoint, *one.texts], one.filled, **PRIVATE), **again)
-    afterwards(one.delete.click(delete_row, one.row, one.filled, **PRIVATE), **again)
+    saved = one.save.click(save, [one.row, chat.checkpoint, *one.texts], one.filled, **PRIVATE)
+    for done in (saved, one.delete.click(delete_row, one.row, one.filled, **PRIVATE)):
+        afterwards(done.success(all_mended, [chosen, table.only], table.only, **PRIVATE), **again)
+        done.failure(**again)
     one.close.click(rows.closed, None, one.filled, **QUICK)
 
 

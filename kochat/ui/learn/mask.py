@@ -23,7 +23,7 @@ from kochat.ui.learn.frame import (
 )
 from kochat.ui.models import bot
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, shown
+from kochat.ui.widgets import PRIVATE, glossary_html, shown
 
 if TYPE_CHECKING:
     from kochat.evaluation.notebook_loss import TwoLosses
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NUMBER = 2
 PAIR = "오늘 뭐 먹지?", "따뜻한 국밥은 어때요?"
 LABEL = "0"
+GLOSSARY = ("loss", "logit", "nats", "cosine")
 OPTIONS = {
     "less": "k_learn_2_less",
     "same": "k_learn_2_same",
@@ -94,6 +95,7 @@ def losses_html(language: str, tokens: list[ExaminedToken], found: TwoLosses, pr
         + "".join(map(paragraph, told))
         + verdict_html(language, OPTIONS, predicted, actual(found.notebook / found.ours))
         + why_html(language, NUMBER)
+        + glossary_html(language, GLOSSARY)
     )
 
 

@@ -71,11 +71,11 @@ def actual(probability: float) -> str:
 
 
 def next_token(known: Growing | None, question: str) -> Growing:
-    """The reply with one token more; a new one where it was whole or another question stands there."""
-    if known is None or known.is_whole or known.question != question:
+    """The reply with one token more; one that is whole stays, until another question stands there."""
+    if known is None or known.question != question:
         # The model's own probabilities: no strength.
         known = Growing(question, bot(BOT).explain(question, strength=0, runners_up=LIKELIEST))
-    return replace(known, num_shown=known.num_shown + 1)
+    return replace(known, num_shown=min(known.num_shown + 1, len(known.steps)))
 
 
 def growing_html(language: str, reply: Growing, predicted: str | None) -> str:
@@ -105,11 +105,19 @@ def growing_html(language: str, reply: Growing, predicted: str | None) -> str:
 
 @shows_errors
 def press(known: Growing | None, question: str, predicted: str | None, request: gr.Request):
-    """One token more; the button says where the next press begins again."""
+    """One token more; where the reply is whole, it stays, and the button to begin again comes up."""
     reply = next_token(known, question)
-    language = language_of(request)
-    act = gr.Button(say(language, "k_learn_1_again" if reply.is_whole else "k_learn_1_act"))
-    return reply, growing_html(language, reply, predicted), reply.is_whole, act
+    return (
+        reply,
+        growing_html(language_of(request), reply, predicted),
+        reply.is_whole,
+        gr.Button(visible=reply.is_whole),
+    )
+
+
+def begin_again() -> tuple:
+    """No token yet."""
+    return None, "", gr.Button(visible=False)
 
 
 def build() -> Step:
@@ -118,9 +126,12 @@ def build() -> Step:
         question = gr.Textbox(
             QUESTION, label=t("k_question"), max_length=MAX_QUESTION_LENGTH, max_lines=1, elem_id="learn-1-question"
         )
-        act = made.button("k_learn_1_act")
+        with gr.Row():
+            act = made.button("k_learn_1_act")
+            again = gr.Button(t("k_learn_1_again"), visible=False, elem_id="learn-1-again", elem_classes="action")
         told, known = outcome(), gr.State(None)
     act.click(
-        press, [known, question, made.prediction], [known, told, made.finished, act], concurrency_limit=4, **PRIVATE
+        press, [known, question, made.prediction], [known, told, made.finished, again], concurrency_limit=4, **PRIVATE
     )
+    again.click(begin_again, None, [known, told, again], queue=False, **PRIVATE)
     return made

@@ -47,9 +47,10 @@ def run(experiment: Experiment, told: Told, drawn: Drawn | None, predicted: str 
     """
     require_owner(request)
     from kochat.evaluation.experiments import Tick
+    from kochat.training.trainer import with_own_random_numbers
 
     language, shown_at, epochs = language_of(request), 0.0, []
-    with contextlib.closing(experiment(DEFAULT_CHECKPOINT)) as going:
+    with contextlib.closing(with_own_random_numbers(experiment(DEFAULT_CHECKPOINT))) as going:
         for event in going:
             if not isinstance(event, Tick):
                 yield told(language, predicted, event), True, *([gr.skip()] if drawn else [])

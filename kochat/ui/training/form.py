@@ -16,7 +16,7 @@ from kochat.errors import KochatError
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.kept_pairs import PAIRS_FILE
-from kochat.runs import queue
+from kochat.runs import queue, registry
 from kochat.training import recipe
 from kochat.ui import auth, progress
 from kochat.ui.sources import (
@@ -83,7 +83,12 @@ def _number(number: float | None) -> int | float | None:
 
 @shows_errors
 def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Request) -> str:
-    """What a training with these choices would be: its pairs, its epochs, about how long; empty where nothing tells."""
+    """What a training with these choices would be: its pairs, its epochs, about how long; empty where nothing tells.
+
+    For the owner, who alone can start one.
+    """
+    if not auth.is_owner(request):
+        return ""
     try:
         num_pairs = _num_pairs(data, upload, _number(rows), request)
         folder = checkpoint.list_checkpoints(for_chat=False).get(base)
@@ -97,9 +102,16 @@ def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Req
         return ""
     config = recipe.filled(config, card, num_pairs, has_earlier, width)
     language = language_of(request)
-    time = progress.duration(language, recipe.seconds(config, num_pairs, parameters))
+    time = progress.duration(language, recipe.seconds(config, num_pairs, parameters, _seconds_a_visit()))
     said = say(language, "k_plan", pairs=num_pairs, epochs=config.epochs, time=time)
     return said + (" " + say(language, "k_plan_rehearsal", n=config.rehearsal) if config.rehearsal else "")
+
+
+def _seconds_a_visit() -> float:
+    """Of the last run on this machine; before the first one it is measured."""
+    from kochat.training import speed  # torch takes seconds; the page is there before
+
+    return registry.seconds_a_visit() or speed.seconds_a_visit()
 
 
 def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Request) -> int:
@@ -117,8 +129,8 @@ def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Requ
     return round(found * (1 - sum(withheld_shares(None, None, found))))
 
 
-def build(page: gr.Blocks) -> tuple[list, gr.Button, gr.Button]:
-    """The inputs of `start`, in its order, and the buttons to start and to stop."""
+def build() -> tuple[list, gr.Button, gr.Button, dict]:
+    """The inputs of `start`, in its order, the buttons to start and to stop, and the event that fills the plan."""
     data = gr.Dropdown(
         data_choices(),
         value="emotions",
@@ -148,8 +160,8 @@ def build(page: gr.Blocks) -> tuple[list, gr.Button, gr.Button]:
     chosen = [data, upload, base, epochs, rows]
     for one in chosen:
         one.change(plan, chosen, planned, queue=False, trigger_mode="always_last", **PRIVATE)
-    page.load(plan, chosen, planned, queue=False, **PRIVATE)
-    return [data, upload, base, name, epochs, batch_size, rate, share, rows, *more], start_button, stop_button
+    planning = {"fn": plan, "inputs": chosen, "outputs": planned, "queue": False, **PRIVATE}
+    return [data, upload, base, name, epochs, batch_size, rate, share, rows, *more], start_button, stop_button, planning
 
 
 def build_more() -> list:

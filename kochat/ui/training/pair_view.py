@@ -18,7 +18,7 @@ from kochat.model import checkpoint
 from kochat.model.prompt import IGNORE, Part
 from kochat.ui.models import bot, card
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, label_choices, percent, shown
+from kochat.ui.widgets import PRIVATE, checkpoint_choices, label_choices, percent, shown
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExaminedToken
@@ -100,8 +100,9 @@ def looked_at(question: str, answer: str, label: str, name: str, request: gr.Req
 
 def bot_dropdown(chosen: str | None) -> gr.Dropdown:
     """The checkpoints there are now; a choice that is gone becomes the first."""
-    names = list(checkpoint.list_checkpoints())
-    return gr.Dropdown(choices=names, value=chosen if chosen in names else next(iter(names), None))
+    choices = checkpoint_choices()
+    names = [name for _, name in choices]
+    return gr.Dropdown(choices=choices, value=chosen if chosen in names else next(iter(names), None))
 
 
 def label_dropdown(name: str | None, chosen: str | None) -> gr.Dropdown:

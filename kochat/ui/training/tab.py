@@ -35,6 +35,7 @@ class TrainingTab:
     base: gr.Dropdown
     data: gr.Dropdown
     news: gr.HTML  # its `change` comes when runs or checkpoints have changed
+    planning: dict
 
 
 def act(do: Callable[[registry.Run], None]):
@@ -96,7 +97,16 @@ def view(language: str, chosen: str | None) -> list:
         gr.Button(visible=bool(waiting)),
         progress.verdict_html(language, found := verdict(record)),
         gr.Button(visible=bool(found and found.changes), value=_again_text(language, found)),
+        start_button_now(),
     ]
+
+
+def start_button_now() -> gr.Button:
+    """The button that starts a run: while one is on, it says that the next one waits, and stays in the background."""
+    is_busy = bool(registry.running() or registry.queued())
+    return gr.Button(
+        t("k_start_next" if is_busy else "k_start"), variant="secondary" if is_busy else "primary", interactive=True
+    )
 
 
 def _again_text(language: str, found: Verdict | None) -> str:
@@ -122,7 +132,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            inputs, start_button, stop_button = form.build(page)
+            inputs, start_button, stop_button, planning = form.build()
             waiting_list = gr.HTML(elem_id="queue")
             with gr.Row():
                 waiting = gr.Dropdown(
@@ -144,7 +154,7 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     started = start_button.click(
         lambda: gr.Button(t("k_checking"), interactive=False), None, start_button, queue=False, **PRIVATE
     ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE)
-    afterwards(started, lambda: gr.Button(t("k_start"), interactive=True), None, start_button, queue=False, **PRIVATE)
+    afterwards(started, start_button_now, None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in (
         (stop_button, queue.stop),
@@ -174,8 +184,10 @@ def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
         cancel_button,
         told,
         repeat,
+        start_button,
     ]
-    return TrainingTab(shown, seen, waiting, name=inputs[3], base=inputs[2], data=inputs[0], news=following("runs"))
+    parts = {"name": inputs[3], "base": inputs[2], "data": inputs[0], "planning": planning}
+    return TrainingTab(shown, seen, waiting, **parts, news=following("runs"))
 
 
 def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_name: bool) -> list:
@@ -215,6 +227,7 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
         if is_owner(request):
             queue.warm_up()
 
-    opened.select(get_ready, None, None, queue=False, **PRIVATE)
+    # One after the other: a machine that imports torch beside is measured too slow.
+    opened.select(**tab.planning).then(get_ready, None, None, queue=False, **PRIVATE)
     page.load(load, inputs, outputs, queue=False, **PRIVATE)
     tab.news.change(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)
