@@ -8,26 +8,39 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+class App(NamedTuple):
+    """A running app: its address, when it was started (monotonic), and its process."""
+
+    url: str
+    start: float
+    process: psutil.Process
+
+
 @contextlib.contextmanager
-def running_app() -> Iterator[tuple[str, float]]:
-    """Start `python app.py`; its address as soon as the page answers, and when it was started (monotonic)."""
+def running_app(project: Path = PROJECT, prepare: Callable[[Path], None] = lambda home: None) -> Iterator[App]:
+    """Start `python app.py` of a project, in a home that is empty but for what `prepare` puts there.
+
+    It is yielded as soon as the page answers.
+    """
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        prepare(Path(home))
         environment = os.environ | {"KOCHAT_HOME": home, "KOCHAT_NO_BROWSER": "1", "GRADIO_SERVER_PORT": str(port)}
         start = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [sys.executable, "app.py"], cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
             while True:
@@ -38,7 +51,7 @@ def running_app() -> Iterator[tuple[str, float]]:
                     if process.poll() is not None:
                         raise RuntimeError(process.stderr.read().decode()) from None
                     time.sleep(0.02)
-            yield url, start
+            yield App(url, start, psutil.Process(process.pid))
         finally:
             process.kill()
             process.wait()

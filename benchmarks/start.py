@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     times: dict[str, list[float]] = {"the page answers": [], "the first reply is there": [], "a second reply takes": []}
     for _ in range(parser.parse_args().rounds):
-        with running_app() as (url, start):
+        with running_app() as (url, start, _):
             times["the page answers"].append(time.monotonic() - start)
             client = Client(url, verbose=False)
             client.predict("안녕", api_name="/reply")

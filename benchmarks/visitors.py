@@ -1,7 +1,8 @@
 """Many visitors: `python -m benchmarks.visitors [--train]`.
 
-Each opens the page's own chat event as a browser does and sends a message every few seconds. Prints how long
-full replies took, first with no training beside, with --train also with one.
+Each does what a page does: it keeps its connections open, sends a message every few seconds with the conversation so
+far, and asks what the page asks after a reply. Prints how long full replies took, first with no training beside, with
+--train also with one.
 """
 
 import argparse
@@ -28,6 +29,7 @@ class Box(NamedTuple):
     url: str
     event: int
     choices: list  # what goes along with question and conversation: label, strength, … as the page has them at first
+    then: list[tuple[int, list]]  # what the page asks after a reply: events, and their inputs, … for the conversation
 
 
 def question_box(url: str) -> Box:
@@ -35,34 +37,70 @@ def question_box(url: str) -> Box:
     config = httpx.get(f"{url}/config").json()
     event = next(one for one in config["dependencies"] if one["backend_fn"] and one["targets"][0][1] == "submit")
     values = {one["id"]: one["props"].get("value") for one in config["components"]}
-    return Box(url, event["id"], [values[i] for i in event["inputs"][2:]])
+    _, conversation, *others = event["inputs"]
+    after = [one for one in config["dependencies"] if one["trigger_after"] == event["id"] and one["backend_fn"]]
+    then = [one for one in after if not one["trigger_only_on_failure"]]
+    inputs = [[... if i == conversation else values[i] for i in one["inputs"]] for one in then]
+    return Box(
+        url, event["id"], [values[i] for i in others], [(one["id"], own) for one, own in zip(then, inputs, strict=True)]
+    )
 
 
-async def ask(client: httpx.AsyncClient, box: Box, question: str) -> float:
-    """Seconds from sending a question until its reply is complete."""
-    session, start, url = uuid.uuid4().hex, time.perf_counter(), box.url
-    body = {"data": [question, [], *box.choices], "fn_index": box.event, "session_hash": session}
-    (await client.post(f"{url}/gradio_api/queue/join", json=body)).raise_for_status()
-    async with client.stream("GET", f"{url}/gradio_api/queue/data", params={"session_hash": session}) as stream:
-        async for line in stream.aiter_lines():
-            told = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-            if told.get("msg") == "process_completed":
-                if not told["success"]:
-                    raise RuntimeError(told)
-                return time.perf_counter() - start
-    raise RuntimeError("the stream ended before the reply")
+class Page:
+    """What one browser has: its session, and the conversation."""
+
+    def __init__(self, client: httpx.AsyncClient, box: Box):
+        self.client, self.box, self.session = client, box, uuid.uuid4().hex
+        self.conversation: list = []
+
+    async def ask(self, question: str) -> float:
+        """Seconds from sending a question until its reply is complete."""
+        start, url = time.perf_counter(), self.box.url
+        data = [question, self.conversation, *self.box.choices]
+        body = {"data": data, "fn_index": self.box.event, "session_hash": self.session}
+        (await self.client.post(f"{url}/gradio_api/queue/join", json=body)).raise_for_status()
+        address, own = f"{url}/gradio_api/queue/data", {"session_hash": self.session}
+        async with self.client.stream("GET", address, params=own) as stream:
+            async for line in stream.aiter_lines():
+                told = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if told.get("msg") == "process_completed":
+                    if not told["success"]:
+                        raise RuntimeError(told)
+                    self.conversation = told["output"]["data"][1]
+                    return time.perf_counter() - start
+        raise RuntimeError("the stream ended before the reply")
+
+    async def go_on(self) -> None:
+        """What the page does by itself after a reply."""
+        for event, inputs in self.box.then:
+            data = [self.conversation if one is ... else one for one in inputs]
+            body = {"data": data, "fn_index": event, "session_hash": self.session}
+            (await self.client.post(f"{self.box.url}/gradio_api/run/predict", json=body)).raise_for_status()
+
+    async def stay(self) -> None:
+        """The connections that a page keeps open: by one gradio knows of it, by the other it hears what is new."""
+        heartbeat, seen = f"{self.box.url}/gradio_api/heartbeat/{self.session}", ""
+        async with self.client.stream("GET", heartbeat):
+            while True:
+                answer = await self.client.get(f"{self.box.url}/changes/checkpoints", params={"since": seen})
+                seen = answer.raise_for_status().text
+                await asyncio.sleep(1)
 
 
 async def visit(client: httpx.AsyncClient, box: Box, number: int, every: float, until: float) -> list[float]:
     """One visitor: a message every `every` seconds, or at once where the reply took longer."""
-    chance = random.Random(number)
+    chance, page = random.Random(number), Page(client, box)
+    staying = asyncio.create_task(page.stay())
     await asyncio.sleep(chance.random() * every)
     seconds = []
     for question in itertools.cycle(chance.sample(QUESTIONS, len(QUESTIONS))):
         if time.perf_counter() > until:
-            return seconds
-        seconds.append(await ask(client, box, question))
+            break
+        seconds.append(await page.ask(question))
+        await page.go_on()
         await asyncio.sleep(max(0.0, every - seconds[-1]))
+    if not staying.cancel():
+        staying.result()  # raises what ended it
     return seconds
 
 
@@ -82,7 +120,7 @@ def main() -> None:
     parser.add_argument("--duration", type=float, default=120.0, help="seconds")
     parser.add_argument("--train", action="store_true", help="measure beside a training, too")
     chosen = parser.parse_args()
-    with running_app() as (url, _):
+    with running_app() as (url, *_):
         client = Client(url, verbose=False)
         client.predict("안녕", api_name="/reply")
         box = question_box(url)

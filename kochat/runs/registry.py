@@ -198,10 +198,14 @@ def _is_alive(known: dict[str, Any] | None) -> bool:
 
 def list_runs() -> list[Run]:
     """All runs, newest first."""
+    return sorted(unsorted_runs(), key=lambda run: (run.record().queued_at, run.name), reverse=True)
+
+
+def unsorted_runs() -> list[Run]:
+    """All runs in no order, for which no journal is looked at."""
     folder = runs_folder()
     names = os.listdir(folder) if folder.is_dir() else []
-    found = [run for name in names if _is_readable(run := Run(folder / name))]
-    return sorted(found, key=lambda run: (run.record().queued_at, run.name), reverse=True)
+    return [run for name in names if _is_readable(run := Run(folder / name))]
 
 
 def _is_readable(run: Run) -> bool:

@@ -16,9 +16,16 @@ from typing import Literal
 
 from kochat.files import signature
 from kochat.model import checkpoint
-from kochat.runs import registry
+from kochat.runs import journal, registry
+from kochat.runs.registry import Run
 
 Subject = Literal["checkpoints", "runs"]
+
+
+def _glance(run: Run) -> tuple[str, str, int]:
+    """Name, state and number of events: one look at the journal, and at the process only where there may be one."""
+    events, record = journal.read(run.journal)
+    return run.name, run.state() if record.state == "running" else record.state, len(events)
 
 
 def _card_of(folder: Path) -> tuple[int, ...]:
@@ -42,7 +49,7 @@ class Watcher:
 
     def look(self) -> Counter[str]:
         """Look at the disk once, wake whoever waits for what has changed; how many runs are in each state."""
-        runs = [(run.name, run.state(), len(run.events())) for run in registry.list_runs()]
+        runs = sorted(_glance(run) for run in registry.unsorted_runs())
         cards = [(name, _card_of(path)) for name, path in checkpoint.list_checkpoints(for_chat=False).items()]
         self.states = Counter(state for _, state, _ in runs)
         self._compare({"checkpoints": cards, "runs": (runs, cards)})

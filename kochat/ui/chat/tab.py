@@ -349,8 +349,8 @@ def build(page: gr.Blocks) -> ChatTab:
     ]
     ready = {"fn": idle, "inputs": None, "outputs": box, **at_once}
     settled = [*asked_for, box.stop(cancels=asked_for, **ready)]
-    ended = [one.failure(**ready) for one in asked_for]
-    for one in (*ended, settled[-1]):  # a question without its reply can be asked again, too
+    # A question without its reply can be asked again, too.
+    for one in (*(one.failure(**ready) for one in asked_for), settled[-1]):
         one.then(marked, conversation, conversation, **at_once)
     taken = undo.click(undone, conversation, [box, conversation], cancels=asked_for, **at_once)
     emptied = clear.click(lambda: [], None, conversation, cancels=asked_for, **at_once)
