@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from kochat.files import explained
 from kochat.model import checkpoint
@@ -118,6 +121,18 @@ def _say_nothing_of_progress(page: gr.Blocks, unseen: gr.HTML) -> None:
             event.show_progress_on = [unseen]
 
 
+class CompressedPage(GZipMiddleware):
+    """Sends the page itself compressed, which gradio does with its scripts alone: it is the half of what one waits for.
+
+    Nothing else goes through it: a download would be compressed in vain.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        is_page = scope["type"] == "http" and scope["path"] == "/"
+        await (super().__call__ if is_page else self.app)(scope, receive, send)
+
+
 def launch(**options) -> None:
     """Open the page, and load the first checkpoint while the visitor looks at it.
 
@@ -144,6 +159,7 @@ def launch(**options) -> None:
         app_kwargs={"routes": ROUTES},
         _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
         max_file_size=library.MAX_BYTES,
+        app_kwargs={"middleware": [Middleware(CompressedPage, compresslevel=6)]},
         **options,
     )
 
