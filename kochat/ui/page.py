@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import gradio as gr
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api
+from kochat.ui import api, auth, connections, login, middleware, text
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -52,18 +53,22 @@ THEME = gr.themes.Default(
     button_large_padding="*spacing_md *spacing_xl",
 )
 HERE = Path(__file__).parent
+MAX_QUEUE = 256
 TITLES = {
     language: {"page": texts["k_title"], "note": texts["k_note_title"], "error": texts["k_error_title"]}
     for language, texts in TEXTS.items()
 }
 BETWEEN_TIDYING = 3600  # seconds
+KEPT_IN_CACHE = 2 * 3600  # seconds, of what gradio has of uploads and downloads
+# Where the proxies of a Space are: of the addresses that they tell, the last one outside of these is the visitor's.
+PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,::1,fc00::/7"
 log = logging.getLogger(__name__)
 
 
 def build() -> gr.Blocks:
     """The whole page."""
-    # Uploads are copied where they are needed, so gradio's own copies go after a day.
-    with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    # Most uploads are removed when they were read, and the others copied where they are needed.
+    with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(600, KEPT_IN_CACHE)) as page:
         gr.Markdown(t("k_heading"), elem_id="heading")
         learned = learn.state()
         with gr.Tabs() as tabs:
@@ -86,7 +91,24 @@ def build() -> gr.Blocks:
                 learn.build(page, tabs, learned)
         training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
-    return page.queue(max_size=64, default_concurrency_limit=8)
+    text.guard_handlers(page)
+    # Not past the queue, in which everybody has a few places; so it never is full of one visitor's questions.
+    return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=8, api_open=False)
+
+
+def serving(page: gr.Blocks) -> dict:
+    """How a page is served, wherever that is, as gradio's `launch` and `mount_gradio_app` take it."""
+    return {
+        "app_kwargs": {"middleware": middleware.stack(page), "routes": login.ROUTES},
+        "max_file_size": library.MAX_BYTES,  # the owner's; a visitor's is less
+        "show_error": False,  # those that have a sentence are shown all the same
+        "footer_links": [],
+        "run_history": False,
+        "pwa": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "enable_monitoring": False,
+    }
 
 
 def launch(**options) -> None:
@@ -94,6 +116,10 @@ def launch(**options) -> None:
 
     `options` are gradio's own (server_name, server_port, inbrowser, …).
     """
+    auth.visitors_may()  # raises for a setting that nobody knows
+    if auth.on_space():
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
+    connections.limit_headers()
     page = build()
     threading.Thread(target=_warm_up, daemon=True).start()
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
@@ -103,16 +129,9 @@ def launch(**options) -> None:
         head=f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
         js=f"() => kochat.open({json.dumps(TITLES, ensure_ascii=False)})",
         i18n=i18n,
-        footer_links=[],
-        run_history=False,
-        pwa=False,
-        ssr_mode=False,
         share=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        show_error=True,
         _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
-        max_file_size=library.MAX_BYTES,
+        **serving(page),
         **options,
     )
 

@@ -89,6 +89,8 @@ def asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def summary_of(rows: list, num_taught: int, waiting: int | None, request: gr.Request) -> str:
     """How much was taught, and how much of it is to be learned (None: the checkpoint is being asked) or corrected."""
     language, num_open = language_of(request), sum(row.is_bad for row in rows)
+    if not auth.may_teach(request):
+        return ""
     if not rows and not num_taught:
         return say(language, "k_taught_none")
     if rows and not auth.is_owner(request):

@@ -84,7 +84,7 @@ def reply_to(
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
     `replaced` is another one, where the bot has anything else to say.
     """
-    question, chatbot, shown_at = text_of(history[-1]), bot(name), 0.0
+    question, chatbot, shown_at = text_of(history[-1])[-MAX_MESSAGE_LENGTH:], bot(name), 0.0
     reading = chatbot.read(question, label)
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label
