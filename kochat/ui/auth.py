@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import importlib.util
 import ipaddress
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
+from gradio.utils import get_space
 
 from kochat.config import home
 from kochat.data.datasets import list_datasets
@@ -51,8 +53,9 @@ def on_space() -> bool:
 
 
 def has_hugging_face() -> bool:
-    """Whether one can sign in with Hugging Face: on a Space with `hf_oauth: true`."""
-    return on_space() and "OAUTH_CLIENT_ID" in os.environ
+    """Whether one can sign in with Hugging Face: on a Space with `hf_oauth: true`, where gradio has its libraries."""
+    is_offered = get_space() is not None and "OAUTH_CLIENT_ID" in os.environ
+    return is_offered and all(map(importlib.util.find_spec, ("authlib", "itsdangerous")))
 
 
 def owns_space(user: dict[str, Any]) -> bool:

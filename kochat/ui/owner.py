@@ -52,6 +52,13 @@ def not_theirs(request: gr.Request, profile: gr.OAuthProfile | None) -> gr.HTML:
     return gr.HTML(f'<p class="quiet">{html.escape(told)}</p>', visible=True)
 
 
+def own_address(request: gr.Request) -> str:
+    """Where one can sign in whose browser keeps no cookies in the frame that a Space is shown in."""
+    address = "https://" + os.environ.get("SPACE_HOST", "").split(",")[0]
+    told = html.escape(say(language_of(request), "k_own_address"))
+    return f'<p class="quiet">{told} <a href="{html.escape(address)}" target="_blank">{html.escape(address)}</a></p>'
+
+
 @shows_errors
 def end(ids: list[str], request: gr.Request) -> list:
     """End some sessions."""
@@ -68,8 +75,9 @@ def build(page: gr.Blocks) -> None:
     with gr.Column(visible=False, elem_id="owner") as entrance:
         if auth.has_hugging_face():
             gr.LoginButton(elem_id="hugging-face")
-            told = gr.HTML(visible=False)
+            told, elsewhere = gr.HTML(visible=False), gr.HTML()
             page.load(not_theirs, None, told, **QUICK)
+            page.load(own_address, None, elsewhere, **QUICK)
         with gr.Column(visible=bool(auth.password())):
             given = gr.Textbox(label=t("k_password"), info=t("k_password_info"), type="password", submit_btn=True)
             note = gr.HTML(elem_id="owner-note")

@@ -19,8 +19,9 @@ import fastapi
 import gradio as gr
 import pytest
 import uvicorn
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kochat.config import TrainingConfig
 from kochat.model import checkpoint
@@ -223,7 +224,7 @@ def test_a_session_ends_after_a_week_and_only_so_many_are_on():
 def on_a_space(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "club/bot")
     monkeypatch.setenv("SPACE_AUTHOR_NAME", "club")
-    monkeypatch.setenv("OAUTH_CLIENT_ID", "id")
+    monkeypatch.setattr(auth, "has_hugging_face", lambda: True)
     monkeypatch.delenv("KOCHAT_PASSWORD")
 
 
@@ -267,7 +268,7 @@ def test_elsewhere_nobody_is_the_owner_by_hugging_face_nor_by_an_old_session_of_
     client, session = signed_in(site, {"preferred_username": "club"})
     session["oauth_info"]["expires_at"] = 1
     assert client.get("/owner").json() == {"owner": False}
-    monkeypatch.delenv("SPACE_ID")
+    monkeypatch.setattr(auth, "has_hugging_face", lambda: False)
     client, _ = signed_in(site, {"preferred_username": "club"})
     client.get("/owner")
     assert client.get("/owner").json() == {"owner": False}
@@ -847,6 +848,26 @@ def test_limits_come_back_evenly():
 )
 def test_an_address_is_counted_as_a_home_has_it(host, counted):
     assert auth.address_of(gr.Request(client={"host": host}, headers={}, cookies={})) == counted
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "counted"),
+    [
+        ("10.1.2.3", "203.0.113.7", "203.0.113.7"),
+        ("10.1.2.3", "1.1.1.1, 203.0.113.7, 172.18.0.2", "203.0.113.7"),  # what stands before it anybody can write
+        ("198.51.100.9", "203.0.113.7", "198.51.100.9"),
+    ],
+)
+def test_behind_the_proxies_of_a_space_a_visitor_has_their_own_address(peer, forwarded, counted):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(auth.address_of(Request(scope)))
+        await plain_app(scope, receive, send)
+
+    client = TestClient(ProxyHeadersMiddleware(app, page.PRIVATE_NETWORKS), client=(peer, 1))
+    client.get("/", headers={"x-forwarded-for": forwarded})
+    assert seen == [counted]
 
 
 def test_an_upload_is_read_once(tmp_path):

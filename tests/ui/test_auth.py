@@ -66,7 +66,10 @@ def test_who_is_refused_is_told_how_the_owner_comes_in(monkeypatch):
     with pytest.raises(SettingsError, match="If you are the owner, give your password"):
         auth.require_owner(request("8.8.8.8"))
     monkeypatch.setenv("SPACE_ID", "me/kochat")
-    monkeypatch.setenv("OAUTH_CLIENT_ID", "id")
+    assert not auth.has_hugging_face()
+    for name, value in (("SYSTEM", "spaces"), ("OAUTH_CLIENT_ID", "id")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     with pytest.raises(SettingsError, match="sign in with Hugging Face"):
         auth.require_owner(request("8.8.8.8"))
 
