@@ -47,5 +47,9 @@ class RunError(KochatError):
     """A run cannot be started, found or finished."""
 
 
+class LimitError(KochatError):
+    """Somebody asked for more than a visitor may, or from where nobody may."""
+
+
 class ReplyError(KochatError):
     """A reply cannot be given to this question or label."""

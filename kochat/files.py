@@ -100,7 +100,9 @@ def move_without_replacing(part: Path, output: Path) -> None:
 
 
 def explained(error: OSError) -> CheckpointError | None:
-    """What to say where the disk does not let us, naming KOCHAT_HOME where that is where; None for another reason."""
+    """What to say where the disk is full or does not let us, naming KOCHAT_HOME where that is where; else None."""
+    if is_disk_full(error):
+        return CheckpointError("disk_full")
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
     if path is None or error.errno not in NO_ACCESS:
         return None
@@ -114,9 +116,12 @@ def is_disk_full(error: BaseException) -> bool:
 
     safetensors, tokenizers and torch have exceptions of their own, and tell the reason in words only.
     """
-    words = (f"(os error {errno.ENOSPC})", "No space left on device", "PytorchStreamWriter failed writing")
     no_more = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota of that name
-    return getattr(error, "errno", None) in no_more or any(one in str(error) for one in words)
+    words = ("No space left on device", *(f"(os error {number})" for number in no_more))
+    # What torch's zip writer says of a piece that it could not write, and then of the end of its file.
+    torch = r"PytorchStreamWriter failed writing|inline_container\.cc:\d+\] \. unexpected pos"
+    told = str(error)
+    return getattr(error, "errno", None) in no_more or any(one in told for one in words) or bool(re.search(torch, told))
 
 
 def _sync(path: Path) -> None:

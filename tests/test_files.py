@@ -7,10 +7,12 @@ import sys
 import threading
 
 import pytest
+import torch
 from conftest import PROJECT
+from safetensors.torch import save_file
 
 from kochat import config
-from kochat.files import explained, write_atomically
+from kochat.files import explained, is_disk_full, write_atomically
 
 
 def test_two_writers_at_once_leave_one_whole_text(home):
@@ -40,6 +42,26 @@ def test_a_home_that_is_closed_to_us_names_the_setting(home, number):
     assert (error.key, error.values) == ("home_not_writable", {"path": home})
     assert "KOCHAT_HOME" in error.text("ko")
     assert explained(OSError(number, os.strerror(number), "/elsewhere")).key == "no_access"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of a file")
+@pytest.mark.parametrize("write", [torch.save, save_file], ids=["torch", "safetensors"])
+def test_a_full_disk_is_known_in_the_words_of_each_library(tmp_path, write):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # nobody can write more, as on a disk that is full
+    try:
+        with pytest.raises(Exception, match=r"unexpected pos|os error") as caught:
+            write({"a": torch.zeros(10_000)}, tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_disk_full(caught.value)
+
+
+def test_a_full_disk_has_its_sentence():
+    assert explained(OSError(errno.ENOSPC, "No space left on device")).key == "disk_full"
+    assert not is_disk_full(RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory"))
 
 
 def test_what_else_goes_wrong_on_a_disk_stays_what_it_is(home):

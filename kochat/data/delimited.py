@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kochat.data.columns import TITLE_ROWS, have_columns
+from kochat.data.deadline import check_time
 from kochat.errors import DataError
 
 SAMPLE_ROWS = 100  # that tell the delimiter
@@ -77,6 +78,7 @@ def rows(
     is_quoted = None  # whether the file quotes every cell, so that a quote is never a stray one
     for row in itertools.count(1):
         taken.clear()
+        check_time()
         try:
             cells = next(reader)
         except StopIteration:

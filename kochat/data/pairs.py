@@ -28,6 +28,7 @@ from kochat.data.columns import Columns as Columns
 from kochat.data.columns import find_columns as find_columns
 from kochat.data.columns import find_question as find_question
 from kochat.data.columns import is_number, label_header, own_label_name
+from kochat.data.deadline import check_time
 from kochat.data.remarks import Remark, listed
 from kochat.data.splits import MIN_PAIRS_TO_WITHHOLD as MIN_PAIRS_TO_WITHHOLD
 from kochat.data.splits import split_by_question as split_by_question
@@ -98,6 +99,7 @@ def checked_rows(
     first_answer: dict[int, int] = {}
     for chunk in table.chunks():
         for row, (question, answer, label) in columns.pairs(chunk.frame, folded):
+            check_time()
             if columns.is_header(question, answer):
                 yield row, (question, answer, label), [Problem(row, "", "repeated_header")]
                 continue

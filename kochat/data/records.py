@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from kochat.data.columns import distinct, find_columns, have_columns
+from kochat.data.deadline import check_time
 from kochat.data.encodings import storable
 from kochat.errors import DataError
 
@@ -50,6 +51,7 @@ def from_json(text: Iterable[str], name: str) -> Records:
         yield from enumerate(whole, row if is_record else 1)
         return
     for number, line in itertools.chain([(row, first)], lines):
+        check_time()
         try:
             record = _parsed(line)
             dict.items(record)  # anything else is no record

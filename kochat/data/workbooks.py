@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kochat.data.checks import NO_RESULT
+from kochat.data.deadline import check_time
 from kochat.data.encodings import storable
 from kochat.errors import DataError
 
@@ -54,6 +55,15 @@ def check(path: Path, name: str) -> None:
         is_strict = STRICT in archive.read("xl/workbook.xml")
     if is_strict:
         raise DataError("strict_workbook", name=name)
+
+
+def unpacked_bytes(path: Path) -> int:
+    """How large the parts of a workbook say that they are; 0 for another file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError):
+        return 0
 
 
 def _texts(path: Path, name: str) -> str:
@@ -111,7 +121,9 @@ class Book:
         known = {name: getattr(sheet.parent, f"_{name}") for name in ("date_formats", "timedelta_formats")}
         formats = _digit_formats(sheet.parent)
         with _damage_named(self.name), sheet._get_source() as source:
-            parser = _parser()(source, sheet._shared_strings, data_only=True, epoch=sheet.parent.epoch, **known)
+            parser = _parser()(
+                _InTime(source), sheet._shared_strings, data_only=True, epoch=sheet.parent.epoch, **known
+            )
             for number, found in parser.parse():
                 texts = {
                     cell["column"]: text
@@ -142,7 +154,7 @@ class Book:
             return self._starts[title]
         starts, count, rest = defaultdict(list), 0, b""
         with _damage_named(self.name), self._sheets[title]._get_source() as source:
-            while piece := source.read(2**20):
+            while piece := _InTime(source).read(2**20):
                 text = rest + piece
                 for first, row, _, end in MERGED.findall(text):
                     if int(row) < int(end) and count < MAX_MERGED:
@@ -151,6 +163,17 @@ class Book:
                 rest = text[text.rfind(b"<") :][-1000:] if text.rfind(b"<") > text.rfind(b">") else b""
         self._starts[title] = starts
         return starts
+
+
+class _InTime:
+    """A file whose reading keeps the time limit, also within a row or a cell that never ends."""
+
+    def __init__(self, file: Any):
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        check_time()
+        return self.file.read(size)
 
 
 def _parser() -> type:

@@ -31,6 +31,7 @@ EOS, PAD, UNK, MASK = "</s>", "<pad>", "<unk>", "<unused0>"
 SPECIALS = (PAD, EOS, USER, LABEL_MARK, SYSTEM, UNK, MASK)
 
 IGNORE = -100  # what torch's cross entropy leaves out
+MAX_CHARACTERS = 20_000  # of a pair; tokenizing a cell of 100 MB would take gigabytes, and no model takes so much
 
 CHAT_TEMPLATE = (
     # The bot has no memory, so only the last turn of the user becomes the prompt.
@@ -205,7 +206,11 @@ class Prompt:
 
     def too_long(self, rows: Iterable[tuple[str, str, str]]) -> list[bool]:
         """Whether each (question, answer, label) has more tokens than fit, so that some would be cut."""
-        return [sum(map(self._most_tokens, row)) + 4 > self.max_length and self._is_cut(*row) for row in rows]
+        return [
+            sum(map(len, row)) > MAX_CHARACTERS
+            or (sum(map(self._most_tokens, row)) + 4 > self.max_length and self._is_cut(*row))
+            for row in rows
+        ]
 
     def _is_cut(self, question: str, answer: str, label: str) -> bool:
         try:

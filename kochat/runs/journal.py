@@ -6,6 +6,7 @@ cut off by whoever writes next. Knows events as dicts; no process and no trainin
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -23,6 +24,17 @@ log = logging.getLogger(__name__)
 MAX_POINTS = 100  # of the running loss of a whole run
 MIN_SMOOTHED = 8  # steps
 FINAL = ("finished", "stopped", "failed", "cancelled")
+NUMBER = (int, float)
+# What an event of a type must have to be understood; everything that looks at runs would fail without it.
+NEEDED = {
+    "queued": {"at": NUMBER, "pairs": int, "finish": bool},
+    "launched": {"pid": int, "created": NUMBER, "at": NUMBER},
+    "preparing": {"what": str},
+    "started": {"steps": int, "epochs": int},
+    "step": {"step": int, "steps": int, "loss": NUMBER, "seconds": NUMBER},
+    "epoch": {"epoch": int, "epochs": int, "loss": NUMBER, "seconds": NUMBER},
+    "failed": {"key": str, "values": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -181,8 +193,16 @@ def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
 
 
 def _parse(line: bytes, journal: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(line)
-    except ValueError:
-        log.warning("%s has a line that cannot be read: %r", journal, line[:80])
-        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        if _is_event(event := json.loads(line)):
+            return event
+    log.warning("%s has a line that cannot be read: %r", journal, line[:80])
+    return None
+
+
+def _is_event(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        return False
+    needed = NEEDED.get(found["type"], {})
+    are_there = all(isinstance(found.get(name), kind) for name, kind in needed.items())
+    return are_there and all(found[name] > 0 for name in needed if name in ("steps", "epochs"))

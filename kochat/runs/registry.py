@@ -213,7 +213,7 @@ def _is_readable(run: Run) -> bool:
         _ = run.config
     except (FileNotFoundError, NotADirectoryError):  # no run, or deleted since it was listed
         return False
-    except (ValueError, KochatError) as error:
+    except (ValueError, TypeError, KochatError) as error:  # JSON that is no object of settings
         log.warning("the run %s is left out: its config.json cannot be read (%s)", run.name, error)
         return False
     return True

@@ -8,15 +8,16 @@ import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
 from kochat.data import pairs
-from kochat.errors import DataError
+from kochat.errors import DataError, LimitError
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.runs import queue, registry
-from kochat.ui.auth import owner_only
+from kochat.ui import auth, limits
 from kochat.ui.models import bot
 from kochat.ui.monitor import replies
 from kochat.ui.sources import make_config
 from kochat.ui.text import shows_errors
+from kochat.ui.uploads import read_once
 
 MAX_PROBLEMS = 10_000  # in one answer; all are counted
 
@@ -36,6 +37,8 @@ def reply(
 
     With a temperature above 0 it is drawn; the same seed draws the same reply, without one it is another each time.
     """
+    if len(question) > limits.MAX_QUESTION_LENGTH and not auth.is_owner(request):
+        raise LimitError("question_too_long", most=limits.MAX_QUESTION_LENGTH)
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
     start = time.monotonic()
     said = bot(checkpoint).reply(question, label, strength, **drawn)
@@ -44,7 +47,7 @@ def reply(
 
 
 @shows_errors
-@owner_only
+@auth.owner_only
 def train(
     data: str,
     name: str,
@@ -108,8 +111,9 @@ def check(
     if not file:
         raise DataError("no_upload")
     chosen = [one or None for one in (question_column, answer_column, label_column, sheet)]
-    table, columns = pairs.open_pairs(file, *chosen, pairs.header_of(header))
-    return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
+    with read_once(file, request):
+        table, columns = pairs.open_pairs(file, *chosen, pairs.header_of(header))
+        return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
 def build() -> None:

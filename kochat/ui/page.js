@@ -1,6 +1,6 @@
 // What the page does by itself: it tells visitors apart, and it keeps the conversation, which no server does.
 const kochat = (() => {
-  const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", OWNER = "kochat_owner", UNSURE = "kochat_unsure";
+  const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", UNSURE = "kochat_unsure";
 
   const BETWEEN_QUESTIONS = 1000, BETWEEN_GLANCES = 300; // ms
 
@@ -51,12 +51,28 @@ const kochat = (() => {
     }).observe(document.body, { childList: true, subtree: true });
   }
 
-  // Returns, in a list as gradio takes it, the key that the browser keeps; nothing where it blocks cookies.
-  function becomeOwner(key) {
-    setCookie(OWNER, key);
-    if (!hasCookie(`${OWNER}=${key}`)) return [""];
+  // To a route of the server beside the page; what it answers, as JSON.
+  async function send(route, body) {
+    const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const answer = await fetch(new URL(route, location.href.split(/[?#]/)[0]), options);
+    return { ok: answer.ok, ...(await answer.json()) };
+  }
+
+  // Gives, for the box of the password and for the note below it, what they show then.
+  async function logIn(password) {
+    const note = document.createElement("p"), answer = await send("owner/login", { password });
+    if (answer.ok && (await send("owner")).owner) location.reload();
+    else note.textContent = answer.text ?? answer.detail;
+    if (answer.ok && note.textContent) { // the server's cookie was not kept, as in a frame of another site
+      const link = note.appendChild(document.createElement("a"));
+      Object.assign(link, { href: location.href, target: "_blank", textContent: ` ${location.host}` });
+    }
+    return ["", note.outerHTML];
+  }
+
+  async function logOut() {
+    await send("owner/logout", {});
     location.reload();
-    return [key];
   }
 
   // The menu, and on a small screen the drawer, are there while they are open.
@@ -247,5 +263,5 @@ const kochat = (() => {
     saveLink("compare-link");
   }
 
-  return { toggle, openWhy, showCorrected, showRow, showTeaching, showLearning, saveFile, saveComparison, open, becomeOwner, keep, keepQuestion, restore, follow, keepUnsure, restoreUnsure, saveJson, saveCsv };
+  return { toggle, openWhy, showCorrected, showRow, showTeaching, showLearning, saveFile, saveComparison, open, logIn, logOut, keep, keepQuestion, restore, follow, keepUnsure, restoreUnsure, saveJson, saveCsv };
 })();

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import threading
 import time
 from pathlib import Path
 
 import gradio as gr
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
 
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api, monitor
+from kochat.ui import api, auth, connections, login, middleware, monitor, routes, text
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -25,7 +23,6 @@ from kochat.ui.compare import tab as compare
 from kochat.ui.data import tab as data
 from kochat.ui.learn import tab as learn
 from kochat.ui.models import bot
-from kochat.ui.routes import ROUTES
 from kochat.ui.runs import server
 from kochat.ui.runs import tab as history
 from kochat.ui.text import TEXTS, i18n, t
@@ -61,6 +58,7 @@ THEME = gr.themes.Default(
     button_large_padding="*spacing_md *spacing_xl",
 )
 HERE = Path(__file__).parent
+MAX_QUEUE = 256
 TITLES = {
     language: {
         "page": texts["k_title"],
@@ -72,13 +70,16 @@ TITLES = {
     for language, texts in TEXTS.items()
 }
 BETWEEN_TIDYING = 3600  # seconds
+KEPT_IN_CACHE = 2 * 3600  # seconds, of what gradio has of uploads and downloads
+# Where the proxies of a Space are: of the addresses that they tell, the last one outside of these is the visitor's.
+PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,::1,fc00::/7"
 log = logging.getLogger(__name__)
 
 
 def build() -> gr.Blocks:
     """The whole page."""
-    # Uploads are copied where they are needed, so gradio's own copies go after a day.
-    with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    # Most uploads are removed when they were read, and the others copied where they are needed.
+    with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(600, KEPT_IN_CACHE)) as page:
         unseen = gr.HTML(elem_classes="unseen")
         gr.Markdown(t("k_heading"), elem_id="heading")
         learned = learn.state()
@@ -104,7 +105,9 @@ def build() -> gr.Blocks:
         training.watch(page, training_opened, chat_tab, training_tab)
         api.build()
         _say_nothing_of_progress(page, unseen)
-    page.queue(max_size=64, default_concurrency_limit=8)
+    text.guard_handlers(page)
+    # Not past the queue, in which everybody has a few places; so it never is full of one visitor's questions.
+    page.queue(max_size=MAX_QUEUE, default_concurrency_limit=8, api_open=False)
     # How often, in seconds, gradio looks whether its queue is empty: a thousand times a second took 3 % of a core.
     page._queue.sleep_when_free, page._queue.progress_update_sleep_when_free = 0.01, 0.1
     return page
@@ -121,16 +124,19 @@ def _say_nothing_of_progress(page: gr.Blocks, unseen: gr.HTML) -> None:
             event.show_progress_on = [unseen]
 
 
-class CompressedPage(GZipMiddleware):
-    """Sends the page itself compressed, which gradio does with its scripts alone: it is the half of what one waits for.
-
-    Nothing else goes through it: a download would be compressed in vain.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        is_page = scope["type"] == "http" and scope["path"] == "/"
-        await (super().__call__ if is_page else self.app)(scope, receive, send)
+def serving(page: gr.Blocks) -> dict:
+    """How a page is served, wherever that is, as gradio's `launch` and `mount_gradio_app` take it."""
+    return {
+        "app_kwargs": {"middleware": middleware.stack(page), "routes": [*login.ROUTES, *routes.ROUTES]},
+        "max_file_size": library.MAX_BYTES,  # the owner's; a visitor's is less
+        "show_error": False,  # those that have a sentence are shown all the same
+        "footer_links": [],
+        "run_history": False,
+        "pwa": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "enable_monitoring": False,
+    }
 
 
 def launch(**options) -> None:
@@ -138,6 +144,10 @@ def launch(**options) -> None:
 
     `options` are gradio's own (server_name, server_port, inbrowser, …).
     """
+    auth.visitors_may()  # raises for a setting that nobody knows
+    if auth.on_space():
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
+    connections.limit_headers()
     page = build()
     logging.getLogger().addHandler(monitor.errors)
     threading.Thread(target=_warm_up, daemon=True).start()
@@ -148,18 +158,9 @@ def launch(**options) -> None:
         head=f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
         js=f"() => kochat.open({json.dumps(TITLES, ensure_ascii=False)})",
         i18n=i18n,
-        footer_links=[],
-        run_history=False,
-        pwa=False,
-        ssr_mode=False,
         share=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        show_error=True,
-        app_kwargs={"routes": ROUTES},
         _frontend=False,  # gradio would ask itself for the page, and give up where a loaded machine takes seconds
-        max_file_size=library.MAX_BYTES,
-        app_kwargs={"middleware": [Middleware(CompressedPage, compresslevel=6)]},
+        **serving(page),
         **options,
     )
 

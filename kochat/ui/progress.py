@@ -18,7 +18,7 @@ from kochat.runs.journal import Record
 from kochat.runs.registry import Run
 from kochat.runs.verdict import Verdict
 from kochat.training.events import best_epoch
-from kochat.ui.text import say, t
+from kochat.ui.text import say, t, without_places
 
 COLORS = ("#2563eb", "#f97316", "#16a34a", "#93b4f5")
 
@@ -37,7 +37,8 @@ def progress_html(language: str, run: Run) -> str:
         doing = say(language, f"k_preparing_{record.preparing or 'starting'}")
         return _banner(say(language, "k_preparing", name=name) + " " + doing, "busy")
     failure = run.failure()
-    banner = _banner(failure.text(language), "bad") if failure else _banner(_headline(language, run), state)
+    told = without_places(failure.text(language)) if failure else _headline(language, run)
+    banner = _banner(told, "bad" if failure else state)
     return banner + (_facts(language, run) if record.started else "")
 
 

@@ -15,7 +15,7 @@ from kochat.model import checkpoint, hub
 from kochat.runs import registry
 from kochat.ui import auth
 from kochat.ui.text import language_of, say, t
-from kochat.ui.widgets import checkpoint_choices
+from kochat.ui.widgets import checkpoint_choices, dataset_title
 
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
@@ -29,7 +29,7 @@ def data_choices() -> list[tuple]:
 
 def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
     """What can be trained on, for the owner also what is in the data tab; a choice that is gone becomes the first."""
-    own = [(auth.shown_name(language_of(request), key), PREFIX + key) for key in auth.datasets_of(request)]
+    own = [(dataset_title(language_of(request), key), PREFIX + key) for key in auth.datasets_of(request)]
     choices = [*(own if auth.is_owner(request) else []), *data_choices()]
     there = chosen in [value for _, value in choices]
     return gr.Dropdown(choices=choices, value=chosen if there else data_choices()[0][1])

@@ -447,11 +447,25 @@ def test_only_the_owner_trains_renames_and_deletes(visit_guarded, guarded):
     assert (guarded.home / "checkpoints" / "mine" / "kochat.json").is_file()
 
 
-def test_a_browser_that_blocks_cookies_is_told_why_the_password_does_not_help(visit_guarded):
+def test_a_browser_that_blocks_cookies_is_told_why_the_password_does_not_help(visit_guarded, guarded):
     page = visit_guarded()
-    page.context.new_cdp_session(page).send("Emulation.setDocumentCookieDisabled", {"disabled": True})
+    page.route("**/owner", lambda route: route.fulfill(json={"owner": False}))  # as the server says to such a one
     log_in(page, PASSWORD)
-    expect(page.locator(".toast-body")).to_contain_text("비밀번호는 맞지만, 브라우저가 쿠키를 막고 있어서")
+    expect(page.locator("#owner-note")).to_contain_text("비밀번호는 맞지만, 브라우저가 쿠키를 막고 있어서")
+    expect(page.locator("#owner-note a")).to_have_attribute("href", re.compile(re.escape(guarded.url)))
+
+
+def test_the_owner_is_signed_in_until_they_go_out(visit_guarded):
+    page = visit_guarded()
+    log_in(page, PASSWORD)
+    expect(page.get_by_label("주인 비밀번호")).to_be_hidden()
+    assert page.evaluate("document.cookie").count("kochat_owner") == 0
+    page.get_by_role("tab").nth(4).click()
+    expect(page.locator("#sessions")).to_contain_text("지금 이 브라우저")
+    page.locator("#log-out").click()
+    expect(page.locator("#sessions")).to_be_hidden()
+    page.get_by_role("tab").nth(4).click()
+    expect(page.get_by_label("주인 비밀번호")).to_be_visible()
 
 
 def test_a_conversation_stays_in_the_browser_and_is_exported_and_cleared(visit_guarded, guarded):

@@ -70,7 +70,7 @@ def test_a_line_that_a_crash_filled_with_zeros_is_left_out_with_a_warning(path, 
 
 
 def test_steps_done_again_after_a_kill_count_once_as_done_last(path):
-    epoch = {"type": "epoch", "epoch": 1, "loss": 1.0}
+    epoch = {"type": "epoch", "epoch": 1, "epochs": 2, "loss": 1.0, "seconds": 4.0}
     write(path, started(), *(step(n) for n in (1, 2, 3, 4)), epoch, step(5), step(6))
     write(path, started(at_step=3), step(4, loss=0.5))
     record = journal.read(path)[1]
@@ -136,6 +136,23 @@ def test_a_full_disk_leaves_no_half_line(path, monkeypatch):
         write(path, step(2))
     assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("5", '"x"', "[1]", "null", '{"a": 1}', '{"type": 5}', '{"type": ["step"]}', "[" * 10_000),
+        *('{"type": "step"}', '{"type": "step", "step": "1", "steps": 8, "loss": 1.0, "seconds": 1.0}'),
+        *('{"type": "started", "steps": 8, "epochs": 0}', '{"type": "queued", "at": "now"}', '{"type": "failed"}'),
+    ],
+)
+def test_json_that_is_no_event_is_left_out_like_a_line_that_cannot_be_parsed(path, line):
+    write(path, started(), step(1))
+    path.write_text(path.read_text() + line + "\n")
+    write(path, step(2))
+    events, record = journal.read(path)
+    assert events == [started(), step(1), step(2)]
+    assert list(record.steps) == [1, 2]
 
 
 def test_processes_that_write_at_the_same_time_lose_nothing(path):

@@ -95,6 +95,14 @@ def test_runs_are_found_by_name_and_the_newest_comes_first(home):
             registry.find(bad)
 
 
+@pytest.mark.parametrize("config", ["[]", "5", "null", '{"epochs": []}', '{"rows": {}}', "{", '{"unknown": 1}'])
+def test_a_run_with_a_damaged_config_is_left_out_and_hides_no_other(home, config):
+    queue.create(TrainingConfig(data="emotions", output=str(home / "checkpoints" / "one")))
+    damaged = queue.create(TrainingConfig(data="emotions", output=str(home / "checkpoints" / "two")))
+    (damaged.path / "config.json").write_text(config)
+    assert [run.name for run in registry.list_runs()] == ["one"]
+
+
 def test_the_run_to_look_at_is_the_one_that_is_on(home):
     assert registry.shown() is None
     first, second = make(home, "one"), make(home, "two")

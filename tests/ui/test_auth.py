@@ -1,12 +1,14 @@
-"""Visitors: who the owner is as the server is configured, and that nobody else gets into another's folder."""
+"""Who the owner is as the server is configured, and that nobody else gets into another's folder.
 
-import time
+Attacks on that, over HTTP, are in test_attacks.py.
+"""
 
 import gradio as gr
 import pytest
 
 from kochat.errors import SettingsError
 from kochat.ui import auth
+from kochat.ui.sessions import COOKIE, sessions
 
 
 def request(host="127.0.0.1", cookies=None, headers=None, session="s"):
@@ -18,9 +20,8 @@ def request(host="127.0.0.1", cookies=None, headers=None, session="s"):
 
 @pytest.fixture(autouse=True)
 def _plain_server(monkeypatch):
-    for name in ("KOCHAT_PASSWORD", "SPACE_ID"):
+    for name in ("KOCHAT_PASSWORD", "SPACE_ID", "KOCHAT_VISITORS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(auth, "WRONG_PASSWORD_WAIT", 0.2)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -43,39 +44,34 @@ def test_on_a_space_nobody_is_local(monkeypatch):
     assert not auth.is_owner(request())
 
 
-def test_with_a_password_only_who_gave_it_is_the_owner(monkeypatch):
+def test_with_a_password_only_who_has_a_session_is_the_owner(monkeypatch):
     monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
     assert not auth.is_owner(request())
-    with pytest.raises(SettingsError, match="not right"):
-        auth.log_in("열려라")
-    key = auth.log_in("열려라 참깨")
-    assert "참깨" not in key
-    assert auth.is_owner(request("8.8.8.8", {auth.OWNER: key}))
-    assert not auth.is_owner(request("8.8.8.8", {auth.OWNER: "x"}))
-    monkeypatch.setenv("KOCHAT_PASSWORD", "another")
-    assert not auth.is_owner(request("8.8.8.8", {auth.OWNER: key}))
+    assert [auth.is_password(given) for given in ("열려라", "열려라 참깨", "")] == [False, True, False]
+    token = sessions.begin("Chrome", "8.8.8.8")
+    assert auth.is_owner(request("8.8.8.8", {COOKIE: token}))
+    assert not auth.is_owner(request("8.8.8.8", {COOKIE: token[:-1]}))
+    sessions.end(sessions.find(token).id)
+    assert not auth.is_owner(request("8.8.8.8", {COOKIE: token}))
 
 
-def test_a_wrong_password_takes_a_while(monkeypatch):
-    monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
-    started = time.monotonic()
-    with pytest.raises(SettingsError):
-        auth.log_in("열려라")
-    assert time.monotonic() - started >= 0.2
-    auth.log_in("열려라 참깨")
+def test_without_a_password_none_is_right():
+    assert not auth.is_password("")
 
 
-def test_who_is_refused_is_told_where_the_password_is_given_or_that_there_is_none(monkeypatch):
+def test_who_is_refused_is_told_how_the_owner_comes_in(monkeypatch):
     with pytest.raises(SettingsError, match="set KOCHAT_PASSWORD, restart"):
         auth.require_owner(request("8.8.8.8"))
     monkeypatch.setenv("KOCHAT_PASSWORD", "열려라 참깨")
     with pytest.raises(SettingsError, match="If you are the owner, give your password"):
         auth.require_owner(request("8.8.8.8"))
-
-
-def test_no_password_lets_nobody_in():
-    with pytest.raises(SettingsError):
-        auth.log_in("")
+    monkeypatch.setenv("SPACE_ID", "me/kochat")
+    assert not auth.has_hugging_face()
+    for name, value in (("SYSTEM", "spaces"), ("OAUTH_CLIENT_ID", "id")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(SettingsError, match="sign in with Hugging Face"):
+        auth.require_owner(request("8.8.8.8"))
 
 
 def test_what_is_the_owners_is_refused_to_others():

@@ -248,6 +248,7 @@ def test_the_owner_sees_what_is_done_with_a_file_and_chooses_its_sheet_and_heade
 
 def test_a_column_that_is_joined_can_be_left_out(tmp_path):
     path = tmp_path / "alpaca.csv"
-    path.write_text("instruction,input,output\n번역해,사과,apple\n", "utf-8")
-    assert bring_in(path, "joined", request()).pairs().values.tolist() == [["번역해\n사과", "apple", "기본"]]
-    assert bring_in(path, "alone", request(), context="").pairs().values.tolist() == [["번역해", "apple", "기본"]]
+    for name, chosen, question in (("joined", {}, "번역해\n사과"), ("alone", {"context": ""}, "번역해")):
+        path.write_text("instruction,input,output\n번역해,사과,apple\n", "utf-8")
+        assert bring_in(path, name, request(), **chosen).pairs().values.tolist() == [[question, "apple", "기본"]]
+        assert not path.exists()  # the upload, now that it is a dataset

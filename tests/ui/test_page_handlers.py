@@ -577,7 +577,7 @@ def test_what_happens_while_a_page_is_drawn_is_drawn_the_next_time(run, monkeypa
 
     monkeypatch.setattr(tab, name, slow)
     request = gr.Request(session_hash="one")
-    request.kwargs = {"headers": {}}
+    request.kwargs = {"headers": {}, "cookies": {}, "client": {"host": "127.0.0.1"}}
     if tab is training:
         seen, now = training.refresh("ko", "kochat-mini", "", None, False)[-1], training.version
     else:

@@ -103,6 +103,8 @@ def summary_of(name: str | None, num_taught: int, waiting: int | None, request: 
 
     One number at a time: first what it can learn now, then what lacks a better answer.
     """
+    if not auth.may_teach(request):
+        return ""
     language, not_its_own = language_of(request), others(name)
     num_open = sum(row.is_bad and taught.taught_to(row) not in not_its_own for row in rows_of(request))
     if num_taught and not auth.is_owner(request):

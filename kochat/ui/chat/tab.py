@@ -87,7 +87,7 @@ def reply_to(
     `replaced` is another one, where the bot has anything else to say.
     """
     # What is whole by then is drawn once.
-    question, chatbot, shown_at = text_of(history[-1]), bot(name), time.monotonic()
+    question, chatbot, shown_at = text_of(history[-1])[-MAX_MESSAGE_LENGTH:], bot(name), time.monotonic()
     reading = chatbot.read(question, label)
     read = reading.labels if label == AUTO else None
     used = max(read, key=read.get) if read else label

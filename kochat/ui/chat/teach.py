@@ -104,6 +104,7 @@ def listed(language: str, rows: list, name: str | None) -> dict:
 
 
 @shows_errors
+@auth.teacher_only
 def rated(history: list[dict], editing: Reply | None, request: gr.Request, event: gr.LikeData):
     """Keep a thumb; for a thumb down, and where somebody asks to, open the form to correct the reply.
 
@@ -146,6 +147,7 @@ def closed() -> tuple:
 
 
 @shows_errors
+@auth.teacher_only
 def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
     """Keep the answer that somebody wrote instead of a reply."""
     if not reply:
@@ -167,6 +169,7 @@ def pick(request: gr.Request, event: gr.SelectData) -> tuple:
 
 
 @shows_errors
+@auth.teacher_only
 def remove(picked: int | None, request: gr.Request):
     """Delete the row that was clicked on."""
     if picked is not None and (rows := opened(request)):
@@ -174,6 +177,7 @@ def remove(picked: int | None, request: gr.Request):
 
 
 @shows_errors
+@auth.teacher_only
 def take_back(request: gr.Request):
     """Undo the last change."""
     if rows := opened(request):
@@ -239,7 +243,8 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
         return [done(**see).then(**count) for done in (event.then, event.failure)]
 
     def own_words(request: gr.Request):
-        return gr.Chatbot(feedback_options=("Like", "Dislike", say(language_of(request), "k_correct")))
+        words = ("Like", "Dislike", say(language_of(request), "k_correct"))
+        return gr.Chatbot(feedback_options=words if auth.may_teach(request) else ())
 
     page.load(own_words, None, chat.conversation, **quick)
     for event in chat.settled:

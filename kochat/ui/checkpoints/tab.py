@@ -11,16 +11,17 @@ from pathlib import Path
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
-from kochat.errors import CheckpointError, SettingsError
+from kochat.errors import CheckpointError
 from kochat.files import safe_name
 from kochat.model import checkpoint
 from kochat.model.cards import model_card
 from kochat.runs import library
-from kochat.ui import models
-from kochat.ui.auth import is_owner, log_in, owner_only, password
+from kochat.ui import models, owner
+from kochat.ui.auth import owner_only
 from kochat.ui.checkpoints import about, figures
 from kochat.ui.profile import title_of
 from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.uploads import read_once
 from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, checkpoint_choices, checkpoint_dropdown, confirm, downloads
 
 
@@ -110,22 +111,10 @@ def unpack(path: str | None, in_chat: str, request: gr.Request):
     """Take in the zip that was uploaded."""
     if not path:
         return [gr.skip()] * 7
-    made = library.unpack(Path(path))
+    with read_once(path, request):
+        made = library.unpack(Path(path))
     gr.Info(html.escape(say(language_of(request), "k_unpacked", name=made.name)))
     return changed(made.name, in_chat)
-
-
-@shows_errors
-def enter(given: str, request: gr.Request) -> str:
-    """The key that makes a browser the owner's, for a right password."""
-    return log_in(given)
-
-
-@shows_errors
-def remembered(kept: str, request: gr.Request) -> None:
-    """Say so where the browser did not keep the key."""
-    if not kept:
-        raise SettingsError("cookies_blocked")
 
 
 def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
@@ -152,12 +141,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
                 figures.build(chosen, tab)
             with gr.Accordion(t("k_for_developers"), open=False, elem_id="card-part"):
                 card = gr.Markdown(elem_id="card", sanitize_html=True)
-    with gr.Row(visible=False, elem_id="owner") as owner_part:
-        given = gr.Textbox(label=t("k_password"), info=t("k_password_info"), type="password", submit_btn=True)
-        key = gr.Textbox(visible=False)
-
-    def for_others(request: gr.Request):
-        return gr.Row(visible=bool(password()) and not is_owner(request))
+    owner.build(page)
 
     quick, all_changed = (
         {"queue": False, **PRIVATE},
@@ -166,9 +150,6 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     for opened in (page.load, tab.select):
         opened(choose, chosen, [chosen, card], **quick)
     chat.checkpoint.change(choose, chat.checkpoint, [chosen, card], **quick)  # what one talks to is what one looks at
-    page.load(for_others, None, owner_part, **quick)
-    entered = given.submit(enter, given, key, concurrency_limit=1, **PRIVATE)  # one try at a time
-    entered.success(remembered, key, None, js="kochat.becomeOwner", **PRIVATE)
     chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
     # Not after any change: that after a rename may come late, when the new one is packed already.
     chosen.input(lambda: [gr.DownloadButton(visible=False)] * 2, None, [download, web_page], **quick)

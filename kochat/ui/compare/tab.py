@@ -21,6 +21,7 @@ from kochat.model.cards import Card
 from kochat.ui import auth, models
 from kochat.ui.compare.table import table_html, words_of
 from kochat.ui.text import language_of, say, shows_errors, t
+from kochat.ui.uploads import read_once
 from kochat.ui.widgets import EXAMPLES, PRIVATE, afterwards, bar_html, checkpoint_choices, downloads
 
 MAX_QUESTIONS, MAX_COLUMNS, AT_ONCE = 200, 24, 2
@@ -102,7 +103,8 @@ def take_over(path: str | None, request: gr.Request) -> str:
     """The questions of a file, for the text box."""
     if not path:
         raise DataError("no_upload")
-    found = comparison.read_questions(path, MAX_QUESTIONS + 1)
+    with read_once(path, request):
+        found = comparison.read_questions(path, MAX_QUESTIONS + 1)
     language, questions = language_of(request), found[:MAX_QUESTIONS]
     key = "k_compare_first" if len(found) > MAX_QUESTIONS else "k_compare_taken"
     gr.Info(say(language, key, most=MAX_QUESTIONS, questions=len(questions)))

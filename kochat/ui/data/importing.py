@@ -207,6 +207,7 @@ def bring_in(
             shown_at = time.monotonic()
     for remark in read.remarks:
         gr.Info(remark.text(language))
+    Path(path).unlink(missing_ok=True)  # it is a dataset now
     yield "", safe_name(name)
 
 

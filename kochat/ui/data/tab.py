@@ -16,14 +16,14 @@ from kochat.errors import KochatError
 from kochat.ui import auth, models, sources
 from kochat.ui.data import importing, overview, rows
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, downloads
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, dataset_title, downloads
 
 QUICK = {"queue": False, **PRIVATE}
 
 
 def choices(language: str, request: gr.Request) -> list[tuple[str, str]]:
     """Dropdown choices: one's own datasets by name, for the owner also those of each visitor."""
-    return [(auth.shown_name(language, key), key) for key in auth.datasets_of(request)]
+    return [(dataset_title(language, key), key) for key in auth.datasets_of(request)]
 
 
 def opened(key: str | None, request: gr.Request, chatbot: str | None = None) -> Dataset:
@@ -56,7 +56,8 @@ def refresh(key: str | None, number, search: str, label: str, only: str, row: ro
 def note(request: gr.Request, some: bool) -> gr.Markdown:
     """A sentence: what visitors may do, or what the owner begins with, where there are no datasets yet."""
     owner = auth.is_owner(request)
-    return gr.Markdown(t("k_first_dataset") if owner else t("k_visitors_data"), visible=not (owner and some))
+    for_visitors = t("k_visitors_data") if auth.may_teach(request) else t("k_visitors_only_chat")
+    return gr.Markdown(t("k_first_dataset") if owner else for_visitors, visible=not (owner and some))
 
 
 def details(language: str, dataset: Dataset, number, search: str, label: str, only: str) -> list:
@@ -110,6 +111,7 @@ def tokens(chatbot: str, question: str, answer: str, label: str | None, request:
 
 
 @shows_errors
+@auth.teacher_only
 def save(place: rows.Place, chatbot: str, question: str, answer: str, label: str | None, request: gr.Request):
     """Keep what the form says, as the row it is of or as a new one; whatever dataset is chosen by now."""
     key, row = place or (None, None)
@@ -123,6 +125,7 @@ def save(place: rows.Place, chatbot: str, question: str, answer: str, label: str
 
 
 @shows_errors
+@auth.teacher_only
 def delete_row(place: rows.Place, request: gr.Request):
     """Take the row of the form away."""
     key, row = place or (None, None)
@@ -141,6 +144,7 @@ def all_mended(key: str | None, only: str, request: gr.Request):
 
 
 @shows_errors
+@auth.teacher_only
 def leave_out(key: str, request: gr.Request) -> None:
     """Take every bad row away."""
     removed = opened(key, request).leave_out_bad()
@@ -148,6 +152,7 @@ def leave_out(key: str, request: gr.Request) -> None:
 
 
 @shows_errors
+@auth.teacher_only
 def go_back(key: str, change: int, request: gr.Request) -> None:
     """Make it as it was before a change."""
     opened(key, request).go_back(change)
@@ -175,6 +180,7 @@ def rename(key: str, new_name: str, request: gr.Request) -> list:
 
 
 @shows_errors
+@auth.teacher_only
 def delete(key: str, request: gr.Request) -> gr.Column:
     """The dataset goes, and the question whether it should."""
     datasets.delete(auth.path_of(key, request))

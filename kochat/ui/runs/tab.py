@@ -17,7 +17,7 @@ from kochat.runs.registry import RESUMABLE, Run
 from kochat.runs.verdict import verdict
 from kochat.training.events import best_epoch
 from kochat.ui import empty, progress
-from kochat.ui.auth import owner_only
+from kochat.ui.auth import is_owner_themselves, owner_only
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, confirm, downloads, following
@@ -123,8 +123,8 @@ def _short(name: str, value: object) -> str:
     return Path(str(value)).name if name in ("data", "base") else str(value)
 
 
-def details(language: str, names: list[str]) -> list:
-    """Everything below the list for the runs chosen, in the order of `build`."""
+def details(language: str, names: list[str], with_log: bool = False) -> list:
+    """Everything below the list for the runs chosen, in the order of `build`; the log says much of the server."""
     chosen = chosen_runs(names)
     one = chosen[0] if len(chosen) == 1 else None
     state = one.state() if one else ""
@@ -140,13 +140,17 @@ def details(language: str, names: list[str]) -> list:
         gr.Dataframe(settings_table(language, chosen), visible=bool(chosen)),
         progress.samples_html(language, one.record()) if one else "",
         gr.Accordion(visible=bool(one)),
-        f'<pre class="log">{html.escape(one.log())}</pre>' + progress.withheld_html(language, record) if one else "",
+        _log_html(one, with_log) + progress.withheld_html(language, record) if one else "",
         gr.Button(visible=state in RESUMABLE),
         gr.Button(visible=state in ("queued", "running") and not one.record().finishing),
         gr.Button(visible=at_rest),
         gr.DownloadButton(visible=bool(one and one.record().epochs), value=_csv(one) if one else None),
         gr.Button(visible=at_rest),
     ]
+
+
+def _log_html(run: Run, is_shown: bool) -> str:
+    return f'<pre class="log">{html.escape(run.log())}</pre>' if is_shown else ""
 
 
 def _csv(run: Run) -> str:
@@ -168,7 +172,7 @@ def refresh(names: list[str], request: gr.Request) -> list:
     # Set only where it has to be: somebody may be choosing more just now.
     chosen = {"choices": there} | ({} if left == names else {"value": left})
     seen = version(left)  # first: what happens meanwhile is then looked at again
-    is_any, shown = bool(there), details(language, left)
+    is_any, shown = bool(there), details(language, left, is_owner_themselves(request))
     if not is_any:
         shown[0] = empty.runs_html(language, "k_no_runs")
     listed = gr.Dataframe(table(language), visible=is_any)
@@ -182,7 +186,7 @@ def poll(seen: tuple, names: list[str], request: gr.Request):
 
 def show(names: list[str], request: gr.Request) -> list:
     """The details of what is chosen."""
-    return details(language_of(request), names)
+    return details(language_of(request), names, is_owner_themselves(request))
 
 
 def pick(event: gr.SelectData) -> list[str]:
