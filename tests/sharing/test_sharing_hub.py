@@ -2,14 +2,11 @@
 
 import errno
 import json
-import time
-from types import SimpleNamespace
 
-import huggingface_hub.utils._http as client
 import pytest
 from conftest import MINI
-from hub_server import HubServer, Pushed
-from huggingface_hub import ModelCard, SpaceCard, constants
+from hub_server import Pushed
+from huggingface_hub import ModelCard, SpaceCard
 from typer.testing import CliRunner
 
 from kochat.cli.main import app as commands
@@ -22,21 +19,6 @@ from kochat.sharing.web import export_web
 
 MEASURED = {"exact": 0.25, "label_accuracy": 0.5, "perplexity_per_token": float("inf"), "questions": 4}
 PAIRS = [("안녕", "반가워요.", "0")]
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A Hub where nothing is yet, and its client with a token that may write; retries wait for nothing."""
-    with HubServer({}) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        # What goes up through Rust is not for a server like this one.
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(client, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
-        monkeypatch.setenv("HF_TOKEN", "hf_write")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield server
 
 
 @pytest.fixture
