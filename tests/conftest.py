@@ -235,6 +235,9 @@ def server(tmp_path, monkeypatch):
         # What goes up through Rust is not for a server like this one.
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        files = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setattr(client, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
         monkeypatch.setenv("HF_TOKEN", "hf_write")

@@ -15,7 +15,7 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCard, Mo
 
 from kochat.config import KOGPT2
 from kochat.model.card_figures import FIGURE_NAMES, evaluations
-from kochat.model.cards import Card, licence_of, model_card, source_title, sources_of
+from kochat.model.cards import HUB_DATASET, Card, licence_of, model_card, source_title, sources_of
 from kochat.model.hub import looks_like_hub_id
 
 TAG = "kochat"  # by it an own repository is told from another one of its owner's
@@ -132,7 +132,9 @@ def _as_code(text: str) -> str:
 
 def hub_datasets(card: Card) -> list[str]:
     """The Hub ids of the data that it was trained on, as far as they are on the Hub."""
-    return list(dict.fromkeys(HUB_DATASETS[source] for source in card.sources if source in HUB_DATASETS))
+    named = {source: source.removeprefix(HUB_DATASET) for source in card.sources if source.startswith(HUB_DATASET)}
+    known = HUB_DATASETS | named
+    return list(dict.fromkeys(known[source] for source in card.sources if source in known))
 
 
 def base_model(card: Card) -> str | None:
@@ -149,7 +151,7 @@ def eval_results(card: Card) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=HUB_DATASETS.get(source, source),
+            dataset_type=HUB_DATASETS.get(source, source.removeprefix(HUB_DATASET)),
             dataset_name=source_title(source),
             dataset_split=part,
             metric_type=HUB_METRICS[key],
