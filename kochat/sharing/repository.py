@@ -166,9 +166,7 @@ def _create(
         raise
 
 
-def _commit(
-    api: HfApi, kind: str, repo: str, files: Files, is_obsolete: Callable[[str], bool], info: Info
-) -> str:
+def _commit(api: HfApi, kind: str, repo: str, files: Files, is_obsolete: Callable[[str], bool], info: Info) -> str:
     """Write what has changed; the hash of the newest commit, which is the one of before where nothing had."""
     gone = sorted(one.rfilename for one in info.siblings or [] if is_obsolete(one.rfilename))
     operations = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]

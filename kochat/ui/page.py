@@ -14,7 +14,7 @@ import gradio as gr
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api
+from kochat.ui import api, zero_gpu
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -94,6 +94,7 @@ def launch(**options) -> None:
 
     `options` are gradio's own (server_name, server_port, inbrowser, …).
     """
+    zero_gpu.start()
     page = build()
     threading.Thread(target=_warm_up, daemon=True).start()
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
