@@ -63,7 +63,7 @@ class TrainingConfig:
 
     data: str = _setting(
         "",
-        "A file (CSV, XLSX, JSON, Parquet), a URL, owner/name@revision on the Hub, or ChatbotData, everyday, emotions, jobs.",
+        "A CSV, XLSX, JSON or Parquet file, a URL, a Hub dataset (owner/name@revision), or ChatbotData, everyday, …",
     )
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")

@@ -84,9 +84,7 @@ def space(
     checkpoint: Annotated[
         str, typer.Option(help="The chatbot that it opens on: a folder, a name on the page, or a Hub id.")
     ] = str(DEFAULT_CHECKPOINT),
-    hardware: Annotated[
-        str, typer.Option(help="zero-a10g, cpu-basic, t4-small, …, as the Hub calls it.")
-    ] = "zero-a10g",
+    hardware: Annotated[str, typer.Option(help="zero-a10g, cpu-basic, t4-small, …: the Hub's name.")] = "zero-a10g",
     private: PrivateOption = False,
     title: TitleOption = None,
     with_pairs: PairsOption = False,

@@ -99,8 +99,8 @@ def dataset_readme(repo: str, pairs: pd.DataFrame, licence: str | None) -> str:
     labels = "\n".join(f"- {_as_code(label)}: {number:,}" for label, number in counts[:MAX_LABELS].items())
     more = f"\n- and {len(counts) - MAX_LABELS:,} more" if len(counts) > MAX_LABELS else ""
     about = (
-        f"# {repo}\n\n{len(pairs):,} questions and answers in Korean, put together with kochat: `Q` is the question, `A` "
-        "the answer, `label` what the answer is conditioned on."
+        f"# {repo}\n\n{len(pairs):,} questions and answers in Korean, put together with kochat: `Q` is the question, "
+        "`A` the answer, `label` what the answer is conditioned on."
     )
     use = (
         f"## To train on them\n\n```\nkochat train --data {repo} --output checkpoints/mine\n```\n\n"
