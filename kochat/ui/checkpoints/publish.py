@@ -1,4 +1,4 @@
-"""The part of the chatbots tab that puts a checkpoint on the Hugging Face Hub, private unless its owner says otherwise."""
+"""Putting a checkpoint on the Hugging Face Hub, from the chatbots tab: private unless its owner says otherwise."""
 
 from __future__ import annotations
 
