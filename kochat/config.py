@@ -61,7 +61,10 @@ class TrainingConfig:
     notebook's (`with_defaults`).
     """
 
-    data: str = _setting("", "A CSV, XLSX, JSON or Parquet file, a URL, or ChatbotData, everyday, emotions or jobs.")
+    data: str = _setting(
+        "",
+        "A CSV, XLSX, JSON or Parquet file, a URL, a Hub dataset (owner/name@revision), or ChatbotData, everyday, …",
+    )
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
     question_column: str | None = _setting(

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -220,3 +221,25 @@ def pytest_xdist_make_scheduler(config, log):
             return "browser" if is_first else super()._split_scope(nodeid)
 
     return FirstBrowsersTogether(config, log)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A Hub where nothing is yet, and its client with a token that may write; retries wait for nothing."""
+    import huggingface_hub.utils._http as client
+    from hub_server import HubServer
+    from huggingface_hub import constants
+
+    with HubServer({}) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        # What goes up through Rust is not for a server like this one.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        files = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(client, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
+        monkeypatch.setenv("HF_TOKEN", "hf_write")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server

@@ -26,19 +26,34 @@ from huggingface_hub import RepoCard
 DATE = "2021-05-01T00:00:00.000Z"
 OWNER, TOKENS = "somebody", {"hf_write": "write", "hf_read": "read"}
 LARGE = 8_000  # bytes from which a file goes up on its own before the commit
+KIND = "(models|datasets|spaces)"
 # What a push asks for, by names for `refused` and `dropped`.
 STEPS = {
     "whoami": r"GET /api/whoami-v2",
     "create": r"POST /api/repos/create",
     "delete": r"DELETE /api/repos/delete",
     "validate": r"POST /api/validate-yaml",
-    "info": r"GET /api/(models|spaces)/([^/]+/[^/]+)(?:/revision/main)?",
-    "commits": r"GET /api/(models|spaces)/([^/]+/[^/]+)/commits/main",
-    "preupload": r"POST /api/(models|spaces)/([^/]+/[^/]+)/preupload/main",
-    "batch": r"POST /(?:(spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch",
+    "list": r"GET /api/(models|datasets|spaces)",
+    "offered": r"GET /api/spaces/hardware",
+    "bucket": r"(GET|POST|DELETE) /api/buckets/([^/]+/[^/]+)",
+    "info": rf"GET /api/{KIND}/([^/]+/[^/]+)(?:/revision/([^/]+))?",
+    "commits": rf"GET /api/{KIND}/([^/]+/[^/]+)/commits/main",
+    "preupload": rf"POST /api/{KIND}/([^/]+/[^/]+)/preupload/main",
+    "batch": r"POST /(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch",
     "upload": r"PUT /lfs/(\w+)",
-    "commit": r"POST /api/(models|spaces)/([^/]+/[^/]+)/commit/main",
+    "commit": rf"POST /api/{KIND}/([^/]+/[^/]+)/commit/main",
+    "resolve": r"(?:GET|HEAD) /(datasets|spaces)/([^/]+/[^/]+)/resolve/([^/]+)/(.+)",
+    "runtime": r"GET /api/(spaces)/([^/]+/[^/]+)/runtime",
+    "hardware": r"POST /api/(spaces)/([^/]+/[^/]+)/hardware",
+    "secrets": r"POST /api/(spaces)/([^/]+/[^/]+)/secrets",
+    "variables": r"POST /api/(spaces)/([^/]+/[^/]+)/variables",
+    "volumes": r"PUT /api/(spaces)/([^/]+/[^/]+)/volumes",
+    "logs": r"GET /api/(spaces)/([^/]+/[^/]+)/logs/(build|run)",
 }
+FLAVORS = [
+    {"name": "cpu-basic", "prettyName": "CPU Basic", "unitCostUSD": 0.0},
+    {"name": "t4-small", "prettyName": "Nvidia T4 small", "unitCostUSD": 0.006667},
+]
 
 
 @dataclass
@@ -49,6 +64,11 @@ class Pushed:
     sdk: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[list[str]] = field(default_factory=lambda: [[]])
+    hardware: str | None = None  # of a Space, as the following ones
+    sleeps_after: int | None = None
+    secrets: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    volumes: list[dict] = field(default_factory=list)
 
     @property
     def sha(self) -> str:
@@ -69,6 +89,10 @@ class HubServer:
         pushed: repositories by kind and id, ("models", "somebody/bot").
         refused: answer a step of STEPS with this status.
         dropped: end the connection at these steps, with no answer.
+        renamed: the new name of a repository by its old one.
+        stages: of a Space, one for each time that it is asked for; the last one stays.
+        log: what building or running a Space has printed.
+        buckets: the buckets that are there.
     """
 
     def __init__(self, repos: dict[str, str | Path]):
@@ -83,6 +107,10 @@ class HubServer:
         self.pushed: dict[tuple[str, str], Pushed] = {}
         self.refused: dict[str, int] = {}
         self.dropped: set[str] = set()
+        self.renamed: dict[str, str] = {}
+        self.stages = ["RUNNING"]
+        self.log = ""
+        self.buckets: set[str] = set()
         self.large: dict[str, bytes] = {}  # uploaded before a commit, by their SHA-256
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -166,6 +194,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._create_or_delete(hub, step, json.loads(body))
         elif step == "validate":
             self._json({"warnings": [], "errors": []})
+        elif step == "list":
+            self._list(hub, match[1])
+        elif step == "offered":
+            also = {"cpu": "2 vCPU", "ram": "16 GB", "unitCostMicroUSD": 0, "unitLabel": "minute"}
+            self._json([one | also for one in FLAVORS])
+        elif step == "bucket":
+            self._bucket(hub, *match.groups())
+        elif step == "info" and match[2] in hub.renamed:
+            self._answer(307, b"", {"Location": self.path.replace(match[2], hub.renamed[match[2]])})
         elif step == "upload":
             assert hashlib.sha256(body).hexdigest() == match[1]
             hub.large[match[1]] = body
@@ -183,11 +220,74 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, b"")
         if key in hub.pushed:
             return self._fail(409, "", "You already created this repo")
-        hub.pushed[key] = Pushed(asked.get("visibility") == "private", asked.get("sdk"))
+        space = {"hardware": asked.get("hardware"), "sleeps_after": asked.get("sleepTimeSeconds")}
+        for name in ("secrets", "variables"):
+            space[name] = {one["key"]: one["value"] for one in asked.get(name) or []}
+        space["volumes"] = asked.get("volumes") or []
+        hub.pushed[key] = Pushed(asked.get("visibility") == "private", asked.get("sdk"), **space)
         hub.pushed[key].files = {".gitattributes": b""} | ({"style.css": b""} if asked.get("sdk") == "static" else {})
         self._json({"url": f"{hub.url}/{key[1]}"})
 
+    def _list(self, hub: HubServer, kind: str) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        self._json(
+            [
+                {"id": name, "private": repo.private}
+                for (own, name), repo in hub.pushed.items()
+                if own == kind and [name.split("/")[0]] == asked["author"] and asked["filter"] == ["kochat"]
+            ]
+        )
+
+    def _bucket(self, hub: HubServer, verb: str, name: str) -> None:
+        if verb == "POST":
+            hub.buckets.add(name)
+            return self._json({"url": f"{hub.url}/buckets/{name}"})
+        if name not in hub.buckets:
+            return self._fail(404, "RepoNotFound", "Not found")
+        if verb == "DELETE":
+            hub.buckets.remove(name)
+        self._json({"id": name, "private": True, "createdAt": DATE, "size": 0, "totalFiles": 0})
+
+    def _resolve(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        if match[2] in hub.gated:
+            return self._fail(403, "GatedRepo", f"Access to dataset {match[2]} is restricted.", repo.sha)
+        if match[3] not in ("main", repo.sha):
+            return self._fail(404, "RevisionNotFound", f"Invalid rev id: {match[3]}")
+        if unquote(match[4]) not in repo.files:
+            return self._fail(404, "EntryNotFound", "Entry not found", repo.sha)
+        self._file(hub, repo.files[unquote(match[4])], repo.sha)
+
+    def _runtime(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        stage = hub.stages.pop(0) if len(hub.stages) > 1 else hub.stages[0]
+        hardware = {"current": repo.hardware, "requested": repo.hardware}
+        self._json({"stage": stage, "hardware": hardware, "volumes": repo.volumes, "sha": repo.sha})
+
+    def _hardware(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        asked = json.loads(body)
+        repo.hardware, repo.sleeps_after = asked["flavor"], asked.get("sleepTimeSeconds")
+        self._runtime(hub, match, repo, body)
+
+    def _secrets(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        asked = json.loads(body)
+        repo.secrets[asked["key"]] = asked["value"]
+        self._json({})
+
+    def _variables(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        asked = json.loads(body)
+        repo.variables[asked["key"]] = asked["value"]
+        self._json({name: {"value": value} for name, value in repo.variables.items()})
+
+    def _volumes(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        repo.volumes = json.loads(body)["volumes"]
+        self._json({})
+
+    def _logs(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        lines = [json.dumps({"data": line, "timestamp": DATE}) for line in hub.log.splitlines(keepends=True)]
+        self._answer(200, "".join(f"data: {line}\n\n" for line in lines).encode())
+
     def _info(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        if match[3] not in (None, "main", repo.sha):
+            return self._fail(404, "RevisionNotFound", f"Invalid rev id: {match[3]}")
         card = RepoCard(repo.files["README.md"].decode()).data.to_dict() if "README.md" in repo.files else None
         siblings = [{"rfilename": name} for name in repo.files]
         own = {"private": repo.private, "sdk": repo.sdk, "sha": repo.sha, "cardData": card, "siblings": siblings}

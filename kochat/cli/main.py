@@ -42,6 +42,8 @@ app.command()(familiarity.familiarity)
 app.command("app")(page.open_page)
 app.command("compare")(compare.compare_command)
 app.command()(publish.push)
+app.command()(publish.push_data)
+app.command()(publish.published)
 
 LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "auto".')]
 TemperatureOption = Annotated[float, typer.Option(help="Draw the tokens, the more freely the higher; 0 is greedy.")]

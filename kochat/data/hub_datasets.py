@@ -1,15 +1,28 @@
-"""The address of a dataset on the Hugging Face Hub, as one copies it from the browser: the file that is meant by it.
+"""A dataset on the Hugging Face Hub, by its id or by its address as one copies it from the browser: the file meant.
 
-Knows addresses and the Hub's list of a dataset's files. Raises DataError.
+Knows addresses, ids, revisions and the Hub's list of a dataset's files. Raises DataError.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
+import httpx2
+from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from kochat.data.hub_client import bounded_client, looks_like_hub_id, split_revision
 from kochat.data.remarks import listed
 from kochat.errors import DataError
 
@@ -33,14 +46,52 @@ def file_of(url: str) -> str:
     if not name or rest not in ([], ["tree", "main"], ["viewer"]):
         return url
     repository = f"{hub}/datasets/{owner}/{name}"
-    found = [one for one in _names(hub, f"{owner}/{name}", url) if one.lower().endswith(FILES)]
+    chosen = _file_for_training(_names(hub, f"{owner}/{name}", url), url, repository)
+    return f"{repository}/resolve/main/{urllib.parse.quote(chosen)}"
+
+
+def is_id(source: str) -> bool:
+    """Whether `source` is owner/name, or owner/name@revision, of a dataset on the Hub, and no file here."""
+    return looks_like_hub_id(source) and not source.lower().endswith(FILES) and not os.path.exists(source)
+
+
+def fetch(source: str) -> Path:
+    """The file that is meant by the id of a dataset, in the Hub's own cache, downloaded where needed.
+
+    Of several files it is the only one for training; the list of files is looked at before anything is downloaded.
+    Where the Hub is out of reach, a copy from before is used. Raises DataError.
+    """
+    repo, revision = split_revision(source)
+    address = f"{constants.ENDPOINT}/datasets/{repo}"
+    set_client_factory(bounded_client)
+    api, asked = HfApi(), {"repo_type": "dataset", "revision": revision}
+    try:
+        info = api.dataset_info(repo, revision=revision)
+        name = _file_for_training([one.rfilename for one in info.siblings or []], source, address)
+        return Path(api.hf_hub_download(repo, name, **asked))
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        raise DataError("hub_gated_dataset", name=repo, url=address) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise DataError("hub_no_dataset", name=source) from error
+    except (OSError, httpx2.HTTPError) as error:
+        try:
+            kept = Path(api.snapshot_download(repo, local_files_only=True, **asked))
+        except LocalEntryNotFoundError:
+            raise DataError("no_download", url=address, reason=error) from error
+        names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
+        return kept / _file_for_training(names, source, address)
+
+
+def _file_for_training(names: list[str], source: str, repository: str) -> str:
+    """The only file of pairs among `names`, else the only one for training. Raises DataError."""
+    found = [one for one in names if one.lower().endswith(FILES)]
     training = [one for one in found if re.search(r"\btrain", one)]
     chosen = found if len(found) == 1 else training
     if not found:
-        raise DataError("no_hub_file", url=url)
+        raise DataError("no_hub_file", url=source)
     if len(chosen) != 1:
-        raise DataError("hub_files", url=url, files=listed(found), example=f"{repository}/blob/main/{found[0]}")
-    return f"{repository}/resolve/main/{urllib.parse.quote(chosen[0])}"
+        raise DataError("hub_files", url=source, files=listed(found), example=f"{repository}/blob/main/{found[0]}")
+    return chosen[0]
 
 
 def _names(hub: str, repository: str, url: str) -> list[str]:

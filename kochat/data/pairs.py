@@ -197,7 +197,8 @@ def read_pairs(
 ) -> pd.DataFrame:
     """The pairs of `source` as columns Q, A, label (all str, outer spaces removed), one row each.
 
-    `source` is a file that tables.py reads, a URL of one, the page of a dataset on the Hub, or a name in DATASETS;
+    `source` is a file that tables.py reads, a URL of one, a dataset on the Hub (owner/name, owner/name@revision, or its
+    page), or a name in DATASETS;
     `rows` keeps only the first pairs (notebook, cell 8); a download is kept in `cache` (default: `cache/` under
     KOCHAT_HOME); `columns`, by "question", "answer" and "label", by name or number, are found by their names where not
     given; `sheet` and `header` are as `open_table` takes them. Bad rows are named in a DataError ("refuse") or left out
@@ -213,6 +214,8 @@ def read_pairs(
             table, chosen = open_pairs(path, **(columns or {}), sheet=sheet, header=header)
         return _good_pairs(table, chosen, bad_rows)
 
+    if hub_datasets.is_id(source):
+        return read(hub_datasets.fetch(source))[:rows]
     return (download(source, cache or home() / "cache", read) if is_url(source) else read(source))[:rows]
 
 

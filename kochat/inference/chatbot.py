@@ -123,6 +123,15 @@ class Chatbot:
         tells = is_small and not is_calibrated
         self.own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
 
+    @property
+    def engine(self) -> Engine:
+        """What decodes its replies; another one that does the same may take its place."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._engine = engine
+
     def reply(
         self,
         question: str,

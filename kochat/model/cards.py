@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from kochat import validate
 from kochat.config import TrainingConfig
+from kochat.data import hub_datasets
+from kochat.data.hub_client import split_revision
 from kochat.labels import NAMES, are_emotions, has_names, in_order, is_plain_column
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
@@ -47,6 +49,7 @@ COLOURS = ("blue", "teal", "green", "amber", "red", "pink", "violet", "grey")  #
 PROFILE_TEXTS = {"title": 40, "greeting": 200, "colour": 10}  # characters, at most
 MAX_PROFILE_EXAMPLES = 8
 OWN_SAMPLES = {"emotions", "jobs", "everyday"}  # somebody's emotions.csv is not ours
+HUB_DATASET = "datasets/"  # what the name of one that was read by its id begins with, as its address does
 FREE = {"ChatbotData", "nsmc_reviews", *OWN_SAMPLES}
 
 
@@ -241,6 +244,8 @@ def source_name(source: str) -> str:
     """What a card calls a file, a URL or a Hub id: never where it lay on somebody's disk."""
     if source in PUBLIC_SOURCES:
         return source
+    if hub_datasets.is_id(source):
+        return HUB_DATASET + split_revision(source)[0]
     # Without what follows the path of a URL: it may be a key.
     name = Path(urlsplit(source).path if "://" in source else source).name
     bare = re.sub(r"(\.(csv|txt|xz|gz))+$", "", name, flags=re.IGNORECASE)

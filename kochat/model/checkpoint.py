@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kochat.config import SHIPPED_CHECKPOINTS, home
+from kochat.data.hub_client import split_revision
 from kochat.errors import CheckpointError
 from kochat.files import MAX_NAME_LENGTH as MAX_NAME_LENGTH
 from kochat.files import atomic_folder, safe_name, write_atomically
@@ -78,7 +79,7 @@ class Checkpoint:
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
-    """Load a checkpoint folder, one of the list by its name, or a Hub id.
+    """Load a checkpoint folder, one of the list by its name, or a Hub id: owner/name, or owner/name@revision.
 
     A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
     without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
@@ -90,7 +91,7 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     folder = hub.fetch(str(source))
     try:
         card = read_card(folder, needed=False) or Card([] if as_base else list(CHATBOT_DATA_LABELS))
-        return _load(folder, str(source), card, as_base)
+        return _load(folder, split_revision(str(source))[0], card, as_base)
     except CheckpointError as error:
         # The folder's own name is the hash of a commit.
         raise CheckpointError(error.key, **{**error.values, "name": source}) from error
@@ -174,7 +175,7 @@ def names_taken() -> set[str]:
 
 
 def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
-    """Complete checkpoints by name: the shipped ones first, then what was trained, newest first.
+    """Complete checkpoints by name: that of KOCHAT_CHECKPOINT, the shipped ones, what was trained, newest first.
 
     `for_chat` leaves out bases that were not trained to answer.
     """
@@ -184,7 +185,8 @@ def list_checkpoints(for_chat: bool = True) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in shipped[:1] + own + shipped[1:]:
         found.setdefault(path.name, path)
-    return found
+    first = os.environ.get("KOCHAT_CHECKPOINT", "")
+    return {first: found[first], **found} if first in found else found
 
 
 def explain_absence(name: str) -> NoReturn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import re
 from pathlib import Path
 
 import httpx2
@@ -20,8 +19,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils._http import default_client_factory
 
+from kochat.data.hub_client import TIMEOUT, bounded_client, split_revision
+from kochat.data.hub_client import looks_like_hub_id as looks_like_hub_id
 from kochat.errors import HubError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -38,25 +38,6 @@ WANTED = (
     "pairs.csv.xz",
     "validation.csv.xz",
 )
-TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
-
-
-def looks_like_hub_id(source: str) -> bool:
-    """Whether `source` can be owner/name on the Hub."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) is not None and not source.startswith("checkpoints/")
-
-
-def bounded_client(longest: float | None = None) -> httpx2.Client:
-    """A client whose requests wait at most so many seconds for a byte; by default TIMEOUT."""
-
-    # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
-    def bound(request: httpx2.Request) -> None:
-        limits, most = request.extensions["timeout"], longest or TIMEOUT
-        request.extensions["timeout"] = {kind: min(s or most, most) for kind, s in limits.items()}
-
-    client = default_client_factory()
-    client.event_hooks = {"request": [*client.event_hooks["request"], bound]}
-    return client
 
 
 def _weights_among(names: set[str]) -> list[str]:
@@ -74,11 +55,12 @@ def _check_kind(config: Path, repo: str) -> None:
             raise HubError("not_a_gpt2", name=repo, found=kind)
 
 
-def fetch(repo: str, revision: str = "main") -> Path:
-    """The folder of a Hub model in the local cache, downloaded where needed.
+def fetch(source: str) -> Path:
+    """The folder of a Hub model, owner/name or owner/name@revision, in the local cache, downloaded where needed.
 
     Where the Hub is out of reach, a copy from before is used. Raises HubError.
     """
+    repo, revision = split_revision(source)
     set_client_factory(bounded_client)
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
@@ -92,7 +74,7 @@ def fetch(repo: str, revision: str = "main") -> Path:
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise HubError("hub_gated", name=repo, url=f"{constants.ENDPOINT}/{repo}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise HubError("hub_no_model", name=repo) from error
+        raise HubError("hub_no_model", name=source) from error
     except (OSError, httpx2.HTTPError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise HubError("disk_full") from error

@@ -55,6 +55,10 @@ class Weights:
         cut = {name: self.tensors[name][:size] for name in ("wte.weight", "lm_head.weight") if name in self.tensors}
         return Weights({**self.config, "vocab_size": size}, {**self.tensors, **cut})
 
+    def to(self, device: str) -> Weights:
+        """The same on a device."""
+        return Weights(self.config, {name: tensor.to(device) for name, tensor in self.tensors.items()})
+
     def parameters(self) -> int:
         """How many numbers there are, shared ones once."""
         return sum(tensor.numel() for name, tensor in self.tensors.items() if name != "lm_head.weight")

@@ -164,6 +164,16 @@ _reads: dict[str, _Read] = {}  # by the journal's path: unlike a Path, a string 
 _reading = threading.Lock()
 
 
+def _renew_lock() -> None:
+    """In a process that was forked while another thread was reading: nobody there would ever release the lock."""
+    global _reading
+    _reading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
     """All events so far and what they say; only what is new since the last time is read."""
     path = str(journal)

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,14 +162,25 @@ def dispatch() -> None:
 
 
 _spare = Spare()
+_launcher: Callable[[Run], None] | None = None
+
+
+def train_by(launcher: Callable[[Run], None] | None) -> None:
+    """Let `launcher` train runs instead of processes of their own; it marks each as launched, and returns at once."""
+    global _launcher
+    _launcher = launcher
 
 
 def warm_up() -> None:
     """Have a process ready for the next runs that this process starts: they need not import torch then."""
+    if _launcher:
+        return
     _spare.warm_up(str(home()), lambda: _process(FROM_INPUT, subprocess.DEVNULL, subprocess.PIPE))
 
 
 def _launch(run: Run) -> None:
+    if _launcher:
+        return _launcher(run)
     spare = process = _spare.take(str(home()), run.name)
     if not process:
         with (run.path / "log.txt").open("ab") as output:

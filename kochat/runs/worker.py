@@ -56,6 +56,31 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
         queue.dispatch()
 
 
+def execute_slice(run: Run, seconds: float) -> bool:
+    """Train `run` in this process for `seconds`, then save its state; whether there is more of it to do.
+
+    For whoever lends a GPU for a minute: the next slice goes on from there, in this process or in another, to the same
+    weights. It comes at least one step, or one pass over the validation pairs, further, however few seconds there are.
+    Nothing is raised: what goes wrong is the last word of the journal.
+    """
+    end, has_moved = time.monotonic() + seconds, False
+    asked = _stopping(run, [])
+
+    def is_over() -> bool:
+        return has_moved and time.monotonic() > end
+
+    def look(event: dict[str, Any]) -> None:
+        nonlocal has_moved
+        has_moved |= event["type"] in ("step", "epoch")
+
+    def is_pause(event: dict[str, Any]) -> bool:
+        return event["type"] == "stopped" and not run.record().stopping
+
+    with contextlib.suppress(Exception):
+        _train(run, look, lambda: asked() or is_over(), is_pause)
+    return run.record().state == "running"
+
+
 def _stopping(run: Run, signals: list[int]) -> Callable[[], bool]:
     """Whether somebody wants the run to stop; its journal, longer with every step, is not read before each of them."""
     looked, is_stopping = -math.inf, False
@@ -101,7 +126,12 @@ def _print_to_log_of(name: str) -> None:
             os.dup2(output.fileno(), stream.fileno())
 
 
-def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> None:
+def _train(
+    run: Run,
+    on_event: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+    is_untold: Callable[[dict[str, Any]], bool] = lambda event: False,
+) -> None:
     reserve = run.path / "reserve"
     try:
         reserve.write_bytes(bytes(RESERVE))
@@ -113,7 +143,8 @@ def _train(run: Run, on_event: Callable[[dict[str, Any]], None], should_stop: Ca
             on_event(event)
 
         for event in _events(run, should_stop, tell):
-            tell(event)
+            if not is_untold(event):
+                tell(event)
         if run.record().state == "finished":
             shutil.rmtree(run.state_folder, ignore_errors=True)  # a finished run goes nowhere
     except Exception as error:

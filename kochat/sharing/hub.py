@@ -1,39 +1,28 @@
-"""A checkpoint on the Hugging Face Hub: as a model repository, or as a web page in a static Space.
+"""A checkpoint on the Hugging Face Hub: as a model repository, or as a web page in a static Space; pairs as a dataset.
 
-Knows the requests of huggingface_hub that write, and what may go wrong with them: each failure is a HubError with a
-sentence. What is written is made before the first request, and goes up in one commit, so nothing is ever half there.
+Knows what of a checkpoint goes up, and what stays since it is somebody's. Everything is made before the first request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, SpaceInfo, set_client_factory
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    OIDCError,
-    RepositoryNotFoundError,
-)
-from huggingface_hub.utils import validate_repo_id
-
+from kochat.config import SAMPLE_QUESTIONS
+from kochat.data.pairs import as_csv, read_pairs
 from kochat.errors import HubError
 from kochat.files import is_disk_full
+from kochat.inference.chatbot import load
+from kochat.labels import AUTO
 from kochat.model import checkpoint as checkpoints
 from kochat.model.cards import Card
-from kochat.model.hub import bounded_client
 from kochat.model.kept_pairs import PAIRS_FILE, VALIDATION_FILE
-from kochat.sharing.hub_cards import TAG, model_readme, space_readme
+from kochat.sharing.hub_cards import TAG, dataset_readme, model_readme, space_readme
+from kochat.sharing.repository import KINDS, Files, Published, account_of, connect, explained, publish, validate
 
 MODEL_FILES = (
     "config.json",
@@ -46,41 +35,100 @@ MODEL_FILES = (
     "chat_template.jinja",
 )
 PAIR_FILES = (PAIRS_FILE, VALIDATION_FILE)
-PATIENCE = 120.0  # seconds without a byte; the Hub may take a while over a commit of large files
-KINDS = {"model": "", "space": "spaces/"}  # and where their addresses begin
+EXAMPLES = 3  # on the Hub's page of a checkpoint
 
 
 @dataclass(frozen=True)
-class Published:
-    """What became of a repository, or in a dry run would."""
+class Entry:
+    """A repository on the Hub; `kind` is "model", "dataset" or "space"."""
 
+    kind: str
+    repo: str
     url: str
     is_private: bool
-    is_new: bool  # it was not there before
-    is_changed: bool  # there was something to write
-    files: tuple[str, ...]  # all that were written or were there already
-    held_back: tuple[str, ...] = ()  # files of the checkpoint that were left out, since they hold pairs
 
 
-def push(checkpoint: str | os.PathLike, repo: str, private: bool = True, with_pairs: bool = False) -> Published:
+def push(
+    checkpoint: str | os.PathLike,
+    repo: str,
+    private: bool = True,
+    with_pairs: bool = False,
+    token: str | None = None,
+) -> Published:
     """Put a checkpoint into the model repository `repo` (owner/name), which is made where it is not there.
 
     `private` is for a new repository; one that is there stays as it is. Without `with_pairs` neither the kept pairs nor
     the names of the withheld questions go up, since they are somebody's, and pairs of an earlier push are taken away.
-    Again it writes only what has changed. Raises CheckpointError and HubError; nothing is written then.
+    Again it writes only what has changed. `token` is that of HF_TOKEN or of `hf auth login` where it is not given.
+    Raises CheckpointError and HubError; nothing is written then.
     """
-    _validate(repo)
-    folder = checkpoints.folder_meant(checkpoint) or checkpoints.explain_absence(str(checkpoint))
-    card = checkpoints.load(folder).card  # whole, and as it was when it was saved
+    validate(repo)
+    files, card, left = files_of(checkpoint, with_pairs)
+    files["README.md"] = model_readme(repo, card, with_pairs, _examples(checkpoint, card)).encode()
+    gone = set(PAIR_FILES) - files.keys()
+    return replace(publish("model", repo, files, private, is_obsolete=gone.__contains__, token=token), held_back=left)
+
+
+def files_of(checkpoint: str | os.PathLike, with_pairs: bool = False) -> tuple[Files, Card, tuple[str, ...]]:
+    """What of a checkpoint goes up, its card as it does, and the files that are left out.
+
+    Without `with_pairs` neither the kept pairs nor the names of the withheld questions go up. Raises CheckpointError
+    and HubError.
+    """
+    folder = checkpoints.load(checkpoint).folder  # whole, and as it was when it was saved
+    card = checkpoints.read_card(folder)
     wanted = MODEL_FILES + (PAIR_FILES if with_pairs else ())
-    files: dict[str, bytes | Path] = {name: folder / name for name in wanted if (folder / name).is_file()}
+    files: Files = {name: folder / name for name in wanted if (folder / name).is_file()}
     files[checkpoints.CARD_FILE] = (folder / checkpoints.CARD_FILE).read_bytes()
     if not with_pairs and "withheld" in card.data:
         card = replace(card, data={name: value for name, value in card.data.items() if name != "withheld"})
         files[checkpoints.CARD_FILE] = _without_questions(files[checkpoints.CARD_FILE])
-    files["README.md"] = model_readme(repo, card, with_pairs).encode()
-    left = tuple(name for name in PAIR_FILES if name not in files and (folder / name).is_file())
-    return replace(_publish("model", repo, files, private), held_back=left)
+    return files, card, tuple(name for name in PAIR_FILES if name not in files and (folder / name).is_file())
+
+
+def _examples(checkpoint: str | os.PathLike, card: Card) -> list[tuple[str, str]]:
+    """Questions that the Hub's page offers, and what the chatbot answers."""
+    if not card.labels:
+        return []
+    questions = (card.profile.get("examples") or list(SAMPLE_QUESTIONS))[:EXAMPLES]
+    replies = load(checkpoint).replies([(question, AUTO) for question in questions])
+    return list(zip(questions, replies, strict=True))
+
+
+def push_dataset(
+    data: str | os.PathLike,
+    repo: str,
+    private: bool = True,
+    licence: str | None = None,
+    token: str | None = None,
+    **reading: Any,
+) -> Published:
+    """Put the pairs of `data` into the dataset repository `repo` (owner/name), with a card.
+
+    `data` and `reading` are as `read_pairs` takes them, `licence` is called as the Hub calls it. Raises DataError and
+    HubError; nothing is written then.
+    """
+    validate(repo)
+    pairs = read_pairs(data, **reading)
+    files: Files = {"data.csv": as_csv(pairs), "README.md": dataset_readme(repo, pairs, licence).encode()}
+    return publish("dataset", repo, files, private, token=token)
+
+
+def published(token: str | None = None) -> list[Entry]:
+    """What the token's owner has put on the Hub with kochat: checkpoints, datasets and Spaces. Raises HubError."""
+    api = connect(token)
+    with explained(""):
+        author = account_of(api)["name"]
+        found = {
+            "model": api.list_models(author=author, filter=TAG),
+            "dataset": api.list_datasets(author=author, filter=TAG),
+            "space": api.list_spaces(author=author, filter=TAG),
+        }
+        return [
+            Entry(kind, one.id, f"{api.endpoint}/{KINDS[kind]}{one.id}", bool(one.private))
+            for kind, ones in found.items()
+            for one in ones
+        ]
 
 
 def deploy_web(
@@ -99,7 +147,7 @@ def deploy_web(
     """
     from kochat.sharing.web import export_web
 
-    _validate(repo)
+    validate(repo)
     try:
         with tempfile.TemporaryDirectory() as folder:
             content = export_web(checkpoint, Path(folder) / "index.html", title, greeting).read_bytes()
@@ -110,7 +158,8 @@ def deploy_web(
     card, name = _card_of(checkpoint)
     shown = (title or "").strip() or card.profile.get("title") or name
     files = {"index.html": content, "README.md": space_readme(shown, card).encode()}
-    return _publish("space", repo, files, private, dry_run)
+    # The style sheet is of the page that the Hub puts into a new static Space.
+    return publish("space", repo, files, private, dry_run, "static", is_obsolete="style.css".__eq__)
 
 
 def _card_of(checkpoint: str | os.PathLike) -> tuple[Card, str]:
@@ -122,123 +171,3 @@ def _without_questions(content: bytes) -> bytes:
     values = json.loads(content)
     del values["data"]["withheld"]
     return (json.dumps(values, ensure_ascii=False, indent=2) + "\n").encode()
-
-
-def _validate(repo: str) -> None:
-    """Raise HubError where nothing on the Hub can be called so."""
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise HubError("hub_bad_name", name=repo) from error
-    if not re.fullmatch(r"[^/]+/[^/]+", repo):
-        raise HubError("hub_bad_name", name=repo)
-
-
-def _publish(kind: str, repo: str, files: dict[str, bytes | Path], private: bool, dry_run: bool = False) -> Published:
-    """Let these files be in the repository, by one commit; one that is made here and cannot be filled goes again."""
-    set_client_factory(functools.partial(bounded_client, PATIENCE))
-    api = HfApi()
-    with _explained(repo):
-        _check_rights(api, repo)
-        info = _info(api, kind, repo)
-        if info and not (_is_ours(info) or _is_untouched(api, kind, repo)):
-            raise HubError("hub_taken", name=repo)
-        url = f"{api.endpoint}/{KINDS[kind]}{repo}"
-        is_private = bool(info.private) if info else private
-        if dry_run:
-            return Published(url, is_private, not info, True, tuple(files))
-        is_changed = _commit(api, kind, repo, files, info) if info else _create(api, kind, repo, files, private)
-    return Published(url, is_private, not info, is_changed, tuple(files))
-
-
-def _check_rights(api: HfApi, repo: str) -> None:
-    """Raise HubError where the token is not one that may write for the owner of `repo`."""
-    try:
-        account = api.whoami()
-    except HfHubHTTPError as error:
-        if error.response.status_code == 401:
-            raise HubError("hub_wrong_token") from error
-        raise
-    owners = {account["name"], *(one["name"] for one in account.get("orgs") or [])}
-    role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
-    if role == "read" or repo.split("/")[0].casefold() not in {owner.casefold() for owner in owners}:
-        raise HubError("hub_no_rights", name=repo)
-
-
-def _info(api: HfApi, kind: str, repo: str) -> ModelInfo | SpaceInfo | None:
-    try:
-        return api.repo_info(repo, repo_type=kind)
-    except RepositoryNotFoundError:
-        return None
-
-
-def _is_ours(info: ModelInfo | SpaceInfo) -> bool:
-    """Whether kochat has filled it before; a Space that runs a program is another thing, of whomever."""
-    is_page = getattr(info, "sdk", None) in (None, "static")
-    return is_page and TAG in ((info.card_data or {}).get("tags") or [])
-
-
-def _is_untouched(api: HfApi, kind: str, repo: str) -> bool:
-    """Whether nobody has put anything into it since it was made."""
-    return len(api.list_repo_commits(repo, repo_type=kind)) <= 1
-
-
-def _create(api: HfApi, kind: str, repo: str, files: dict[str, bytes | Path], private: bool) -> bool:
-    try:
-        api.create_repo(repo, repo_type=kind, private=private, space_sdk="static" if kind == "space" else None)
-    except HfHubHTTPError as error:
-        if error.response.status_code == 409:
-            raise HubError("hub_taken", name=repo) from error
-        raise
-    try:
-        return _commit(api, kind, repo, files, api.repo_info(repo, repo_type=kind))
-    except BaseException:
-        # The commit may have arrived, though its answer did not, and another process may have gone on meanwhile.
-        with contextlib.suppress(Exception):
-            if _is_untouched(api, kind, repo):
-                api.delete_repo(repo, repo_type=kind)
-        raise
-
-
-def _commit(api: HfApi, kind: str, repo: str, files: dict[str, bytes | Path], info: ModelInfo | SpaceInfo) -> bool:
-    """Write what has changed, and say whether anything had."""
-    there = {one.rfilename for one in info.siblings or []}
-    # Pairs of an earlier push, and the style sheet of the page that the Hub puts into a new static Space.
-    gone = sorted(there & ({*PAIR_FILES} if kind == "model" else {"style.css"}) - files.keys())
-    operations = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
-    operations += [CommitOperationDelete(name) for name in gone]
-    made = api.create_commit(repo, operations, commit_message="Update the chatbot with kochat", repo_type=kind)
-    return made.oid != info.sha
-
-
-@contextlib.contextmanager
-def _explained(repo: str) -> Iterator[None]:
-    """Turn whatever huggingface_hub raises into a HubError with a sentence."""
-    try:
-        yield
-    except (LocalTokenNotFoundError, OIDCError) as error:
-        raise HubError("hub_no_token") from error
-    except HfHubHTTPError as error:
-        raise _refusal(repo, error) from error
-    except (OSError, httpx2.HTTPError, RuntimeError, ValueError) as error:
-        # Large files go up in threads and in Rust, whose errors are RuntimeErrors with the reason within.
-        reason = error.__cause__ or error
-        if isinstance(reason, HfHubHTTPError):
-            raise _refusal(repo, reason) from error
-        if is_disk_full(error) or is_disk_full(reason):
-            raise HubError("disk_full") from error
-        raise HubError("hub_broken_off", name=repo) from error
-
-
-def _refusal(repo: str, error: HfHubHTTPError) -> HubError:
-    """What the Hub's answer means."""
-    status = error.response.status_code
-    if status in (401, 403, 404):  # the token is a good one, but does not see the repository, or may not make one
-        return HubError("hub_no_rights", name=repo)
-    if status == 402:
-        return HubError("hub_payment", name=repo)
-    if status == 429:
-        return HubError("hub_too_many", name=repo)
-    if status >= 500:
-        return HubError("hub_broken_off", name=repo)
-    return HubError("hub_refused", name=repo, status=status, reason=error.server_message or "-")

@@ -1,14 +1,19 @@
-"""Named endpoints for gradio_client: /reply, /train, /runs, /checkpoints, /check."""
+"""Named endpoints for gradio_client, and with KOCHAT_MCP=1 three of them as tools of an MCP server.
+
+/reply, /predict_label and /explain, which are those tools; /train, /runs, /checkpoints and /check.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import time
 
 import gradio as gr
 
 from kochat.config import DEFAULT_CHECKPOINT
 from kochat.data import pairs
-from kochat.errors import DataError, LimitError
+from kochat.errors import DataError, LimitError, SettingsError
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.runs import queue, registry
@@ -22,6 +27,11 @@ from kochat.ui.uploads import read_once
 MAX_PROBLEMS = 10_000  # in one answer; all are counted
 
 
+def _check_length(question: str, request: gr.Request) -> None:
+    if len(question) > limits.MAX_QUESTION_LENGTH and not auth.is_owner(request):
+        raise LimitError("question_too_long", most=limits.MAX_QUESTION_LENGTH)
+
+
 @shows_errors
 def reply(
     question: str,
@@ -33,17 +43,60 @@ def reply(
     seed: int | None = None,
     request: gr.Request = None,
 ) -> str:
-    """The reply of a checkpoint to a question, under a label or "auto"; without a strength, the checkpoint's own.
+    """What a small Korean chatbot replies to a question. It knows no earlier turn.
 
-    With a temperature above 0 it is drawn; the same seed draws the same reply, without one it is another each time.
+    Args:
+        question: The question, in Korean.
+        label: What the reply is conditioned on: a label of the checkpoint, or "auto" for the one that it reads itself.
+        checkpoint: The name of the chatbot.
+        strength: How much the label is strengthened, from 0; without it, as the checkpoint has it.
+        temperature: Above 0 the reply is drawn; at 0 it is always the same.
+        top_p: Draw among the likeliest tokens of this probability in all.
+        seed: Draws the same reply again; without it, it is another each time.
     """
-    if len(question) > limits.MAX_QUESTION_LENGTH and not auth.is_owner(request):
-        raise LimitError("question_too_long", most=limits.MAX_QUESTION_LENGTH)
+    _check_length(question, request)
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
     start = time.monotonic()
     said = bot(checkpoint).reply(question, label, strength, **drawn)
     replies.add(time.monotonic() - start)
     return said
+
+
+@shows_errors
+def predict_label(
+    question: str, checkpoint: str = DEFAULT_CHECKPOINT.name, request: gr.Request = None
+) -> dict[str, float]:
+    """The probability of each label of a Korean chatbot, given a question alone: what it takes the question to be.
+
+    Args:
+        question: The question, in Korean.
+        checkpoint: The name of the chatbot.
+    """
+    _check_length(question, request)
+    return bot(checkpoint).predict_label(question)
+
+
+@shows_errors
+def explain(
+    question: str,
+    label: str = AUTO,
+    checkpoint: str = DEFAULT_CHECKPOINT.name,
+    strength: float | None = None,
+    runners_up: int = 3,
+    request: gr.Request = None,
+) -> list[dict]:
+    """Why a Korean chatbot replies as it does: each token with its probability, and what else it might have said.
+
+    Args:
+        question: The question, in Korean.
+        label: What the reply is conditioned on: a label of the checkpoint, or "auto" for the one that it reads itself.
+        checkpoint: The name of the chatbot.
+        strength: How much the label is strengthened, from 0; without it, as the checkpoint has it.
+        runners_up: How many other tokens of each step are named, at most 10.
+    """
+    _check_length(question, request)
+    steps = bot(checkpoint).explain(question, label, strength, max(0, min(10, runners_up)))
+    return [{"token": one.token, "probability": one.probability, "runners_up": one.runners_up} for one in steps]
 
 
 @shows_errors
@@ -116,15 +169,28 @@ def check(
         return pairs.examine(table, columns, MAX_PROBLEMS, bot(checkpoint).prompt.too_long).to_dict()
 
 
+def is_mcp() -> bool:
+    """Whether the page is to be an MCP server, too. Raises SettingsError where the package for it is missing."""
+    if os.environ.get("KOCHAT_MCP", "") in ("", "0"):
+        return False
+    if importlib.util.find_spec("mcp") is None:
+        raise SettingsError("no_mcp")
+    return True
+
+
 def build() -> None:
     """Register the endpoints with the page around."""
-    gr.api(reply, api_name="reply", concurrency_id="reply", concurrency_limit=32)
-    gr.api(train, api_name="train", concurrency_limit=1)
-    gr.api(list_runs, api_name="runs")
-    gr.api(list_checkpoints, api_name="checkpoints")
+    # Whatever gradio documents, it offers as a tool; the others are there for programs as always.
+    others = {"api_visibility": "undocumented" if is_mcp() else "public"}
+    for tool in (reply, predict_label, explain):
+        gr.api(tool, api_name=tool.__name__, concurrency_id="reply", concurrency_limit=32)
+    gr.api(train, api_name="train", concurrency_limit=1, **others)
+    gr.api(list_runs, api_name="runs", **others)
+    gr.api(list_checkpoints, api_name="checkpoints", **others)
     # Not gr.api: a File takes what the caller uploaded, and nothing else of the server's disk.
     file, report = gr.File(visible=False), gr.JSON(visible=False)
     checkpoint = gr.Textbox(DEFAULT_CHECKPOINT.name, label="checkpoint", visible=False)
     columns = [gr.Textbox("", label=f"{one}_column", visible=False) for one in ("question", "answer", "label")]
     places = [gr.Textbox("", label=one, visible=False) for one in ("sheet", "header")]
-    file.upload(check, [file, checkpoint, *columns, *places], report, api_name="check", concurrency_limit=2)
+    given = [file, checkpoint, *columns, *places]
+    file.upload(check, given, report, api_name="check", concurrency_limit=2, **others)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kochat.model import checkpoint
 from kochat.model.cards import Card
+from kochat.ui import zero_gpu
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot
@@ -72,7 +73,7 @@ def _load(path: Path) -> Chatbot:
     from kochat.model.gpt2 import quiet
 
     quiet()
-    return load(path)
+    return zero_gpu.lend_to(load(path), path)
 
 
 def card(name: str | None) -> Card:

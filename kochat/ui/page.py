@@ -15,7 +15,7 @@ import gradio as gr
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api, auth, connections, login, middleware, monitor, routes, text
+from kochat.ui import api, auth, connections, login, middleware, monitor, routes, text, zero_gpu
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -130,11 +130,11 @@ def serving(page: gr.Blocks) -> dict:
         "app_kwargs": {"middleware": middleware.stack(page), "routes": [*login.ROUTES, *routes.ROUTES]},
         "max_file_size": library.MAX_BYTES,  # the owner's; a visitor's is less
         "show_error": False,  # those that have a sentence are shown all the same
-        "footer_links": [],
+        "footer_links": ["api"],
         "run_history": False,
         "pwa": False,
         "ssr_mode": False,
-        "mcp_server": False,
+        "mcp_server": api.is_mcp(),
         "enable_monitoring": False,
     }
 
@@ -148,6 +148,7 @@ def launch(**options) -> None:
     if auth.on_space():
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
     connections.limit_headers()
+    zero_gpu.start()
     page = build()
     logging.getLogger().addHandler(monitor.errors)
     threading.Thread(target=_warm_up, daemon=True).start()

@@ -2,41 +2,25 @@
 
 import errno
 import json
-import time
-from types import SimpleNamespace
 
-import huggingface_hub.utils._http as client
+import pandas
 import pytest
 from conftest import MINI
-from hub_server import HubServer, Pushed
-from huggingface_hub import ModelCard, SpaceCard, constants
+from hub_server import Pushed
+from huggingface_hub import DatasetCard, ModelCard, SpaceCard
 from typer.testing import CliRunner
 
+import kochat
 from kochat.cli.main import app as commands
-from kochat.errors import HubError
+from kochat.errors import DataError, HubError
 from kochat.model import checkpoint
-from kochat.model.cards import Card
+from kochat.model.cards import Card, source_name
 from kochat.sharing import hub
 from kochat.sharing.hub_cards import model_readme, space_readme
 from kochat.sharing.web import export_web
 
 MEASURED = {"exact": 0.25, "label_accuracy": 0.5, "perplexity_per_token": float("inf"), "questions": 4}
 PAIRS = [("안녕", "반가워요.", "0")]
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A Hub where nothing is yet, and its client with a token that may write; retries wait for nothing."""
-    with HubServer({}) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        # What goes up through Rust is not for a server like this one.
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(client, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
-        monkeypatch.setenv("HF_TOKEN", "hf_write")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield server
 
 
 @pytest.fixture
@@ -116,6 +100,92 @@ def test_kochat_minis_figures_are_those_on_validation():
     assert (data.license, data.base_model) == ("mit", None)
     assert {one.dataset_split for one in data.eval_results} == {"validation"}
     assert data.eval_results[0].metric_value == pytest.approx(0.1697, abs=1e-4)
+
+
+def test_the_hubs_page_offers_questions_with_their_answers(server, mine):
+    hub.push(mine, "somebody/bot")
+    offered = ModelCard(server.pushed["models", "somebody/bot"].files["README.md"].decode()).data.widget
+    bot = kochat.load(mine)
+    assert [one["text"] for one in offered] == ["안녕", "오늘 날씨는 어때?", "12시 땡!"]
+    assert [one["output"]["text"] for one in offered] == [bot.reply(one["text"]) for one in offered]
+
+
+def test_pairs_become_a_dataset_that_a_training_reads_by_its_id(server, home, tmp_path, tiny_checkpoint):
+    pairs = kochat.read_pairs("jobs")
+    made = hub.push_dataset("jobs", "somebody/jobs", licence="mit")
+    repo = server.pushed["datasets", "somebody/jobs"]
+    assert (made.url, repo.private) == (f"{server.url}/datasets/somebody/jobs", True)
+    assert repo.files.keys() - {".gitattributes"} == {"data.csv", "README.md"}
+    card = DatasetCard(repo.files["README.md"].decode())
+    assert (card.data.license, card.data.language, card.data.tags[0]) == ("mit", "ko", "kochat")
+    assert card.data.size_categories == "n<1K"
+    label, count = next(iter(pairs["label"].value_counts().items()))
+    assert f"- `{label}`: {count}\n" in card.text
+    assert not hub.push_dataset("jobs", "somebody/jobs", licence="mit").is_changed
+    for name in ("somebody/jobs", f"somebody/jobs@{repo.sha}"):
+        assert kochat.read_pairs(name).equals(pairs)
+    server.broken = True  # what was read before is still there
+    assert kochat.read_pairs("somebody/jobs").equals(pairs)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+def test_columns_of_a_hub_dataset_are_mapped_as_those_of_a_file(server, tmp_path, form):
+    table = pandas.DataFrame({"묻기": ["안녕"], "말하기": ["반가워요."], "기분": ["0"]})
+    path = tmp_path / f"train.{form}"
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+        table.to_parquet(path)
+    elif form == "jsonl":
+        table.to_json(path, orient="records", lines=True, force_ascii=False)
+    else:
+        table.to_csv(path, index=False)
+    files = {f"data/train.{form}": path.read_bytes(), f"data/test.{form}": b"", "README.md": b""}
+    server.pushed["datasets", "club/pairs"] = Pushed(files=files)
+    columns = {"question": "묻기", "answer": "말하기", "label": "기분"}
+    assert kochat.read_pairs("club/pairs", columns=columns).values.tolist() == [["안녕", "반가워요.", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "key"),
+    [
+        ({"gated": {"club/pairs"}}, "club/pairs", "hub_gated_dataset"),
+        ({}, "club/none", "hub_no_dataset"),
+        ({}, "club/pairs@v9", "hub_no_dataset"),
+        ({"broken": True}, "club/pairs", "no_download"),
+        ({"refused": {"info": 503}}, "club/pairs", "no_download"),
+        ({"files": {"a.csv": b"", "b.csv": b""}}, "club/pairs", "hub_files"),
+        ({"files": {"a.png": b""}}, "club/pairs", "no_hub_file"),
+    ],
+)
+def test_why_a_dataset_cannot_be_had_is_said(server, change, source, key):
+    server.pushed["datasets", "club/pairs"] = Pushed(files=change.get("files", {"a.csv": b"Q,A\n1,2\n"}))
+    for name in change.keys() - {"files"}:
+        setattr(server, name, change[name])
+    with pytest.raises(DataError) as raised:
+        kochat.read_pairs(source)
+    assert raised.value.key == key
+    if key == "hub_gated_dataset":
+        assert f"{server.url}/datasets/club/pairs" in raised.value.text("ko")
+        assert "HF_TOKEN" in raised.value.text("ko")
+
+
+def test_a_card_names_the_dataset_that_it_was_trained_on(server):
+    assert source_name("club/pairs@v1") == "datasets/club/pairs"
+    card = Card(labels=["0"], base="kochat-mini", sources=["nsmc_reviews", "datasets/club/pairs"])
+    card.data, card.metrics = {"source": "datasets/club/pairs"}, {"evaluation": {"test": MEASURED}}
+    data = ModelCard(model_readme("a/b", card, False)).data
+    assert (data.datasets, data.base_model) == (["e9t/nsmc", "club/pairs"], None)
+    assert data.eval_results[0].dataset_type == "club/pairs"
+
+
+def test_what_is_mine_is_listed(server, mine):
+    hub.push(mine, "somebody/bot")
+    hub.push_dataset("jobs", "somebody/jobs", private=False)
+    server.pushed["models", "club/bot"] = Pushed()
+    listed = [(one.kind, one.repo, one.is_private) for one in hub.published()]
+    assert listed == [("model", "somebody/bot", True), ("dataset", "somebody/jobs", False)]
+    printed = CliRunner().invoke(commands, ["published"]).stdout
+    assert f"{server.url}/datasets/somebody/jobs" in printed
 
 
 def test_names_that_look_like_structure_stay_text():

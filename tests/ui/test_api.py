@@ -2,11 +2,13 @@
 
 import asyncio
 import html
+import inspect
 import json
 import re
 import time
 import urllib.request
 
+import gradio as gr
 import pytest
 from conftest import MINI
 from gradio_client import Client, handle_file
@@ -15,9 +17,10 @@ from odd_files import FILES, xlsx
 
 from benchmarks.visitors import crowd, question_box
 from kochat.data import pairs
-from kochat.errors import SENTENCES
+from kochat.errors import SENTENCES, SettingsError
 from kochat.inference import chatbot
 from kochat.model import checkpoint
+from kochat.ui import api
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +28,37 @@ def client(app):
     return Client(app.url, verbose=False, ssl_verify=False)  # else each call reads all certificates
 
 
-def test_only_the_five_named_endpoints_are_public(client):
+def test_only_the_named_endpoints_are_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/reply", "/train", "/runs", "/checkpoints", "/check"}
+    asked = {"/reply", "/predict_label", "/explain"}
+    assert set(named) == {*asked, "/train", "/runs", "/checkpoints", "/check"}
+
+
+def test_labels_and_reasons_are_those_of_the_package(client):
+    bot = chatbot.load(MINI)
+    assert client.predict("헤어졌어", api_name="/predict_label") == pytest.approx(bot.predict_label("헤어졌어"))
+    found = client.predict("12시 땡!", "0", runners_up=2, api_name="/explain")
+    steps = bot.explain("12시 땡!", "0", runners_up=2)
+    assert [one["token"] for one in found] == [one.token for one in steps]
+    assert [one["probability"] for one in found] == pytest.approx([one.probability for one in steps])
+    assert max(len(one["runners_up"]) for one in found) <= 2
+
+
+def test_as_an_mcp_server_it_offers_three_tools_with_their_arguments_explained(monkeypatch):
+    monkeypatch.setenv("KOCHAT_MCP", "1")
+    monkeypatch.setattr(api.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError) as raised:
+        api.is_mcp()
+    assert raised.value.key == "no_mcp"
+    monkeypatch.setattr(api.importlib.util, "find_spec", lambda name: name)
+    with gr.Blocks() as page:
+        api.build()
+    assert set(page.get_api_info()["named_endpoints"]) == {"/reply", "/predict_label", "/explain"}
+    for tool in (api.reply, api.predict_label, api.explain):
+        names = set(inspect.signature(tool).parameters) - {"request"}
+        assert names == set(re.findall(r"^        (\w+):", tool.__doc__, re.MULTILINE))
+    monkeypatch.setenv("KOCHAT_MCP", "0")
+    assert not api.is_mcp()
 
 
 def test_reply_is_the_reply_of_the_package(client):

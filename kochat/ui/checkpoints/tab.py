@@ -18,7 +18,7 @@ from kochat.model.cards import model_card
 from kochat.runs import library
 from kochat.ui import models, owner
 from kochat.ui.auth import owner_only
-from kochat.ui.checkpoints import about, figures
+from kochat.ui.checkpoints import about, figures, publish
 from kochat.ui.profile import title_of
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.uploads import read_once
@@ -134,6 +134,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             web_button = gr.Button(t("k_web"), elem_id="web")
             gr.Markdown(t("k_web_info"), elem_classes="quiet")
             web_page = gr.DownloadButton(t("k_web_download"), visible=False, variant="primary", elem_id="web-download")
+            publish.build(chosen)
             upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
             about.build(chosen, tab, chat)

@@ -1,0 +1,38 @@
+"""How the Hugging Face Hub is asked: for how long one waits, and how a repository and its revision are written.
+
+Knows huggingface_hub's client; asks nothing itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httpx2
+from huggingface_hub.utils._http import default_client_factory
+
+TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
+ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.][\w./-]*)?", re.ASCII)
+
+
+def looks_like_hub_id(source: str) -> bool:
+    """Whether `source` can be owner/name, or owner/name@revision, on the Hub."""
+    return ID.fullmatch(source) is not None and not source.startswith("checkpoints/")
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """owner/name and the revision (a branch, a tag or a commit) of owner/name@revision; None where none is said."""
+    repo, _, revision = source.partition("@")
+    return repo, revision or None
+
+
+def bounded_client(longest: float | None = None) -> httpx2.Client:
+    """A client whose requests wait at most so many seconds for a byte; by default TIMEOUT."""
+
+    # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
+    def bound(request: httpx2.Request) -> None:
+        limits, most = request.extensions["timeout"], longest or TIMEOUT
+        request.extensions["timeout"] = {kind: min(s or most, most) for kind, s in limits.items()}
+
+    client = default_client_factory()
+    client.event_hooks = {"request": [*client.event_hooks["request"], bound]}
+    return client
