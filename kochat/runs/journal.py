@@ -213,6 +213,8 @@ def _parse(line: bytes, journal: Path) -> dict[str, Any] | None:
 def _is_event(found: Any) -> bool:
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         return False
-    needed = NEEDED.get(found["type"], {})
-    are_there = all(isinstance(found.get(name), kind) for name, kind in needed.items())
-    return are_there and all(found[name] > 0 for name in needed if name in ("steps", "epochs"))
+    for name, kind in NEEDED.get(found["type"], {}).items():
+        value = found.get(name)
+        if not isinstance(value, kind) or (name in ("steps", "epochs") and value < 1):
+            return False
+    return True

@@ -39,7 +39,7 @@ DRAINED = 5.0  # seconds in which a refused body is read on: a browser looks for
 def refusal(request: Request, status: int, error: LimitError, wait: float = 0.0) -> Response:
     """A refusal as whoever asked shows it: gradio shows the detail of JSON, and the text of what an upload gets."""
     text = error.text(language_of(request))
-    headers = {"Retry-After": f"{wait:.0f}"} if wait else {}
+    headers = {"Retry-After": f"{max(1, wait):.0f}"} if wait else {}
     if UPLOAD.fullmatch(request.scope["path"]):
         return PlainTextResponse(text, status, headers)
     return JSONResponse({"detail": text, "error": text}, status, headers)
@@ -287,8 +287,8 @@ def _counted(counter: Counter, keys: Iterable):
 async def _drained(receive) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAINED):
-            while (message := await receive()).get("more_body"):
-                del message
+            while (await receive()).get("more_body"):
+                pass
 
 
 def _with_header(send, name: bytes, value: bytes):

@@ -146,7 +146,7 @@ def test_no_file_and_a_file_of_the_server_are_refused(client):
     data = json.dumps({"data": [theirs, "kochat-mini", *[""] * 5]}).encode()
     asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     event = json.load(urllib.request.urlopen(asked))["event_id"]
-    assert "was not uploaded by a user" in urllib.request.urlopen(f"{url}/{event}").read().decode()
+    assert urllib.request.urlopen(f"{url}/{event}").read() == b'event: error\ndata: {"error": null}\n\n'
 
 
 @pytest.mark.parametrize(
