@@ -28,6 +28,7 @@ from kochat.errors import DataError
 
 HUBS = ("https://huggingface.co", "https://hf.co")
 FILES = (".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl", ".parquet")
+PACKED = (".gz", ".xz", ".zip")
 TIMEOUT = 15  # seconds
 
 
@@ -52,7 +53,7 @@ def file_of(url: str) -> str:
 
 def is_id(source: str) -> bool:
     """Whether `source` is owner/name, or owner/name@revision, of a dataset on the Hub, and no file here."""
-    return looks_like_hub_id(source) and not source.lower().endswith(FILES) and not os.path.exists(source)
+    return looks_like_hub_id(source) and not source.lower().endswith((*FILES, *PACKED)) and not os.path.exists(source)
 
 
 def fetch(source: str) -> Path:

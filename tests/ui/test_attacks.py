@@ -713,7 +713,7 @@ PRIVATE = [
     ("checkpoints.tab.delete", ["tiny", "tiny"]),
     ("checkpoints.tab.pack", ["tiny"]),
     ("as_web_page", ["tiny"]),
-    ("save_profile", ["tiny", "x", "x", "", "x"]),
+    ("save_profile", ["tiny", "x", "x", "", "x", []]),
     ("make_empty", ["theirs"]),
     ("learn", ["tiny"]),
 ]
