@@ -26,6 +26,7 @@ TORCH = {
     "inference/sampling",
     "inference/engine",
     "inference/chatbot",
+    "inference/forked",
     "training/trainer",
     "training/speed",
     "training/state",

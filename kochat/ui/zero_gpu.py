@@ -21,7 +21,6 @@ import gradio as gr
 
 from kochat.config import home
 from kochat.errors import KochatError, RunError
-from kochat.model import checkpoint
 from kochat.runs import queue, registry, worker
 from kochat.runs.registry import Run
 from kochat.ui.text import language_of, say
@@ -57,45 +56,25 @@ def _seconds_of_slice(home: str, name: str, seconds: float) -> float:
 
 @_lent(_seconds_of_slice)
 def _train_slice(home: str, name: str, seconds: float) -> bool:
-    _prepare_fork()
+    from kochat.inference import forked  # brings torch, which takes seconds
+
+    forked.prepare()
     os.environ["KOCHAT_HOME"] = home
     return worker.execute_slice(registry.find(name), seconds)
 
 
 @_lent(REPLY)
 def _replies(folder: str, asked: tuple[GenerationRequest, ...], max_tokens: int) -> list[list[int]]:
-    return _engine_on_gpu(folder).replies(asked, max_tokens)
+    from kochat.inference import forked
+
+    return forked.engine_of(folder).replies(asked, max_tokens)
 
 
 @_lent(REPLY)
 def _stream(folder: str, asked: GenerationRequest, max_tokens: int) -> Iterator[int]:
-    yield from _engine_on_gpu(folder).stream(asked, max_tokens)
+    from kochat.inference import forked
 
-
-_engines: dict[tuple[str, float], Engine] = {}  # of the forked process, which may serve several calls
-
-
-def _engine_on_gpu(folder: str) -> Engine:
-    _prepare_fork()
-    import torch
-
-    from kochat.inference.decoder import Decoder
-    from kochat.inference.engine import Engine
-
-    key = folder, (Path(folder) / checkpoint.CARD_FILE).stat().st_mtime
-    if key not in _engines:
-        loaded = checkpoint.load(folder)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        _engines.clear()
-        _engines[key] = Engine(Decoder(loaded.weights.to(device)), loaded.tokenizer.eos_token_id)
-    return _engines[key]
-
-
-def _prepare_fork() -> None:
-    """Threads of this process's parent are not here, though torch's pool of them thinks so and would wait for them."""
-    import torch
-
-    torch.set_num_threads(1)
+    yield from forked.engine_of(folder).stream(asked, max_tokens)
 
 
 class LentEngine:
