@@ -21,17 +21,33 @@ def export() -> None:
 @app.command()
 def web(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint: its folder, its name on the page, or a Hub id.")],
-    output: Annotated[Path, typer.Option(help="The HTML file to write; one that is there is replaced.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="The HTML file to write (of a large chatbot the folder); one there is replaced."),
+    ],
     title: Annotated[str | None, typer.Option(help="What stands above the chat. Default: the chatbot's name.")] = None,
     greeting: Annotated[str | None, typer.Option(help="What the chatbot says first.")] = None,
 ) -> None:
     """Write one web page that holds the chatbot and talks by itself, offline too."""
     from kochat.model.gpt2 import quiet
-    from kochat.sharing.web import MANY_BYTES, export_web
+    from kochat.sharing.web import export_web
 
     quiet()
+    warn_of_size(checkpoint)
     written = export_web(checkpoint, output, title, greeting)
-    size = written.stat().st_size
-    typer.echo(f"{written} is ready ({size / 1e6:.1f} MB): open it with a double click.")
-    if size > MANY_BYTES:
-        typer.echo("That is a lot for a phone: try it on one before you pass it on.", err=True)
+    if written.is_dir():
+        typer.echo(f"{written} is ready: put the folder on a web host, and open the address of its index.html.")
+    else:
+        typer.echo(f"{written} is ready ({written.stat().st_size / 1e6:.1f} MB): open it with a double click.")
+
+
+def warn_of_size(checkpoint: str) -> None:
+    """Say before a long export what a phone can bear."""
+    from kochat.sharing.web import MANY_BYTES, weights_size
+
+    if (size := weights_size(checkpoint)) > MANY_BYTES:
+        typer.echo(
+            f"Whoever opens its page loads {size / 1e6:.0f} MB and needs about {size / 1e6 + 200:.0f} MB of memory. "
+            "Computers and newer phones bear that, older phones may close the page. Try it on one first.",
+            err=True,
+        )

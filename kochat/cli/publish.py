@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kochat.cli.export import warn_of_size
+
 if TYPE_CHECKING:  # brings huggingface_hub, which takes a while
     from kochat.sharing.hub import Published
 
@@ -55,6 +57,7 @@ def web(
     from kochat.sharing import hub
 
     _quiet()
+    warn_of_size(checkpoint)
     typer.echo(f"Making the page of {checkpoint} …", err=True)
     published = hub.deploy_web(checkpoint, repo, private, title, greeting, dry_run)
     if not dry_run:

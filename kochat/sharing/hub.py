@@ -7,6 +7,7 @@ sentence. What is written is made before the first request, and goes up in one c
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import functools
 import json
 import os
@@ -100,17 +101,17 @@ def deploy_web(
     from kochat.sharing.web import export_web
 
     _validate(repo)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            content = export_web(checkpoint, Path(folder) / "index.html", title, greeting).read_bytes()
-    except OSError as error:
-        if is_disk_full(error):
-            raise HubError("disk_full") from error
-        raise
-    card, name = _card_of(checkpoint)
-    shown = (title or "").strip() or card.profile.get("title") or name
-    files = {"index.html": content, "README.md": space_readme(shown, card).encode()}
-    return _publish("space", repo, files, private, dry_run)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            page = export_web(checkpoint, Path(folder) / "index.html", title, greeting)
+        except OSError as error:
+            if is_disk_full(error):
+                raise HubError("disk_full") from error
+            raise
+        card, name = _card_of(checkpoint)
+        shown = (title or "").strip() or card.profile.get("title") or name
+        files: dict[str, bytes | Path] = {path.name: path for path in (page.iterdir() if page.is_dir() else [page])}
+        return _publish("space", repo, files | {"README.md": space_readme(shown, card).encode()}, private, dry_run)
 
 
 def _card_of(checkpoint: str | os.PathLike) -> tuple[Card, str]:
@@ -203,12 +204,20 @@ def _create(api: HfApi, kind: str, repo: str, files: dict[str, bytes | Path], pr
 def _commit(api: HfApi, kind: str, repo: str, files: dict[str, bytes | Path], info: ModelInfo | SpaceInfo) -> bool:
     """Write what has changed, and say whether anything had."""
     there = {one.rfilename for one in info.siblings or []}
-    # Pairs of an earlier push, and the style sheet of the page that the Hub puts into a new static Space.
-    gone = sorted(there & ({*PAIR_FILES} if kind == "model" else {"style.css"}) - files.keys())
+    gone = sorted(name for name in there - files.keys() if _is_left_over(kind, name))
     operations = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
     operations += [CommitOperationDelete(name) for name in gone]
     made = api.create_commit(repo, operations, commit_message="Update the chatbot with kochat", repo_type=kind)
     return made.oid != info.sha
+
+
+def _is_left_over(kind: str, name: str) -> bool:
+    """Whether a file is of an earlier push, or the style sheet of the page that the Hub puts into a new Space."""
+    if kind == "model":
+        return name in PAIR_FILES
+    from kochat.sharing.web import WEIGHTS_FILE
+
+    return name == "style.css" or fnmatch.fnmatch(name, WEIGHTS_FILE.format("*"))
 
 
 @contextlib.contextmanager

@@ -4,12 +4,12 @@ const AUTO = "auto";
 const SHORT_REPLY = 16; // tokens; most have fewer
 
 class Chatbot {
-  /** `description` is what kochat/sharing/description.py writes; `base64` the weights. */
-  constructor(description, base64, isPlain) {
+  /** `description` is what kochat/sharing/description.py writes; the weights go into `decoder.bytes`. */
+  constructor(description, isPlain) {
     Object.assign(this, description);
     this.tokenizer = new Tokenizer(description.tokenizer);
     this.matcher = description.matching && new QuestionMatcher(description.matching);
-    this.decoder = new Decoder(description.model, base64, isPlain);
+    this.decoder = new Decoder(description.model, isPlain);
   }
 
   /** A question as it is read: in one normal form, without what is not seen; "" where nothing is left. */

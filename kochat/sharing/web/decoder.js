@@ -30,8 +30,8 @@ class Sequence {
 }
 
 class Decoder {
-  /** `layout` is the model's description, `base64` its weights as the page holds them. */
-  constructor(layout, base64, isPlain = !hasSimd()) {
+  /** `layout` is the model's description; its weights are to be put into `bytes` before it is used. */
+  constructor(layout, isPlain = !hasSimd()) {
     Object.assign(this, layout); // layers, heads, positions, epsilon, …
     const shapes = layout.parts.map(([, rows, columns]) => [rows, columns]);
     const matrices = shapes.filter(([, columns]) => columns);
@@ -41,7 +41,7 @@ class Decoder {
     const scratch = paddedTo(size, 16);
     const room = scratch + SimdKernel.roomFor(columns, rows);
     const memory = isPlain ? { buffer: new ArrayBuffer(room) } : pagesFor(room);
-    fromBase64(base64, new Uint8Array(memory.buffer, 0, size));
+    this.bytes = new Uint8Array(memory.buffer, 0, size);
     this.kernel = isPlain ? new PlainKernel() : new SimdKernel(memory, scratch, columns, rows);
     this.read(layout.parts, memory.buffer);
     this.width = this.tensors["wte.weight"].columns;
@@ -51,7 +51,7 @@ class Decoder {
     this.blocks = Array.from({ length: this.layers }, (_, i) => this.block(i));
   }
 
-  /** Find each tensor in the bytes, in the order in which kochat/sharing/web.py wrote them. */
+  /** Where each tensor lies in the bytes, in the order in which kochat/sharing/web.py writes them. */
   read(parts, buffer) {
     this.tensors = {};
     let at = 0;
@@ -252,13 +252,4 @@ function bytesOf(rows, columns) {
 function pagesFor(bytes) {
   const pages = Math.ceil(bytes / 65536);
   return new WebAssembly.Memory({ initial: pages, maximum: pages });
-}
-
-function fromBase64(text, bytes) {
-  if (bytes.setFromBase64) {
-    bytes.setFromBase64(text);
-    return;
-  }
-  const binary = atob(text);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
 }
