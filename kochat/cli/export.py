@@ -12,6 +12,8 @@ import typer
 
 app = typer.Typer(help="Write a chatbot as something that others open without kochat.", no_args_is_help=True)
 
+CheckpointArgument = Annotated[str, typer.Argument(help="A checkpoint: its folder, its name on the page, or a Hub id.")]
+
 
 @app.callback()
 def export() -> None:
@@ -20,7 +22,7 @@ def export() -> None:
 
 @app.command()
 def web(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: its folder, its name on the page, or a Hub id.")],
+    checkpoint: CheckpointArgument,
     output: Annotated[
         Path,
         typer.Option(help="The HTML file to write (of a large chatbot the folder); one there is replaced."),
@@ -39,6 +41,34 @@ def web(
         typer.echo(f"{written} is ready: put the folder on a web host, and open the address of its index.html.")
     else:
         typer.echo(f"{written} is ready ({written.stat().st_size / 1e6:.1f} MB): open it with a double click.")
+
+
+@app.command()
+def onnx(
+    checkpoint: CheckpointArgument,
+    output: Annotated[Path, typer.Option(help="The folder to write; it must not exist yet.")],
+) -> None:
+    """Write ONNX with a KV cache, for onnxruntime and transformers.js."""
+    from kochat.model.gpt2 import quiet
+    from kochat.sharing.onnx import export_onnx
+
+    quiet()
+    typer.echo(f"{export_onnx(checkpoint, output)} is ready; its README.md says how to use it, and what is not in it.")
+
+
+@app.command()
+def gguf(
+    checkpoint: CheckpointArgument,
+    output: Annotated[Path, typer.Option(help="The .gguf file to write; one that is there is replaced.")],
+) -> None:
+    """Write a GGUF file, for llama.cpp."""
+    from kochat.model.gpt2 import quiet
+    from kochat.sharing.gguf import export_gguf
+
+    quiet()
+    written = export_gguf(checkpoint, output)
+    card = written.with_suffix(".md")
+    typer.echo(f"{written} is ready; {card.name} beside it says how to use it, and what is not in it.")
 
 
 def warn_of_size(checkpoint: str) -> None:
