@@ -11,12 +11,15 @@ from browser_tools import open_offline
 from conftest import MINI
 from playwright.sync_api import expect
 
+from kochat.config import TrainingConfig
 from kochat.inference.chatbot import Chatbot
 from kochat.model import checkpoint
 from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
 from kochat.sharing import web
 from kochat.sharing.int8 import dequantised
 from kochat.sharing.web import export_web
+from kochat.training.fine_tuning import fine_tune
 
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\">'"
 REPLIES = (
@@ -241,3 +244,35 @@ def test_a_larger_bot_loads_from_files_beside_the_page_once(browser, host, tiny_
     assert [path for path in host.asked if path.endswith(".bin")] == []
     assert errors == []
     context.close()
+
+
+def test_a_bot_trained_on_thirty_own_rows_answers_them_word_for_word(browser, tmp_path, tokenizer):
+    things = ["빵", "우유", "커피", "쿠키", "케이크", "샌드위치", "주스", "잼", "치즈", "샐러드"]
+    rows = [(f"{thing} 있어요?", f"네, {thing}는 {i + 2}천 원이에요.", "가게") for i, thing in enumerate(things)]
+    rows += [(f"{thing} 배달 되나요?", f"{thing}는 {i + 1}개부터 배달해요.", "가게") for i, thing in enumerate(things)]
+    rows += [(f"{thing} 언제 나와요?", f"{thing}는 {i + 7}시에 나와요.", "가게") for i, thing in enumerate(things)]
+    data = tmp_path / "own.csv"
+    data.write_text(
+        "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in (("Q", "A", "label"), *rows)), "utf-8"
+    )
+    made = make_model(tokenizer, layers=2, width=64, heads=4, positions=96, seed=0)
+    base = checkpoint.save(tmp_path / "base", made, tokenizer, Card(max_length=64))
+    settings = {"epochs": 80, "batch_size": 8, "learning_rate": 5e-3, "validation_share": 0.0, "keep": "last"}
+    settings |= {
+        "max_length": 64,
+        "sample_questions": (),
+        "dropout": 0.0,
+        "question_dropout": 0.0,
+        "subword_dropout": 0.0,
+    }
+    folder = tmp_path / "shop"
+    for _ in fine_tune(TrainingConfig(data=str(data), base=str(base), output=str(folder), **settings)):
+        pass
+    strength = checkpoint.read_card(folder).strength
+    # Each page is opened in a profile of its own.
+    page = open_offline(browser, export_web(folder, tmp_path / "bot.html"))
+    for label in ("auto", "가게"):
+        found = page.evaluate(REPLIES, [[question, label, strength] for question, _, _ in rows])
+        assert found == [answer for _, answer, _ in rows]
+    assert ask(page, rows[0][0]) == rows[0][1]
+    closed(page)
