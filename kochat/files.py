@@ -69,13 +69,13 @@ def signature(path: str | Path) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file by way of a hidden one beside it, synced: of two writers at once the later one's is there."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file by way of a hidden one beside it, synced: of two writers at once the later one's is there."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     part = Path(name)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") if isinstance(content, bytes) else open(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o644)

@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 
 from kochat.config import DEFAULT_CHECKPOINT
 
+from kochat.cli.export import warn_of_size
+
 if TYPE_CHECKING:  # brings huggingface_hub, which takes a while
     from kochat.sharing.repository import Published
     from kochat.sharing.space import Hardware
@@ -136,6 +138,7 @@ def web(
     from kochat.sharing import hub
 
     _quiet()
+    warn_of_size(checkpoint)
     typer.echo(f"Making the page of {checkpoint} …", err=True)
     made = hub.deploy_web(checkpoint, repo, private, title, greeting, dry_run)
     _plan(made) if dry_run else _tell(made)

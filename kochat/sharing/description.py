@@ -86,7 +86,7 @@ def _tokenizer(bot: Chatbot) -> dict[str, Any]:
     """Its vocabulary by id, its merges as pairs of ids, and the steps before them."""
     found = json.loads(bot.prompt.text_tokenizer.to_str())
     model, vocabulary = found["model"], bot.tokenizer.get_vocab()
-    if not _is_known(found):
+    if not is_known_tokenizer(found):
         raise CheckpointError("web_tokenizer", name=bot.name)
     pieces = [""] * (max(vocabulary.values()) + 1)
     for piece, place in vocabulary.items():
@@ -110,8 +110,8 @@ def _tokenizer(bot: Chatbot) -> dict[str, Any]:
     }
 
 
-def _is_known(found: dict[str, Any]) -> bool:
-    """Whether the page encodes and decodes as this tokenizer does."""
+def is_known_tokenizer(found: dict[str, Any]) -> bool:
+    """Whether the page encodes and decodes as this tokenizer, a tokenizer.json, does."""
     model = found["model"]
     odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
     added = (one[flag] for one in found["added_tokens"] for flag in ("single_word", "lstrip", "rstrip"))

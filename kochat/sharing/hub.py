@@ -5,6 +5,7 @@ Knows what of a checkpoint goes up, and what stays since it is somebody's. Every
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import tempfile
@@ -148,18 +149,25 @@ def deploy_web(
     from kochat.sharing.web import export_web
 
     validate(repo)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            content = export_web(checkpoint, Path(folder) / "index.html", title, greeting).read_bytes()
-    except OSError as error:
-        if is_disk_full(error):
-            raise HubError("disk_full") from error
-        raise
-    card, name = _card_of(checkpoint)
-    shown = (title or "").strip() or card.profile.get("title") or name
-    files = {"index.html": content, "README.md": space_readme(shown, card).encode()}
-    # The style sheet is of the page that the Hub puts into a new static Space.
-    return publish("space", repo, files, private, dry_run, "static", is_obsolete="style.css".__eq__)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            page = export_web(checkpoint, Path(folder) / "index.html", title, greeting)
+        except OSError as error:
+            if is_disk_full(error):
+                raise HubError("disk_full") from error
+            raise
+        card, name = _card_of(checkpoint)
+        shown = (title or "").strip() or card.profile.get("title") or name
+        files: Files = {path.name: path for path in (page.iterdir() if page.is_dir() else [page])}
+        files["README.md"] = space_readme(shown, card).encode()
+        return publish("space", repo, files, private, dry_run, "static", is_obsolete=_is_left_over)
+
+
+def _is_left_over(name: str) -> bool:
+    """Whether a file is of an earlier page, or the style sheet of the one that the Hub puts into a new static Space."""
+    from kochat.sharing.web import WEIGHTS_FILE
+
+    return name == "style.css" or fnmatch.fnmatch(name, WEIGHTS_FILE.format("*"))
 
 
 def _card_of(checkpoint: str | os.PathLike) -> tuple[Card, str]:

@@ -57,6 +57,13 @@ def quantised(weights: Weights) -> Iterator[tuple[str, Int8Matrix]]:
         yield name, Int8Matrix.of(tensor.t() if is_transposed else tensor)
 
 
+def quantised_size(weights: Weights) -> int:
+    """How many bytes the matrices take in 8 bits, and the vectors in float32."""
+    rows = [(tensor.t() if is_transposed else tensor).shape for _, tensor, is_transposed in matrices(weights)]
+    vectors = sum(tensor.numel() for tensor in weights.tensors.values() if tensor.ndim == 1)
+    return sum(outputs * (4 + inputs + -inputs % MULTIPLE) for outputs, inputs in rows) + 4 * vectors
+
+
 def dequantised(weights: Weights) -> Weights:
     """The float32 weights that the 8-bit ones stand for: what a page computes with, for Python."""
     tensors = {name: tensor for name, tensor in weights.tensors.items() if name != "lm_head.weight"}

@@ -1,7 +1,9 @@
-"""A checkpoint as one web page: a file that holds the bot, and asks nothing of any host.
+"""A checkpoint as a web page that talks by itself.
 
 Puts the page's own files, of the folder `web/`, together with a description of the bot and its weights in 8 bits.
-The page comes first in the file and the weights last, so that a browser shows it before it has read them all.
+Up to `MANY_BYTES` of weights it is one file that asks nothing of any host; the page comes first in it and the weights
+last, so that a browser shows it before it has read them all. A larger bot becomes a folder for a web host, the weights
+in files beside the page.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ from kochat.inference.chatbot import Chatbot
 from kochat.model import checkpoint as checkpoints
 from kochat.model.weights import Weights
 from kochat.sharing.description import LANGUAGES, description_of
-from kochat.sharing.int8 import quantised
+from kochat.sharing.int8 import quantised, quantised_size
 
 PAGE = Path(__file__).with_name("web")
 # In this order: each one uses only what stands before it.
-SCRIPTS = ("tokenizer.js", "matching.js", "kernel.js", "decoder.js", "bot.js", "chat.js")
-MANY_BYTES = 30_000_000  # a phone may not open a larger page
+SCRIPTS = ("tokenizer.js", "matching.js", "kernel.js", "decoder.js", "bot.js", "loading.js", "chat.js")
+MANY_BYTES = 22_000_000  # of weights, 30 MB as text: a phone may not open a larger file
+PART_BYTES = 20_000_000  # of a file of weights: what a host and a shaky line can bear
+WEIGHTS_FILE = "weights-{}.bin"
+# Where a page in a folder may load from: beside itself, and where the Hub sends whoever asks a Space for a large file.
+HOSTS = "'self' https://*.hf.co https://*.huggingface.co"
 MAX_TEXT = 300  # characters of a title or a greeting
 BASE64_AT_ONCE = 3 * 2**20  # bytes; a multiple of three, so that the pieces can be joined
 
@@ -39,8 +45,10 @@ def export_web(
     greeting: str | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Path:
-    """Write a checkpoint as one HTML file that talks by itself, and return its path; a file that is there is replaced.
+    """Write a checkpoint as a web page that talks by itself, and return its path; a page that is there is replaced.
 
+    It is one HTML file. With more than MANY_BYTES of weights it is a folder for a web host, called as `output` without
+    its .html, with index.html and the weights in files of at most PART_BYTES.
     `title` stands above the conversation and `greeting` begins it; by default they are those of the card's profile, and
     the title is the checkpoint's name where it has none. `progress` is called with the share that is done, from 0 to 1.
     Raises CheckpointError, HubError, ReplyError where it is a base that does not answer, and DataError where a label is
@@ -55,11 +63,20 @@ def export_web(
     own["greeting"] = _short(greeting) or profile.get("greeting", "")
     layout, pieces = _packed(bot.weights, lambda share: tell(0.2 + 0.6 * share))
     content = b"".join(pieces)
-    page = page_of({**description_of(bot), **own, "model": layout, "id": _id(content, bot)}, content)
+    description = {**description_of(bot), **own, "model": layout, "id": _id(content, bot)}
     tell(0.9)
-    _write(output, page)
+    if len(content) > MANY_BYTES:
+        output = output.with_suffix("") if output.suffix.lower() in (".html", ".htm") else output
+        _write_folder(output, description, content)
+    else:
+        _write(output, page_of(description, content))
     tell(1.0)
     return output
+
+
+def weights_size(checkpoint: str | os.PathLike) -> int:
+    """How many bytes of weights the page of a checkpoint will have. Raises CheckpointError and HubError."""
+    return quantised_size(checkpoints.load(checkpoint).weights)
 
 
 def _short(text: str | None) -> str:
@@ -95,13 +112,13 @@ def _packed(weights: Weights, tell: Callable[[float], object]) -> tuple[dict[str
     return layout, pieces
 
 
-def page_of(description: dict[str, Any], content: bytes) -> str:
-    """The HTML of a page with this description and these weights."""
+def page_of(description: dict[str, Any], content: bytes = b"") -> str:
+    """The HTML of a page with this description and these weights, or with weights in the files that it names."""
     texts = {language: json.loads(_own_file(f"{language}.json")) for language in LANGUAGES}
     style, script = _own_file("page.css"), "\n".join(['"use strict";', *map(_own_file, SCRIPTS)])
     return string.Template(_own_file("page.html")).substitute(
         title=html.escape(description["title"].encode("utf-8", "replace").decode()),
-        policy=_policy(style, script),
+        policy=_policy(style, script, "files" in description),
         style=style,
         description=as_json({**description, "texts": texts}),
         script=script,
@@ -113,14 +130,17 @@ def _own_file(name: str) -> str:
     return (PAGE / name).read_text("utf-8")
 
 
-def _policy(style: str, script: str) -> str:
-    """A Content-Security-Policy that forbids every request, and every script and style but the page's own."""
+def _policy(style: str, script: str, loads: bool) -> str:
+    """A Content-Security-Policy that forbids every script and style but the page's own, and every request.
+
+    A page that loads its weights may do that.
+    """
     style_hash, script_hash = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
     )
     return (
         f"default-src 'none'; script-src 'sha256-{script_hash}' 'wasm-unsafe-eval'; style-src 'sha256-{style_hash}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{f'connect-src {HOSTS}; ' if loads else ''}base-uri 'none'; form-action 'none'"
     )
 
 
@@ -135,7 +155,20 @@ def _base64(content: bytes) -> Iterator[str]:
         yield base64.b64encode(content[start : start + BASE64_AT_ONCE]).decode()
 
 
-def _write(output: Path, page: str) -> None:
+def _write_folder(folder: Path, description: dict[str, Any], content: bytes) -> None:
+    """Write the weights first and the page, which names them, last: until then an earlier page stays as it was."""
+    files = []
+    for start in range(0, len(content), PART_BYTES):
+        part = content[start : start + PART_BYTES]
+        sha256 = hashlib.sha256(part).hexdigest()
+        files.append((WEIGHTS_FILE.format(sha256[:16]), len(part), sha256))
+        _write(folder / files[-1][0], part)
+    _write(folder / "index.html", page_of({**description, "files": files}))
+    for old in {path.name for path in folder.glob(WEIGHTS_FILE.format("*"))} - {name for name, _, _ in files}:
+        (folder / old).unlink()
+
+
+def _write(output: Path, page: str | bytes) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, page)

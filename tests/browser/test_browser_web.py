@@ -1,17 +1,25 @@
 """The exported page in headless Chromium, opened from its file without a network: what a visitor does on it."""
 
 import random
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from browser_tools import open_offline
 from conftest import MINI
 from playwright.sync_api import expect
 
+from kochat.config import TrainingConfig
 from kochat.inference.chatbot import Chatbot
 from kochat.model import checkpoint
 from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
+from kochat.sharing import web
 from kochat.sharing.int8 import dequantised
 from kochat.sharing.web import export_web
+from kochat.training.fine_tuning import fine_tune
 
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\">'"
 REPLIES = (
@@ -144,13 +152,9 @@ def test_without_simd_it_replies_the_same(browser, mini_page):
     page = open_offline(browser, mini_page)
     plain = """async (asked) => {
       const bot = await ready;
-      const text = btoa(Array.from(bytes(bot), (one) => String.fromCharCode(one)).join(""));
-      const other = new Chatbot(description, text, true);
+      const other = new Chatbot(description, true);
+      other.decoder.bytes.set(bot.decoder.bytes);
       return asked.map((q) => [bot.reply(q), other.reply(q), other.decoder.kernel.constructor.name]);
-      function bytes({ decoder }) {
-        const first = decoder.tensors["wte.weight"].scales;
-        return new Uint8Array(first.buffer, 0, decoder.kernel.packed.byteOffset);
-      }
     }"""
     for quick, slow, kernel in page.evaluate(plain, ["12시 땡!", "고백할까?"]):
         assert quick == slow != ""
@@ -180,4 +184,95 @@ def test_a_bot_of_own_questions_answers_them_in_other_words(browser, tmp_path):
     page.get_by_label("라벨", exact=True).select_option("가게")
     assert bot.read("오늘 무슨 요일이야", "가게").unfamiliar
     assert "잘 모르겠어요" in ask(page, "오늘 무슨 요일이야")
+    closed(page)
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A web host on this machine for the folder `site`: its address, what was asked of it, and files it breaks off."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            host.asked.append(self.path)
+            super().do_GET()
+
+        def copyfile(self, source, outputfile):
+            content = source.read()
+            outputfile.write(content[: len(content) // 2] if host.breaks_off(self.path) else content)
+
+        def log_message(self, *_):
+            pass
+
+    folder = tmp_path / "site"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    host = SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", folder=folder, asked=[])
+    host.breaks_off = lambda path: False
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield host
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_larger_bot_loads_from_files_beside_the_page_once(browser, host, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(web, "MANY_BYTES", 10_000)
+    monkeypatch.setattr(web, "PART_BYTES", 4_000)
+    folder = export_web(tiny_checkpoint, host.folder / "bot.html")
+    weights = [path for path in folder.iterdir() if path.suffix == ".bin"]
+    context = browser.new_context(locale="ko-KR")
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    host.breaks_off = lambda path: path.endswith(weights[-1].name)
+    page.goto(f"{host.url}/bot/")
+    expect(page.locator("#not-loaded")).to_contain_text("챗봇을 끝까지 불러오지 못했어요.")
+    damaged = bytearray(weights[-1].read_bytes())
+    weights[-1].write_bytes(damaged[::-1])  # whole, but not what was exported
+    host.breaks_off = lambda path: False
+    page.get_by_role("button", name="다시 시도").click()
+    expect(page.locator("#not-loaded")).to_be_visible()
+    weights[-1].write_bytes(damaged)
+    page.get_by_role("button", name="다시 시도").click()
+    expect(page.locator("#loading")).to_be_hidden()
+    assert ask(page, "안녕") == chatbot_in_int8(tiny_checkpoint).reply("안녕")
+    # What was whole was loaded once; a second visit loads the page alone.
+    assert all(host.asked.count(f"/bot/{path.name}") == (3 if path == weights[-1] else 1) for path in weights)
+    host.asked.clear()
+    page.goto(f"{host.url}/bot/index.html")
+    assert page.evaluate("ready.then((bot) => bot.decoder.bytes.length)") == web.weights_size(tiny_checkpoint)
+    assert [path for path in host.asked if path.endswith(".bin")] == []
+    assert errors == []
+    context.close()
+
+
+def test_a_bot_trained_on_thirty_own_rows_answers_them_word_for_word(browser, tmp_path, tokenizer):
+    things = ["빵", "우유", "커피", "쿠키", "케이크", "샌드위치", "주스", "잼", "치즈", "샐러드"]
+    rows = [(f"{thing} 있어요?", f"네, {thing}는 {i + 2}천 원이에요.", "가게") for i, thing in enumerate(things)]
+    rows += [(f"{thing} 배달 되나요?", f"{thing}는 {i + 1}개부터 배달해요.", "가게") for i, thing in enumerate(things)]
+    rows += [(f"{thing} 언제 나와요?", f"{thing}는 {i + 7}시에 나와요.", "가게") for i, thing in enumerate(things)]
+    data = tmp_path / "own.csv"
+    data.write_text(
+        "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in (("Q", "A", "label"), *rows)), "utf-8"
+    )
+    made = make_model(tokenizer, layers=2, width=64, heads=4, positions=96, seed=0)
+    base = checkpoint.save(tmp_path / "base", made, tokenizer, Card(max_length=64))
+    settings = {"epochs": 80, "batch_size": 8, "learning_rate": 5e-3, "validation_share": 0.0, "keep": "last"}
+    settings |= {
+        "max_length": 64,
+        "sample_questions": (),
+        "dropout": 0.0,
+        "question_dropout": 0.0,
+        "subword_dropout": 0.0,
+    }
+    folder = tmp_path / "shop"
+    for _ in fine_tune(TrainingConfig(data=str(data), base=str(base), output=str(folder), **settings)):
+        pass
+    strength = checkpoint.read_card(folder).strength
+    # Each page is opened in a profile of its own.
+    page = open_offline(browser, export_web(folder, tmp_path / "bot.html"))
+    for label in ("auto", "가게"):
+        found = page.evaluate(REPLIES, [[question, label, strength] for question, _, _ in rows])
+        assert found == [answer for _, answer, _ in rows]
+    assert ask(page, rows[0][0]) == rows[0][1]
     closed(page)

@@ -15,7 +15,7 @@ from kochat.cli.main import app as commands
 from kochat.errors import DataError, HubError
 from kochat.model import checkpoint
 from kochat.model.cards import Card, source_name
-from kochat.sharing import hub
+from kochat.sharing import hub, web
 from kochat.sharing.hub_cards import model_readme, space_readme
 from kochat.sharing.web import export_web
 
@@ -304,6 +304,19 @@ def test_the_web_page_becomes_a_static_space(server, tiny_checkpoint, tmp_path):
     assert (again.is_changed, len(repo.commits)) == (False, 2)
     assert hub.deploy_web(tiny_checkpoint, "somebody/bot", title="새 봇").is_changed
     assert sorted(repo.commits[-1]) == ["README.md", "index.html"]
+
+
+def test_the_page_of_a_larger_bot_goes_up_with_its_weights_and_takes_earlier_ones_away(
+    server, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(web, "MANY_BYTES", 10_000)
+    hub.deploy_web(tiny_checkpoint, "somebody/bot")
+    monkeypatch.setattr(web, "PART_BYTES", 9_000)
+    hub.deploy_web(tiny_checkpoint, "somebody/bot")
+    folder = export_web(tiny_checkpoint, tmp_path / "bot.html")
+    pushed = server.pushed["spaces", "somebody/bot"].files
+    assert pushed.keys() == {".gitattributes", "README.md"} | {path.name for path in folder.iterdir()}
+    assert all(pushed[path.name] == path.read_bytes() for path in folder.iterdir())
 
 
 def test_a_space_that_could_neither_be_filled_nor_deleted_is_filled_next_time(server, tiny_checkpoint):

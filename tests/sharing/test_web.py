@@ -123,6 +123,39 @@ def test_what_the_page_cannot_do_is_refused(tiny_base, tiny_checkpoint, tmp_path
         web.export_web(tiny_checkpoint, tmp_path)  # a folder
 
 
+def test_a_larger_bot_becomes_a_folder_that_replaces_an_earlier_one(tiny_checkpoint, tmp_path, monkeypatch):
+    one_file = web.export_web(tiny_checkpoint, tmp_path / "one.html").read_text("utf-8")
+    monkeypatch.setattr(web, "MANY_BYTES", 10_000)
+    monkeypatch.setattr(web, "PART_BYTES", 4_000)
+    folder = web.export_web(tiny_checkpoint, tmp_path / "bot.html", "우리 봇")
+    assert folder == tmp_path / "bot"
+    page = (folder / "index.html").read_text("utf-8")
+    said = description_in(page)
+    assert said["id"] == description_in(one_file)["id"]
+    assert weights_in(page) == b""
+    contents = [(folder / name).read_bytes() for name, _, _ in said["files"]]
+    assert b"".join(contents) == weights_in(one_file)
+    assert len(b"".join(contents)) == web.weights_size(tiny_checkpoint)
+    assert [[len(one), hashlib.sha256(one).hexdigest()] for one in contents] == [part[1:] for part in said["files"]]
+    assert max(map(len, contents)) == 4_000
+    assert "connect-src 'self'" in page
+    assert "connect-src" not in one_file
+    (folder / "mine.txt").write_text("mine")
+    monkeypatch.setattr(web, "PART_BYTES", 5_000)
+    web.export_web(tiny_checkpoint, folder, "새 봇")
+    page = (folder / "index.html").read_text("utf-8")
+    names = {name for name, _, _ in description_in(page)["files"]}
+    assert {path.name for path in folder.iterdir()} == names | {"index.html", "mine.txt"}
+
+
+def test_the_command_warns_of_a_large_bot_before_it_is_written(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "MANY_BYTES", 10_000)
+    done = CliRunner().invoke(commands, ["export", "web", str(tiny_checkpoint), "--output", str(tmp_path / "bot.html")])
+    assert done.output.index("of memory") < done.output.index(
+        f"{tmp_path / 'bot'} is ready: put the folder on a web host"
+    )
+
+
 def test_the_command_says_where_the_page_is(tiny_checkpoint, tmp_path):
     path = tmp_path / "bot.html"
     done = CliRunner().invoke(commands, ["export", "web", str(tiny_checkpoint), "--output", str(path), "--title", "봇"])

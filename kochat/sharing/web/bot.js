@@ -4,12 +4,12 @@ const AUTO = "auto";
 const SHORT_REPLY = 16; // tokens; most have fewer
 
 class Chatbot {
-  /** `description` is what kochat/sharing/description.py writes; `base64` the weights. */
-  constructor(description, base64, isPlain) {
+  /** `description` is what kochat/sharing/description.py writes; the weights go into `decoder.bytes`. */
+  constructor(description, isPlain) {
     Object.assign(this, description);
     this.tokenizer = new Tokenizer(description.tokenizer);
     this.matcher = description.matching && new QuestionMatcher(description.matching);
-    this.decoder = new Decoder(description.model, base64, isPlain);
+    this.decoder = new Decoder(description.model, isPlain);
   }
 
   /** A question as it is read: in one normal form, without what is not seen; "" where nothing is left. */
@@ -56,21 +56,16 @@ class Chatbot {
     // What all prompts begin with is read once.
     const shared = commonStart([...choices, without].map(({ ids }) => ids));
     const trunk = this.decoder.sequence(Math.max(...choices.map(({ ids }) => ids.length)) + SHORT_REPLY);
-    const known = this.decoder.extend(trunk, choices[0].ids.slice(0, shared));
-    const branches = choices.map(({ ids }) => {
-      const sequence = trunk.fork();
-      return { sequence, likelihoods: [...known, ...this.decoder.extend(sequence, ids.slice(shared))] };
-    });
-    const scores = branches.map(({ likelihoods }, i) => sum(likelihoods.slice(-choices[i].label.length)));
+    const [known] = this.decoder.extend([trunk, choices[0].ids.slice(0, shared)]);
+    const branches = choices.map(({ ids }) => [trunk.fork(), ids.slice(shared)]);
+    const unlabelled = strength > 0 ? [[trunk, without.ids.slice(shared)]] : [];
+    const likelihoods = this.decoder.extend(...branches, ...unlabelled).map((own) => [...known, ...own]);
+    const scores = choices.map(({ label }, i) => sum(likelihoods[i].slice(-label.length)));
     const shares = softmax(scores.slice());
     const best = shares.indexOf(largestOf(shares));
-    const ofQuestion = branches[0].likelihoods.slice(1, 1 + choices[0].question.length);
+    const ofQuestion = likelihoods[0].slice(1, 1 + choices[0].question.length);
     const surprise = -sum(ofQuestion) / (this.bytes(choices[0].question) + this.bytesForFree);
-    const rows = [branches[best].sequence];
-    if (strength > 0) {
-      this.decoder.extend(trunk, without.ids.slice(shared));
-      rows.push(trunk);
-    }
+    const rows = [branches[best], ...unlabelled].map(([sequence]) => sequence);
     const longestRow = Math.max(...rows.map(({ length }) => length));
     return {
       question: checked,
@@ -110,11 +105,12 @@ class Chatbot {
   }
 
   strengthened([labelled, unlabelled], strength) {
-    const least = largestOf(labelled.logits) + Math.log(this.plausible);
-    const scores = new Float64Array(labelled.logits.length).fill(-Infinity);
-    labelled.logits.forEach((logit, token) => {
-      if (logit >= least) scores[token] = logit + strength * (logit - unlabelled.logits[token]);
-    });
+    const [given, without] = [labelled.logits, unlabelled.logits];
+    const least = largestOf(given) + Math.log(this.plausible);
+    const scores = new Float64Array(given.length).fill(-Infinity);
+    for (let token = 0; token < given.length; token++) {
+      if (given[token] >= least) scores[token] = given[token] + strength * (given[token] - without[token]);
+    }
     return scores;
   }
 

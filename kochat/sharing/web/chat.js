@@ -14,17 +14,42 @@ if (!Array.isArray(kept.turns)) kept.turns = [];
 let language = stored(LANGUAGE_STORE) ?? (navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en");
 let isBusy = false;
 
-/** The bot, as soon as the browser has read all of the page. */
-const ready = new Promise((resolve, reject) => {
-  document.addEventListener("DOMContentLoaded", () => {
+/** The bot, as soon as its weights are there. */
+const ready = open();
+
+async function open() {
+  if (document.readyState === "loading") {
+    await new Promise((resume) => document.addEventListener("DOMContentLoaded", resume));
+  }
+  const bot = new Chatbot(description);
+  if (description.files) await load(description.files, bot.decoder.bytes);
+  else fromBase64(at("weights").textContent, bot.decoder.bytes);
+  at("weights").remove();
+  return bot;
+}
+
+/** Load the weights of a larger bot and show how far that is; where it fails, again when the visitor wants it. */
+async function load(files, bytes) {
+  const megabytes = (bytes) => Math.ceil(bytes / 1e6);
+  const tell = (read) => {
+    at("progress").value = read / bytes.length;
+    at("loaded").textContent = `${megabytes(read)} / ${megabytes(bytes.length)} MB`;
+  };
+  const isFile = location.protocol === "file:"; // from which nothing can be loaded
+  for (;;) {
+    at("loading").hidden = false;
     try {
-      resolve(new Chatbot(description, at("weights").textContent));
-      at("weights").remove();
+      await fromFiles(files, bytes, tell);
+      break;
     } catch (error) {
-      reject(error);
+      console.warn(error);
+      at(isFile ? "no-address" : "not-loaded").hidden = false;
+      await new Promise((resume) => at("again").addEventListener("click", resume, { once: true }));
+      at("not-loaded").hidden = true;
     }
-  });
-});
+  }
+  at("loading").hidden = true;
+}
 
 function stored(name) {
   try {

@@ -5,6 +5,7 @@
    sums are exact: a reply does not depend on the processor. */
 
 const WEIGHTS_AT_ONCE = 8; // rows are filled up to a multiple of it
+const ROWS_AT_ONCE = 2; // so that an input is loaded half as often
 const MOST = { int16: 2 ** 15 - 1, int32: 2 ** 31 - 1, weight: 127 };
 
 class Matrix {
@@ -25,13 +26,13 @@ class SimdKernel {
   /** `memory` holds the weights; `scratch` is where it has room for `roomFor(columns, rows)` bytes. */
   constructor(memory, scratch, columns, rows) {
     this.packed = new Int16Array(memory.buffer, scratch, 4 * columns);
-    this.sums = new Int32Array(memory.buffer, scratch + this.packed.byteLength, 4 * rows);
+    this.sums = new Int32Array(memory.buffer, scratch + this.packed.byteLength, 4 * paddedTo(rows, ROWS_AT_ONCE));
     const compiled = new WebAssembly.Module(program());
     this.run = new WebAssembly.Instance(compiled, { page: { memory } }).exports;
   }
 
   static roomFor(columns, rows) {
-    return 8 * columns + 16 * rows;
+    return 8 * columns + 16 * paddedTo(rows, ROWS_AT_ONCE);
   }
 
   /** Each of one or two `inputs` times the matrix, plus `bias` where there is one, into `outputs`. */
@@ -41,7 +42,7 @@ class SimdKernel {
     const steps = Math.min(MOST.int16, Math.floor(MOST.int32 / (MOST.weight * stride)));
     const units = inputs.map((input, i) => this.pack(input, i, inputs.length, steps, stride));
     const run = inputs.length > 1 ? this.run.four : this.run.two;
-    run(at, this.packed.byteOffset, this.sums.byteOffset, rows, 4 * inputs.length * stride);
+    run(at, this.packed.byteOffset, this.sums.byteOffset, rows, 4 * inputs.length * stride, stride);
     outputs.forEach((output, i) => unpack(this.sums, 2 * i, units[i], units[i] / (2 * steps), scales, output));
     if (bias) add(outputs, inputs.map(() => bias));
   }
@@ -125,6 +126,7 @@ const OPCODE = {
   "local.tee": [0x22],
   "i32.const": [0x41],
   "i32.lt_u": [0x49],
+  "i32.gt_s": [0x4a],
   "i32.add": [0x6a],
   "i32.sub": [0x6b],
   "v128.load": simd(0x00),
@@ -160,7 +162,7 @@ const named = (text) => vector([...new TextEncoder().encode(text)]);
 
 /** The bytes of the module. */
 function program() {
-  const type = [0x60, ...vector([I32, I32, I32, I32, I32]), ...vector([])];
+  const type = [0x60, ...vector(Array(6).fill(I32)), ...vector([])];
   const memory = [...named("page"), ...named("memory"), 0x02, 0x00, 0x01];
   const exported = ["two", "four"].map((name, i) => [...named(name), 0x00, i]);
   const code = [2, 4].map((vectors) => {
@@ -177,55 +179,70 @@ function program() {
   ]);
 }
 
-/** (weights, inputs, sums, rows, bytes of the inputs): the sums of products of each row with each of 2 or 4 vectors.
+/** (weights, inputs, sums, rows, bytes of the inputs, bytes of a row): the sums of products of each row with each of 2
+    or 4 vectors.
 
-    The inputs lie eight of each vector side by side; four sums of 32 bits are written for each row. */
+    The inputs lie eight of each vector side by side; four sums of 32 bits are written for each row. Where the number of
+    rows is odd, what lies behind the last one is taken for one more. */
 function product(vectors) {
-  const [weights, inputs, sums, rows, bytes, at, eight, first] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const [weights, inputs, sums, rows, bytes, stride, at, below, input, first] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
   const get = (local) => op("local.get", local);
   const advance = (local, by) => [...get(local), ...constant(by), ...op("i32.add"), ...op("local.set", local)];
-  const accumulators = Array.from({ length: vectors }, (_, i) => first + i);
-  const multiplyAdd = accumulators.flatMap((sum, i) => [
-    ...get(sum),
-    ...get(eight),
-    ...get(at),
-    ...op("v128.load", offset(16 * i)),
-    ...op("i32x4.dot_i16x8_s"),
-    ...op("i32x4.add"),
-    ...op("local.set", sum),
-  ]);
+  // Two rows: where each begins, its eight weights, and a sum for each vector.
+  const two = [weights, below].map((start, row) => {
+    const eight = first + row * (vectors + 1);
+    return { start, eight, accumulators: Array.from({ length: vectors }, (_, i) => eight + 1 + i) };
+  });
+  const load = ({ start, eight }) => [...get(start), ...op("i16x8.load8x8_s", offset(0)), ...op("local.set", eight)];
+  const multiplyAdd = ({ eight, accumulators }, i) => [
+    ...[...get(accumulators[i]), ...get(eight), ...get(input), ...op("i32x4.dot_i16x8_s"), ...op("i32x4.add")],
+    ...op("local.set", accumulators[i]),
+  ];
   const columns = [
-    ...get(weights),
-    ...op("i16x8.load8x8_s", offset(0)),
-    ...op("local.set", eight),
-    ...multiplyAdd,
-    ...advance(weights, WEIGHTS_AT_ONCE),
+    ...two.flatMap(load),
+    ...two[0].accumulators.flatMap((_, i) => [
+      ...[...get(at), ...op("v128.load", offset(16 * i)), ...op("local.set", input)],
+      ...two.flatMap((row) => multiplyAdd(row, i)),
+    ]),
+    ...two.flatMap(({ start }) => advance(start, WEIGHTS_AT_ONCE)),
     ...advance(at, 16 * vectors),
     ...[...get(at), ...get(inputs), ...get(bytes), ...op("i32.add"), ...op("i32.lt_u")],
     ...op("br_if", 0),
   ];
-  const pairs = vectors === 4 ? [accumulators.slice(0, 2), accumulators.slice(2)] : [accumulators];
-  const row = [
+  const clear = (local) => [...op("v128.const", Array(16).fill(0)), ...op("local.set", local)];
+  const body = [
+    ...[...get(weights), ...get(stride), ...op("i32.add"), ...op("local.set", below)],
     ...[...get(inputs), ...op("local.set", at)],
-    ...accumulators.flatMap((sum) => [...op("v128.const", Array(16).fill(0)), ...op("local.set", sum)]),
+    ...two.flatMap(({ accumulators }) => accumulators.flatMap(clear)),
     ...[...op("loop"), ...columns, ...op("end")],
-    // Lanes of two vectors side by side, added up by halves: the sum of all four lanes of each.
+    ...two.flatMap(({ accumulators }) => [...total(accumulators, sums), ...advance(sums, 16)]),
+    ...[...get(below), ...op("local.set", weights)], // which has come to the end of the second row
+    ...[...get(rows), ...constant(ROWS_AT_ONCE), ...op("i32.sub"), ...op("local.tee", rows)],
+    ...[...constant(0), ...op("i32.gt_s")],
+    ...op("br_if", 0),
+  ];
+  const locals = vector([
+    [2, I32],
+    [1 + two.length * (1 + vectors), V128],
+  ]);
+  return [...locals, ...op("loop"), ...body, ...op("end"), ...op("end")];
+}
+
+/** Add up the four lanes of each of 2 or 4 vectors, and write the sums to memory. */
+function total(accumulators, sums) {
+  const get = (local) => op("local.get", local);
+  const [first, last] = [accumulators[0], accumulators[accumulators.length / 2 - 1]];
+  const pairs = accumulators.length === 4 ? [accumulators.slice(0, 2), accumulators.slice(2)] : [accumulators];
+  return [
+    // Lanes of two vectors side by side, added up by halves.
     ...pairs.flatMap(([one, other], i) => [
       ...addShuffled([...get(one), ...get(other)], [0, 4, 1, 5], [2, 6, 3, 7]),
       ...op("local.set", first + i),
     ]),
     ...get(sums),
-    ...addShuffled([...get(first), ...get(first + pairs.length - 1)], [0, 1, 4, 5], [2, 3, 6, 7]),
+    ...addShuffled([...get(first), ...get(last)], [0, 1, 4, 5], [2, 3, 6, 7]),
     ...op("v128.store", offset(0)),
-    ...advance(sums, 16),
-    ...[...get(rows), ...constant(1), ...op("i32.sub"), ...op("local.tee", rows)],
-    ...op("br_if", 0),
   ];
-  const locals = vector([
-    [1, I32],
-    [1 + vectors, V128],
-  ]);
-  return [...locals, ...op("loop"), ...row, ...op("end"), ...op("end")];
 }
 
 /** The sum of two shuffles of the same two vectors; lanes of 32 bits, 4 to 7 being the second one's. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,16 +94,18 @@ def file_name(name: str) -> str:
 @shows_errors
 @owner_only
 def as_web_page(name: str, request: gr.Request, progress=gr.Progress()):  # noqa: B008
-    """Offer the checkpoint chosen as one HTML file that talks by itself."""
-    from kochat.sharing.web import MANY_BYTES, export_web  # torch takes seconds; the page is there before
+    """Offer the checkpoint chosen as one HTML file that talks by itself, or a large one as a zip for a web host."""
+    from kochat.sharing.web import MANY_BYTES, export_web, weights_size  # torch takes seconds; the page is there before
 
     path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
     if path is None:
         raise CheckpointError("no_checkpoint", path=name or "")
-    path = export_web(path, downloads() / f"{file_name(name)}.html", progress=progress)
-    if path.stat().st_size > MANY_BYTES:
-        gr.Warning(html.escape(say(language_of(request), "k_web_large", size=f"{path.stat().st_size / 1e6:.0f}")))
-    return gr.DownloadButton(value=str(path), visible=True)
+    if (size := weights_size(path)) > MANY_BYTES:
+        gr.Warning(html.escape(say(language_of(request), "k_web_large", size=f"{size / 1e6:.0f}")))
+    page = export_web(path, downloads() / f"{file_name(name)}.html", progress=progress)
+    if page.is_dir():
+        page = shutil.make_archive(f"{page}-web", "zip", page)  # NAME.zip is the checkpoint itself
+    return gr.DownloadButton(value=str(page), visible=True)
 
 
 @shows_errors
