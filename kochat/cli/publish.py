@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from kochat.config import DEFAULT_CHECKPOINT
-
 from kochat.cli.export import warn_of_size
+from kochat.config import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:  # brings huggingface_hub, which takes a while
     from kochat.sharing.repository import Published
