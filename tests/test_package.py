@@ -22,7 +22,8 @@ def test_the_ranges_admit_what_is_installed_and_name_the_same_packages():
     exact = requirements("requirements.txt")
     assert {one.name for one in ranges} == set(exact)
     assert [one.name for one in ranges if exact[one.name] not in one.specifier] == []
-    tools = [Requirement(one) for one in PYPROJECT["project"]["optional-dependencies"]["dev"]]
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    tools = [Requirement(one) for one in (*extras["dev"], *extras["export"])]
     exact = requirements("requirements-dev.txt")
     assert {one.name: exact[one.name] in one.specifier for one in tools} == dict.fromkeys(exact, True)
 
