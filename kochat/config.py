@@ -61,7 +61,7 @@ class TrainingConfig:
     notebook's (`with_defaults`).
     """
 
-    data: str = _setting("", "A file (CSV, XLSX, JSON, Parquet), a URL, a Hub dataset (owner/name), or a sample's name.")
+    data: str = _setting("", "A file (CSV, XLSX, JSON, Parquet), a URL, a Hub dataset (owner/name) or a sample's name.")
     base: str = _setting(str(DEFAULT_CHECKPOINT), "What is trained further: a checkpoint folder or a Hub id.")
     output: str = _setting("", "The folder of the new checkpoint; it must not exist yet.")
     question_column: str | None = _setting(
