@@ -89,20 +89,20 @@ def build() -> gr.Blocks:
                 explain.build(chat_tab)
                 teach.build(page, chat_tab)
             with gr.Tab(t("k_training_tab"), id="training") as training_opened:
-                training_tab = training.build(page, chat_tab, tabs)
+                training_tab = training.build(chat_tab, tabs)
                 pair_view.build()
             with gr.Tab(t("k_data_tab"), id="data") as data_tab:
-                data.build(page, data_tab, tabs, chat_tab, training_tab.data)
+                data.build(data_tab, tabs, chat_tab, training_tab.data)
             with gr.Tab(t("k_runs_tab"), id="runs") as runs_tab:
-                history.build(page)
+                history.build(runs_tab)
                 server.build(runs_tab)
             with gr.Tab(t("k_checkpoints_tab"), id="checkpoints") as checkpoints_tab:
                 shelf.build(page, checkpoints_tab, chat_tab)
             with gr.Tab(t("k_compare_tab"), id="compare") as compare_tab:
-                compare.build(page, compare_tab)
-            with gr.Tab(t("k_learn_tab"), id="learn"):
-                learn.build(page, tabs, learned)
-        training.watch(page, training_opened, chat_tab, training_tab)
+                compare.build(compare_tab)
+            with gr.Tab(t("k_learn_tab"), id="learn") as learn_tab:
+                learn.build(learn_tab, tabs, learned)
+        training.watch(training_opened, chat_tab, training_tab)
         api.build()
         _say_nothing_of_progress(page, unseen)
     text.guard_handlers(page)

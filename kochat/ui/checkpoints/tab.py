@@ -151,8 +151,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
         {"queue": False, **PRIVATE},
         [chosen, card, new_name, chat.checkpoint, sure, download, web_page],
     )
-    for opened in (page.load, tab.select):
-        opened(choose, chosen, [chosen, card], **quick)
+    tab.select(choose, chosen, [chosen, card], **quick)
     chat.checkpoint.change(choose, chat.checkpoint, [chosen, card], **quick)  # what one talks to is what one looks at
     chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
     # Not after any change: that after a rename may come late, when the new one is packed already.

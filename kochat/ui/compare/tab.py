@@ -165,7 +165,7 @@ def to_csv(made: Comparison | None, request: gr.Request) -> str:
     return str(path)
 
 
-def build(page: gr.Blocks, tab: gr.Tab) -> None:
+def build(tab: gr.Tab) -> None:
     """The components and events of the tab."""
     gr.Markdown(t("k_compare_intro"), elem_classes="quiet")
     with gr.Row():
@@ -199,14 +199,13 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
     link = gr.DownloadButton(elem_id="compare-link")
     bar, table = gr.HTML(elem_id="compare-bar"), gr.HTML(elem_id="comparison", padding=False)
     parts = [questions, file, checkpoints, labels, strengths, start, stop, csv, link, bar, table, gr.State(None)]
-    watch(page, tab, CompareTab(*parts))
+    watch(tab, CompareTab(*parts))
 
 
-def watch(page: gr.Blocks, tab: gr.Tab, it: CompareTab) -> None:
+def watch(tab: gr.Tab, it: CompareTab) -> None:
     """The events of the tab."""
     before = gr.State([])  # the checkpoints that were chosen until now
-    for opened in (page.load, tab.select):
-        opened(refresh, [it.checkpoints, it.labels], [it.checkpoints, it.labels, before], **QUICK)
+    tab.select(refresh, [it.checkpoints, it.labels], [it.checkpoints, it.labels, before], **QUICK)
 
     def choose(names: list[str] | None, chosen: list[str] | None, before: list[str], request: gr.Request):
         return label_dropdown(names, chosen, before, request), names or []

@@ -204,7 +204,7 @@ def allowed(request: gr.Request) -> list:
     return [first, gr.Button(visible=owner), gr.Column(visible=owner)]
 
 
-def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_data: gr.Dropdown) -> None:
+def build(tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_data: gr.Dropdown) -> None:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -223,9 +223,8 @@ def build(page: gr.Blocks, tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_d
     looked = [chosen, *table.looked]
     everything = [chosen, told, left, right, below, *whole.shown, *plots, table.label, *table.shown]
     again = {"fn": refresh, "inputs": [*looked, one.row], "outputs": [*everything, *one.filled], **QUICK}
-    for shown in (page.load, tab.select):
-        shown(allowed, None, [bringing.part, whole.train, whole.renaming], **QUICK)
-        shown(**again)
+    tab.select(allowed, None, [bringing.part, whole.train, whole.renaming], **QUICK)
+    tab.select(**again)
     watch_table(chosen, chat, table, one, add, again)
     watch_whole(chosen, chat, whole, table, again)
     watch_import(chosen, chat, bringing, again)

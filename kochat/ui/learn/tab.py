@@ -78,7 +78,7 @@ def view(language: str, progress: Progress) -> list:
     ]
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs, progress: list[gr.BrowserState]) -> None:
+def build(tab: gr.Tab, tabs: gr.Tabs, progress: list[gr.BrowserState]) -> None:
     """The components and events of the tab."""
     gr.Markdown(t("k_learn_intro"), elem_classes="quiet")
     nav = gr.HTML(js_on_load=CLICK, elem_id="learn-nav")
@@ -103,16 +103,19 @@ def build(page: gr.Blocks, tabs: gr.Tabs, progress: list[gr.BrowserState]) -> No
     def forwards(step, done, predictions, request: gr.Request):
         return moved(1, step, done, predictions, request=request)
 
-    def restored(step, done, predictions, request: gr.Request) -> list:
-        kept = known(step, done, predictions)
-        chosen = [_prediction(one, kept) for one in steps]
+    def restored(is_restored: bool, *kept, request: gr.Request):
+        if is_restored:  # since then only what one does changes it
+            return gr.skip()
+        progress = known(*kept)
+        chosen = [_prediction(one, progress) for one in steps]
         buttons = [gr.Button(interactive=value is not None) for value in chosen]
-        return [*view(language_of(request), kept), *chosen, *buttons]
+        return [True, *view(language_of(request), progress), *chosen, *buttons]
 
     to_step = {"inputs": progress, "outputs": [progress[0], *shown], **QUICK}
     moves = [nav.click(picked, **to_step), back.click(backwards, **to_step), forward.click(forwards, **to_step)]
     choices, actions = [one.prediction for one in steps], [button for one in steps for button in one.buttons]
-    moves.append(page.load(restored, progress, [*shown, *choices, *actions], **QUICK))
+    is_restored = gr.State(False)
+    moves.append(tab.select(restored, [is_restored, *progress], [is_restored, *shown, *choices, *actions], **QUICK))
     for one in steps:
         _watch(one, progress, nav, moves)
 

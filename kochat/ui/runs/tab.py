@@ -206,7 +206,7 @@ def act(do: Callable[[Run], object]):
     return handler
 
 
-def build(page: gr.Blocks) -> None:
+def build(tab: gr.Tab) -> None:
     """The components and events of the tab."""
     listed = gr.Dataframe(interactive=False, show_label=False, buttons=[], wrap=True, max_height=320, elem_id="runs")
     chosen = gr.Dropdown(
@@ -230,8 +230,8 @@ def build(page: gr.Blocks) -> None:
     everything = [listed, chosen, *below, seen]
     quick = {"queue": False, **PRIVATE}
 
-    page.load(refresh, chosen, everything, **quick)
-    following("runs").change(poll, [seen, chosen], everything, trigger_mode="always_last", **quick)
+    for news in (tab.select, following("runs").change):
+        news(poll, [seen, chosen], everything, trigger_mode="always_last", **quick)
     # A plot that stays keeps the series it had; one that goes and comes back draws the new ones.
     hide = {"fn": lambda: gr.LinePlot(visible=False), "inputs": None, "outputs": plot, **quick}
     chosen.input(**hide).then(show, chosen, below, **quick)

@@ -128,7 +128,7 @@ def version() -> tuple:
     return *shown, len(registry.queued()), *checkpoint.list_checkpoints(for_chat=False)
 
 
-def build(page: gr.Blocks, chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
+def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     """The components and events of the tab."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -203,25 +203,21 @@ def refresh(language: str, chosen: str, base: str, waiting: str | None, offer_na
     ]
 
 
-def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
-    """Show the newest run when the page loads, and what is new while the tab is open; offer the datasets there are."""
-    for event in (page.load, opened.select):
-        event(sources.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
+def watch(opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
+    """Show the newest run when the tab is opened, and what is new while it is open; offer the datasets there are."""
+    opened.select(sources.data_dropdown, tab.data, tab.data, queue=False, **PRIVATE)
     inputs, outputs = (
         [chat.checkpoint, tab.base, tab.waiting],
         [*tab.shown, chat.checkpoint, tab.base, tab.name, tab.seen],
     )
 
-    def load(chosen, base, waiting, request: gr.Request):
-        return refresh(language_of(request), chosen, base, waiting, offer_name=True)
-
     def poll(seen, chosen, base, waiting, request: gr.Request):
         now = version()
         if now == seen:
             return gr.skip()
-        # Only when a run has ended: nobody is typing a name for that one any more.
-        has_ended = bool(seen) and seen[0] == "running" and now[0] != "running"
-        return refresh(language_of(request), chosen, base, waiting, has_ended)
+        # Only at first and when a run has ended: nobody is typing a name for that one any more.
+        offers_name = not seen or (seen[0] == "running" and now[0] != "running")
+        return refresh(language_of(request), chosen, base, waiting, offers_name)
 
     def get_ready(request: gr.Request):
         if is_owner(request):
@@ -229,5 +225,5 @@ def watch(page: gr.Blocks, opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> N
 
     # One after the other: a machine that imports torch beside is measured too slow.
     opened.select(**tab.planning).then(get_ready, None, None, queue=False, **PRIVATE)
-    page.load(load, inputs, outputs, queue=False, **PRIVATE)
-    tab.news.change(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)
+    for news in (opened.select, tab.news.change):
+        news(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)
