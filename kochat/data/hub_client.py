@@ -5,12 +5,15 @@ Knows huggingface_hub's client; asks nothing itself.
 
 from __future__ import annotations
 
+import functools
 import re
 
 import httpx2
+from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
 TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
+PATIENCE = 120.0  # the same, for what is written: the Hub may take a while over a commit of large files
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.][\w./-]*)?", re.ASCII)
 
 
@@ -25,12 +28,19 @@ def split_revision(source: str) -> tuple[str, str | None]:
     return repo, revision or None
 
 
-def bounded_client(longest: float | None = None) -> httpx2.Client:
-    """A client whose requests wait at most so many seconds for a byte; by default TIMEOUT."""
+@functools.cache
+def bound_requests() -> None:
+    """Let all requests of huggingface_hub in this process have a limit.
 
+    Once: a new factory closes the client that others may be using just then.
+    """
+    set_client_factory(_bounded_client)
+
+
+def _bounded_client() -> httpx2.Client:
     # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
     def bound(request: httpx2.Request) -> None:
-        limits, most = request.extensions["timeout"], longest or TIMEOUT
+        limits, most = request.extensions["timeout"], TIMEOUT if request.method in ("GET", "HEAD") else PATIENCE
         request.extensions["timeout"] = {kind: min(s or most, most) for kind, s in limits.items()}
 
     client = default_client_factory()

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from kochat.data.hub_client import bounded_client, looks_like_hub_id, split_revision
+from kochat.data.hub_client import bound_requests, looks_like_hub_id, split_revision
 from kochat.data.remarks import listed
 from kochat.errors import DataError
 
@@ -64,7 +64,7 @@ def fetch(source: str) -> Path:
     """
     repo, revision = split_revision(source)
     address = f"{constants.ENDPOINT}/datasets/{repo}"
-    set_client_factory(bounded_client)
+    bound_requests()
     api, asked = HfApi(), {"repo_type": "dataset", "revision": revision}
     try:
         info = api.dataset_info(repo, revision=revision)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factory, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from kochat.data.hub_client import TIMEOUT, bounded_client, split_revision
+from kochat.data.hub_client import TIMEOUT, bound_requests, split_revision
 from kochat.data.hub_client import looks_like_hub_id as looks_like_hub_id
 from kochat.errors import HubError
 
@@ -61,7 +61,7 @@ def fetch(source: str) -> Path:
     Where the Hub is out of reach, a copy from before is used. Raises HubError.
     """
     repo, revision = split_revision(source)
-    set_client_factory(bounded_client)
+    bound_requests()
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
         names = {file.rfilename for file in info.siblings or []}

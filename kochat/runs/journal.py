@@ -174,6 +174,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+def forget(journal: Path) -> None:
+    """Keep nothing of a journal that is gone."""
+    with _reading:
+        _reads.pop(str(journal), None)
+
+
 def read(journal: Path) -> tuple[list[dict[str, Any]], Record]:
     """All events so far and what they say; only what is new since the last time is read."""
     path = str(journal)

@@ -28,7 +28,7 @@ from kochat.files import write_atomically
 from kochat.model import checkpoint, hub
 from kochat.model.cards import Card, labels_of_training
 from kochat.model.kept_pairs import PAIRS_FILE
-from kochat.runs import registry
+from kochat.runs import journal, registry
 from kochat.runs.registry import Run
 from kochat.runs.spare import FROM_INPUT, Spare
 from kochat.training import recipe
@@ -145,6 +145,7 @@ def delete(run: Run) -> None:
             raise RunError("run_in_use", name=run.name)
         (run.path / "config.json").unlink()  # from here on it is not there any more
         shutil.rmtree(run.path)
+    journal.forget(run.journal)
 
 
 def dispatch() -> None:

@@ -58,7 +58,8 @@ def push(
 ) -> Published:
     """Put a checkpoint into the model repository `repo` (owner/name), which is made where it is not there.
 
-    `private` is for a new repository; one that is there stays as it is. Without `with_pairs` neither the kept pairs nor
+    `private` is for a new repository; one that is there stays as it is, and pairs that are to be private do not go into
+    a public one. Without `with_pairs` neither the kept pairs nor
     the names of the withheld questions go up, since they are somebody's, and pairs of an earlier push are taken away.
     Again it writes only what has changed. `token` is that of HF_TOKEN or of `hf auth login` where it is not given.
     Raises CheckpointError and HubError; nothing is written then.
@@ -67,7 +68,8 @@ def push(
     files, card, left = files_of(checkpoint, with_pairs)
     files["README.md"] = model_readme(repo, card, with_pairs, _examples(checkpoint, card)).encode()
     gone = set(PAIR_FILES) - files.keys()
-    return replace(publish("model", repo, files, private, is_obsolete=gone.__contains__, token=token), held_back=left)
+    options = {"is_obsolete": gone.__contains__, "token": token, "holds_pairs": with_pairs}
+    return replace(publish("model", repo, files, private, **options), held_back=left)
 
 
 def files_of(checkpoint: str | os.PathLike, with_pairs: bool = False) -> tuple[Files, Card, tuple[str, ...]]:
@@ -112,7 +114,7 @@ def push_dataset(
     validate(repo)
     pairs = read_pairs(data, **reading)
     files: Files = {"data.csv": as_csv(pairs), "README.md": dataset_readme(repo, pairs, licence).encode()}
-    return publish("dataset", repo, files, private, token=token)
+    return publish("dataset", repo, files, private, token=token, holds_pairs=True)
 
 
 def published(token: str | None = None) -> list[Entry]:

@@ -24,7 +24,13 @@ HUB_DATASETS = {"nsmc_reviews": "e9t/nsmc"}  # sources that are on the Hub, too
 # The Hub knows eight colours of a Space, the profile has eight others.
 HUB_COLOURS = {"teal": "green", "amber": "yellow", "violet": "purple", "grey": "gray"}
 SHORT_DESCRIPTION = "Talk to a Korean chatbot, pick its emotion, retrain it"  # 60 characters at most
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (math.inf, "n>1M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (math.inf, "1M<n<10M"),
+)
 MAX_LABELS = 30  # named in the card of a dataset
 
 

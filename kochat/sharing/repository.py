@@ -7,7 +7,6 @@ sentence. A repository that is made here and cannot be filled goes again, so not
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from huggingface_hub import (
     HfApi,
     ModelInfo,
     SpaceInfo,
-    set_client_factory,
 )
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -33,13 +31,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from kochat.data.hub_client import bounded_client
+from kochat.data.hub_client import bound_requests
 from kochat.errors import HubError
 from kochat.files import is_disk_full
 from kochat.sharing.hub_cards import TAG
 
-PATIENCE = 120.0  # seconds without a byte; the Hub may take a while over a commit of large files
 KINDS = {"model": "", "dataset": "datasets/", "space": "spaces/"}  # and where their addresses begin
+FRESH = {".gitattributes", "README.md", "index.html", "style.css"}  # what the Hub puts into a new one
 Files = dict[str, bytes | Path]
 Info = ModelInfo | DatasetInfo | SpaceInfo
 
@@ -70,7 +68,7 @@ def validate(repo: str) -> None:
 
 def connect(token: str | None = None) -> HfApi:
     """The Hub, with `token` or else that of HF_TOKEN or of `hf auth login`."""
-    set_client_factory(functools.partial(bounded_client, PATIENCE))
+    bound_requests()
     return HfApi(token=token)
 
 
@@ -83,19 +81,24 @@ def publish(
     sdk: str | None = None,
     is_obsolete: Callable[[str], bool] = lambda path: False,
     token: str | None = None,
+    holds_pairs: bool = False,
+    prepare: Callable[[Info], object] = lambda info: None,
     **made_with: Any,
 ) -> Published:
     """Let these files be in the repository, by one commit; those of before that are obsolete go.
 
-    `kind` is a key of KINDS, `sdk` that of a Space; `made_with` are further arguments of HfApi.create_repo. A dry run
-    looks and writes nothing. Raises HubError.
+    `kind` is a key of KINDS, `sdk` that of a Space; `made_with` are further arguments of HfApi.create_repo. What is to
+    be `private` and `holds_pairs` does not go where everybody can read it. `prepare` is called before a repository that
+    is there is written to. A dry run looks and writes nothing. Raises HubError.
     """
     api = connect(token)
     with explained(repo):
         check_rights(api, repo)
         info = info_of(api, kind, repo)
-        if info and not (_is_ours(info, sdk) or _is_untouched(api, kind, repo)):
+        if info and not (_is_ours(info, sdk) or _is_untouched(api, kind, info)):
             raise HubError("hub_taken", name=repo)
+        if info and private and holds_pairs and not info.private:
+            raise HubError("hub_is_public", name=repo)
         repo = info.id if info else repo
         url = f"{api.endpoint}/{KINDS[kind]}{repo}"
         is_private = bool(info.private) if info else private
@@ -103,6 +106,7 @@ def publish(
             return Published(repo, url, is_private, not info, True, tuple(files))
         before = info.sha if info else None
         if info:
+            prepare(info)
             commit = _commit(api, kind, repo, files, is_obsolete, info)
         else:
             made_with |= {"space_sdk": sdk} if kind == "space" else {}
@@ -142,9 +146,10 @@ def _is_ours(info: Info, sdk: str | None) -> bool:
     return getattr(info, "sdk", None) in (None, sdk) and TAG in ((info.card_data or {}).get("tags") or [])
 
 
-def _is_untouched(api: HfApi, kind: str, repo: str) -> bool:
-    """Whether nobody has put anything into it since it was made."""
-    return len(api.list_repo_commits(repo, repo_type=kind)) <= 1
+def _is_untouched(api: HfApi, kind: str, info: Info) -> bool:
+    """Whether nobody has put anything into it since it was made; a history may have been squashed to one commit."""
+    names = {one.rfilename for one in info.siblings or []}
+    return names <= FRESH and len(api.list_repo_commits(info.id, repo_type=kind)) <= 1
 
 
 def _create(
@@ -161,7 +166,7 @@ def _create(
     except BaseException:
         # The commit may have arrived, though its answer did not, and another process may have gone on meanwhile.
         with contextlib.suppress(Exception):
-            if _is_untouched(api, kind, repo):
+            if _is_untouched(api, kind, api.repo_info(repo, repo_type=kind)):
                 api.delete_repo(repo, repo_type=kind)
         raise
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +19,9 @@ from huggingface_hub import HfApi, SpaceHardware, Volume
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
 
 from kochat.config import DEFAULT_CHECKPOINT, PACKAGE
-from kochat.data.hub_client import split_revision
 from kochat.errors import HubError
 from kochat.files import safe_name
+from kochat.model import checkpoint as checkpoints
 from kochat.sharing.hub import files_of
 from kochat.sharing.hub_cards import app_readme
 from kochat.sharing.repository import Files, Published, check_rights, connect, explained, publish, validate
@@ -52,12 +51,12 @@ APP = '''"""The page of kochat on this Space."""
 
 import os
 
-{imports}# Before gradio is imported: it would ask its makers' server for news.
+# Before gradio is imported: it would ask its makers' server for news.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("KOCHAT_CHECKPOINT", {first})
 
-from kochat.ui.page import launch
+{imports}from kochat.ui.page import launch
 
 launch()
 '''
@@ -118,11 +117,18 @@ def deploy_space(
     with _explained_price(repo, chosen), _bucket(api, bucket, dry_run):
         # Files of the package that are no longer there; what else somebody has put into the Space stays.
         published = publish(
-            "space", repo, files, private, dry_run, "gradio", lambda path: path.startswith("kochat/"), **made_with
+            "space",
+            repo,
+            files,
+            private,
+            dry_run,
+            "gradio",
+            lambda path: path.startswith("kochat/"),
+            holds_pairs=with_pairs,
+            # Before the files, which are for this hardware: where it is refused, what runs there goes on as it is.
+            prepare=lambda info: _settle(api, info.id, chosen, secrets or {}, own, volumes),
+            **made_with,
         )
-        if not (published.is_new or dry_run):
-            with explained(repo):
-                _settle(api, published.repo, chosen, secrets or {}, own, volumes)
     return replace(published, held_back=held_back)
 
 
@@ -133,8 +139,12 @@ def space_files(
     files: Files = {f"kochat/{name}": path for name, path in _package()}
     files |= {f"kochat/shipped/{DEFAULT_CHECKPOINT.name}/{path.name}": path for path in DEFAULT_CHECKPOINT.iterdir()}
     own, card, left = files_of(checkpoint, with_pairs)
-    name = safe_name(Path(os.path.abspath(split_revision(str(checkpoint))[0])).name)
-    if name != DEFAULT_CHECKPOINT.name:  # that is there as it is shipped
+    loaded = checkpoints.load(checkpoint)
+    is_shipped = loaded.folder.resolve() == DEFAULT_CHECKPOINT.resolve()
+    name = safe_name(loaded.name.rsplit("/", 1)[-1])
+    if name == DEFAULT_CHECKPOINT.name and not is_shipped:
+        name += "-2"
+    if not is_shipped:  # that is there already
         files |= {f"kochat/shipped/{name}/{file}": content for file, content in own.items()}
     else:
         left = ()

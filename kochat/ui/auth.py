@@ -44,7 +44,7 @@ def password() -> str:
 
 def is_password(given: str) -> bool:
     """Whether this is the owner's password, told in constant time; where there is none, nothing is."""
-    return bool(password()) and hmac.compare_digest(given.encode(), password().encode())
+    return bool(password()) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), password().encode())
 
 
 def on_space() -> bool:
@@ -102,6 +102,8 @@ def is_local(request: Request) -> bool:
     headers = request.headers
     if any(name in PROXY_HEADERS or name.startswith(PROXY_BEGINNINGS) for name in map(str.lower, headers.keys())):
         return False
+    if headers.get("x-gradio-user") == "mcp":  # gradio asks itself, for whomever
+        return False
     host, origin = headers.get("host") or "localhost", headers.get("origin")  # every browser sends the first
     try:
         if urlsplit(f"//{host}").hostname not in LOCAL_HOSTS or (origin and not same_host(origin, host)):
@@ -130,8 +132,17 @@ def may_teach(request: Request) -> bool:
 
 def require_owner(request: Request) -> None:
     """Raise SettingsError for everybody without the owner's rights."""
-    if is_owner(request):
-        return
+    if not is_owner(request):
+        _refuse()
+
+
+def require_owner_themselves(request: Request) -> None:
+    """Raise SettingsError for everybody but the owner, whatever visitors may do."""
+    if not is_owner_themselves(request):
+        _refuse()
+
+
+def _refuse() -> None:
     if has_hugging_face():
         raise SettingsError("owner_only_hugging_face")
     if password():
@@ -159,6 +170,7 @@ def _only(require):
 
 # Decorators that let a handler with a gr.Request among its arguments work for some alone (SettingsError for others).
 owner_only = _only(require_owner)
+owner_themselves_only = _only(require_owner_themselves)
 teacher_only = _only(require_teacher)
 
 

@@ -103,8 +103,8 @@ class OwnerToken:
         signed_in = scope.get("session") or {}
         if not is_valid and auth.owns_space((signed_in.get("oauth_info") or {}).get("userinfo") or {}):
             if auth.has_hugging_face() and signed_in["oauth_info"].get("expires_at", 0) > time.time():
-                del signed_in["oauth_info"]  # from here on it is the session that counts, and can be ended
-                send = _with_cookie(send, owner_cookie(request, begin_session(request)))
+                known = signed_in.pop("oauth_info")  # from here on it is the session that counts, and can be ended
+                send = _with_cookie(send, owner_cookie(request, begin_session(request, known.get("access_token"))))
         elif token is not None and not is_valid:
             send = _with_cookie(send, owner_cookie(request, ""))
             if wait := self.wrong.take(auth.address_of(request)):
@@ -113,9 +113,9 @@ class OwnerToken:
         await self.app(scope, receive, send)
 
 
-def begin_session(request: Request) -> str:
-    """A session for the browser that asks; gives its token."""
-    return sessions.begin(request.headers.get("user-agent", ""), auth.address_of(request))
+def begin_session(request: Request, hub_token: str | None = None) -> str:
+    """A session for the browser that asks, with its owner's token of the Hub where there is one; gives its token."""
+    return sessions.begin(request.headers.get("user-agent", ""), auth.address_of(request), hub_token)
 
 
 class OpenRequests:

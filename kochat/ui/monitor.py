@@ -59,11 +59,14 @@ class RecentErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
-        told = record.getMessage()
-        if record.exc_info and record.exc_info[1]:
-            told += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-        first, *_ = told.splitlines() or [""]
-        self._newest.append((record.created, first[:MAX_ERROR_LENGTH]))
+        try:
+            told = record.getMessage()
+            if record.exc_info and record.exc_info[1]:
+                told += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+            first, *_ = told.splitlines() or [""]
+            self._newest.append((record.created, first[:MAX_ERROR_LENGTH]))
+        except Exception:  # whoever logs must not be stopped by what they log
+            self.handleError(record)
 
     def newest(self) -> list[tuple[float, str]]:
         """The newest first."""

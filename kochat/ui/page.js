@@ -2,7 +2,7 @@
 const kochat = (() => {
   const CONVERSATION = "kochat_conversation", VISITOR = "kochat_visitor", UNSURE = "kochat_unsure";
 
-  const BETWEEN_QUESTIONS = 1000, BETWEEN_GLANCES = 300; // ms
+  const BETWEEN_QUESTIONS = 1000, BETWEEN_GLANCES = 300, SPREAD = 500; // ms
 
   // Where cookies are blocked, looking at them may be an error of its own.
   function hasCookie(start) {
@@ -51,10 +51,17 @@ const kochat = (() => {
     }).observe(document.body, { childList: true, subtree: true });
   }
 
-  // To a route of the server beside the page; what it answers, as JSON.
+  // A route of the server beside the page. Of what the server takes for its address only the path is true everywhere:
+  // behind a proxy it may know neither the protocol nor the port.
+  function beside(route) {
+    const root = new URL(window.gradio_config?.root ?? "", location.href).pathname.replace(/\/$/, "");
+    return `${root}/${route}`;
+  }
+
+  // To such a route; what it answers, as JSON.
   async function send(route, body) {
     const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = await fetch(new URL(route, location.href.split(/[?#]/)[0]), options);
+    const answer = await fetch(beside(route), options);
     return { ok: answer.ok, ...(await answer.json()) };
   }
 
@@ -146,10 +153,13 @@ const kochat = (() => {
         continue;
       }
       try {
-        const answer = await fetch(`${window.gradio_config?.root ?? ""}/changes/${subject}?since=${seen}`);
+        const answer = await fetch(`${beside(`changes/${subject}`)}?since=${seen}`);
         if (!answer.ok) throw new Error(answer.statusText);
         const now = await answer.text();
-        if (now !== seen) changed();
+        if (now !== seen) {
+          if (seen) await pause(Math.random() * SPREAD); // all pages are told at once, and should not ask at once
+          changed();
+        }
         seen = now;
         between = BETWEEN_QUESTIONS;
       } catch (error) {
@@ -224,6 +234,7 @@ const kochat = (() => {
 
   // What is being corrected stays above the form: the last reply that begins with these words.
   function showCorrected(said) {
+    if (!said?.trim()) return;
     const rows = [...document.querySelectorAll("#chat .bot-row")].filter(row => row.innerText.trim().startsWith(said.trim()));
     setTimeout(() => rows.at(-1)?.scrollIntoView({ block: "nearest" }), 100);
   }

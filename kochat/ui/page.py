@@ -150,6 +150,8 @@ def launch(**options) -> None:
     connections.limit_headers()
     zero_gpu.start()
     page = build()
+    # With a handler of its own, the log would be printed nowhere else.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger().addHandler(monitor.errors)
     threading.Thread(target=_warm_up, daemon=True).start()
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
@@ -183,7 +185,7 @@ def _look_after_the_queue() -> None:
     said, tidied = "", -math.inf
     while True:
         try:
-            if "queued" in monitor.watcher.look():
+            if "queued" in monitor.watcher.look() and not zero_gpu.is_training():
                 queue.dispatch()
             if time.monotonic() - tidied > BETWEEN_TIDYING:
                 tidied = time.monotonic()

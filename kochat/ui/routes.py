@@ -5,6 +5,7 @@ Knows the watcher and HTTP; nothing here says more than what every visitor may s
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from starlette.requests import Request
@@ -25,8 +26,21 @@ async def changes(request: Request) -> PlainTextResponse:
     if subject not in ("checkpoints", "runs"):
         return PlainTextResponse("", 404)
     since = request.query_params.get("since", "")
-    revision = await watcher.changed(subject, since, LONGEST_WAIT)
+    change = asyncio.create_task(watcher.changed(subject, since, LONGEST_WAIT))
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((change, gone), return_when=asyncio.FIRST_COMPLETED)
+        revision = change.result() if change.done() else ""  # which nobody reads any more
+    finally:
+        change.cancel()
+        gone.cancel()
     return PlainTextResponse(revision, headers={"Cache-Control": "no-store"})
+
+
+async def _gone(request: Request) -> None:
+    """Return when whoever asked has closed the connection: a page that is gone must not count as one that waits."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def health(request: Request) -> JSONResponse:

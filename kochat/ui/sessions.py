@@ -25,6 +25,7 @@ class Session:
     address: str
     begun: float
     used: float
+    hub_token: str | None = field(default=None, repr=False)  # of who has signed in with Hugging Face
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # tells it from others, and opens nothing
 
 
@@ -35,14 +36,14 @@ class Sessions:
         self._clock, self._lock = clock, threading.Lock()
         self._by_hash: dict[str, Session] = {}
 
-    def begin(self, browser: str, address: str) -> str:
+    def begin(self, browser: str, address: str, hub_token: str | None = None) -> str:
         """A new session; gives its token, which nobody can be told again."""
         token, now = secrets.token_urlsafe(32), self._clock()
         with self._lock:
             self._forget_old()
             while len(self._by_hash) >= MOST:
                 del self._by_hash[min(self._by_hash, key=lambda one: self._by_hash[one].used)]
-            self._by_hash[_hash(token)] = Session(browser[:200], address, now, now)
+            self._by_hash[_hash(token)] = Session(browser[:200], address, now, now, hub_token)
         return token
 
     def find(self, token: str | None) -> Session | None:

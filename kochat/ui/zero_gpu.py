@@ -43,6 +43,7 @@ RESERVE = 15
 # A smaller model answers on the CPU before a GPU is even found, and takes nothing of anybody's quota.
 PARAMETERS_FOR_GPU = 30_000_000
 log = logging.getLogger(__name__)
+_training: set[str] = set()  # names of runs
 
 
 def _lent(duration):
@@ -90,7 +91,7 @@ class LentEngine:
         """As Engine.replies."""
         try:
             return _replies(self._folder, tuple(asked), *(limit or _no_limit()))
-        except gr.Error as error:
+        except Exception as error:  # besides gr.Error whatever the way to the GPUs' scheduler raises
             _say_why(error)
         return self._engine.replies(asked, *limit)
 
@@ -102,7 +103,7 @@ class LentEngine:
                 yield token
                 said += 1
             return
-        except gr.Error as error:
+        except Exception as error:
             _say_why(error)
         for i, token in enumerate(self._engine.stream(asked, *limit)):  # the same tokens, but for rounding
             if i >= said:
@@ -122,10 +123,10 @@ def lend_to(bot: Chatbot, folder: Path) -> Chatbot:
     return bot
 
 
-def _say_why(error: gr.Error) -> None:
+def _say_why(error: Exception) -> None:
     """Tell the visitor why the reply comes from the CPU."""
-    log.info("a reply on the CPU: %s", error.message)
-    if _is_quota(error):
+    log.warning("a reply on the CPU: %s", error)
+    if isinstance(error, gr.Error) and _is_quota(error):
         from gradio.context import LocalContext
 
         gr.Warning(say(language_of(LocalContext.request.get(None)), "k_zero_gpu_quota"))
@@ -146,7 +147,13 @@ def _train(run: Run) -> None:
     threading.Thread(target=contextvars.copy_context().run, args=(_slices, run), daemon=True).start()
 
 
+def is_training() -> bool:
+    """Whether a run is on whose end will start the next, with the quota of whoever started it."""
+    return bool(_training)
+
+
 def _slices(run: Run) -> None:
+    _training.add(run.name)
     try:
         with queue.process_lock(run):
             failure = _failure_of(run)
@@ -154,6 +161,7 @@ def _slices(run: Run) -> None:
                 run.write("failed", key=failure.key, values={name: str(one) for name, one in failure.values.items()})
     finally:
         queue.dispatch()
+        _training.discard(run.name)
 
 
 def _failure_of(run: Run) -> KochatError | None:
@@ -173,15 +181,15 @@ def _failure_of(run: Run) -> KochatError | None:
                     again_ko=when and f"({when} 뒤에 다시 생겨요)",
                 )
             if "worker" not in _title(error):
-                return RunError("zero_gpu_refused", reason=error.message.rstrip(". "))
+                return RunError("zero_gpu_refused", reason=str(error).rstrip(". "))
             # It was ended; where that was before it could save anything, it is given more time, once.
             now = _place(run)
             if now == place and lent > SLICE:
                 return RunError("zero_gpu_too_short")
             lent, place = 2 * SLICE if now == place else lent, now
-        except Exception:
+        except Exception as error:
             log.exception("run %s failed", run.name)
-            return KochatError("run_failed", log=f"runs/{run.name}/log.txt")
+            return RunError("zero_gpu_refused", reason=type(error).__name__)
 
 
 def _place(run: Run) -> tuple[str, ...]:

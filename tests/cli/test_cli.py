@@ -224,7 +224,7 @@ def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, 
     curve = invoke("runs", "curve", "trained").stdout.splitlines()
     assert curve[0].startswith("epoch,loss,validation_loss")
     assert len(curve) == 1 + len(registry.find("trained").record().epochs) > 1
-    assert "from step" in invoke("runs", "finish", "trained").stdout
+    assert "trained is ready" in invoke("runs", "finish", "trained").stdout
     assert output.exists()
     assert invoke("runs", "delete", "trained").exit_code == 0
     assert invoke("runs", "list").stdout == ""

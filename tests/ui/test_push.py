@@ -5,12 +5,13 @@ import pytest
 
 from kochat.model import checkpoint
 from kochat.ui.checkpoints.publish import push
+from kochat.ui.sessions import COOKIE, sessions
 
 
-def asked_by(host="127.0.0.1", language="en"):
+def asked_by(host="127.0.0.1", language="en", token=""):
     return gr.Request(
         client={"host": host},
-        cookies={},
+        cookies={COOKIE: token},
         headers={"accept-language": language, "host": "127.0.0.1:7860"},
         session_hash="s",
     )
@@ -41,11 +42,14 @@ def test_on_a_space_it_is_the_token_of_who_has_signed_in(server, name, monkeypat
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(gr.Error, match="no token"):
         push(name, "somebody/bot", False, False, asked_by())
-    push(name, "somebody/bot", False, False, asked_by(), gr.OAuthToken("hf_write", "", 0))
+    token = sessions.begin("", "8.8.8.8", "hf_write")
+    push(name, "somebody/bot", False, False, asked_by("8.8.8.8", token=token))
     assert ("models", "somebody/bot") in server.pushed
 
 
-def test_visitors_push_nothing_and_nobody_another_folder(server, name):
+@pytest.mark.parametrize("visitors", ["teach", "all"])
+def test_visitors_push_nothing_and_nobody_another_folder(server, name, visitors, monkeypatch):
+    monkeypatch.setenv("KOCHAT_VISITORS", visitors)
     with pytest.raises(gr.Error):
         push(name, "somebody/bot", False, False, asked_by("8.8.8.8"))
     with pytest.raises(gr.Error):

@@ -6,28 +6,23 @@ import gradio as gr
 
 from kochat.errors import CheckpointError
 from kochat.model import checkpoint
-from kochat.ui.auth import owner_only
+from kochat.ui.auth import owner_themselves_only
+from kochat.ui.sessions import COOKIE, sessions
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE
 
 
 @shows_errors
-@owner_only
-def push(
-    name: str,
-    repo: str,
-    public: bool,
-    with_pairs: bool,
-    request: gr.Request,
-    token: gr.OAuthToken | None = None,
-) -> str:
+@owner_themselves_only
+def push(name: str, repo: str, public: bool, with_pairs: bool, request: gr.Request) -> str:
     """Push the checkpoint chosen, and say where it is. On a Space the token is that of who has signed in there."""
     from kochat.sharing import hub  # torch takes seconds; the page is there before
 
     path = checkpoint.list_checkpoints(for_chat=False).get(name or "")
     if path is None:
         raise CheckpointError("no_checkpoint", path=name or "")
-    made = hub.push(path, (repo or "").strip(), not public, with_pairs, token.token if token else None)
+    session = sessions.find(request.cookies.get(COOKIE))
+    made = hub.push(path, (repo or "").strip(), not public, with_pairs, session.hub_token if session else None)
     language = language_of(request)
     seen = say(language, "k_push_private" if made.is_private else "k_push_public")
     key = "k_push_done" if made.is_changed else "k_push_same"

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from kochat.ui import monitor
-from kochat.ui.auth import is_owner, owner_only
+from kochat.ui.auth import is_owner_themselves, owner_themselves_only
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE
 
@@ -43,7 +43,7 @@ def numbers_html(language: str, now: dict[str, Any]) -> str:
 
 
 @shows_errors
-@owner_only
+@owner_themselves_only
 def show(request: gr.Request) -> str:
     """The numbers as they are now."""
     return numbers_html(language_of(request), monitor.numbers())
@@ -56,7 +56,7 @@ def build(tab: gr.Tab) -> None:
         shown = gr.HTML(elem_id="server-numbers")
 
     def for_its_owner(request: gr.Request) -> gr.Accordion:
-        return gr.Accordion(visible=is_owner(request))
+        return gr.Accordion(visible=is_owner_themselves(request))
 
     tab.select(for_its_owner, None, part, queue=False, **PRIVATE)
     for event in (part.expand, again.click):

@@ -18,7 +18,7 @@ from kochat.model.cards import Card
 from kochat.model.kept_pairs import PAIRS_FILE
 from kochat.runs import queue, registry
 from kochat.training import recipe
-from kochat.ui import auth, progress
+from kochat.ui import auth, progress, zero_gpu
 from kochat.ui.sources import (
     MAX_MEGABYTES,
     OWN_FILE,
@@ -102,16 +102,22 @@ def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Req
         return ""
     config = recipe.filled(config, card, num_pairs, has_earlier, width)
     language = language_of(request)
-    time = progress.duration(language, recipe.seconds(config, num_pairs, parameters, _seconds_a_visit()))
+    a_visit = _seconds_a_visit()
+    if a_visit is None:
+        return ""
+    time = progress.duration(language, recipe.seconds(config, num_pairs, parameters, a_visit))
     said = say(language, "k_plan", pairs=num_pairs, epochs=config.epochs, time=time)
     return said + (" " + say(language, "k_plan_rehearsal", n=config.rehearsal) if config.rehearsal else "")
 
 
-def _seconds_a_visit() -> float:
-    """Of the last run on this machine; before the first one it is measured."""
+def _seconds_a_visit() -> float | None:
+    """Of the last run on this machine; before the first one it is measured, where its GPU is not a lent one."""
+    known = registry.seconds_a_visit()
+    if known or zero_gpu.IS_ON:
+        return known
     from kochat.training import speed  # torch takes seconds; the page is there before
 
-    return registry.seconds_a_visit() or speed.seconds_a_visit()
+    return speed.seconds_a_visit()
 
 
 def _num_pairs(data: str, upload: str | None, rows: int | None, request: gr.Request) -> int:

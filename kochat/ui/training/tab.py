@@ -216,7 +216,7 @@ def watch(opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
         if now == seen:
             return gr.skip()
         # Only at first and when a run has ended: nobody is typing a name for that one any more.
-        offers_name = not seen or (seen[0] == "running" and now[0] != "running")
+        offers_name = not seen or (now[0] != "running" and (seen[0] == "running" or seen[1] != now[1]))
         return refresh(language_of(request), chosen, base, waiting, offers_name)
 
     def get_ready(request: gr.Request):
