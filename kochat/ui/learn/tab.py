@@ -103,10 +103,10 @@ def build(tab: gr.Tab, tabs: gr.Tabs, progress: list[gr.BrowserState]) -> None:
     def forwards(step, done, predictions, request: gr.Request):
         return moved(1, step, done, predictions, request=request)
 
-    def restored(is_restored: bool, *kept, request: gr.Request):
+    def restored(is_restored: bool, step, done, predictions, request: gr.Request):
         if is_restored:  # since then only what one does changes it
             return gr.skip()
-        progress = known(*kept)
+        progress = known(step, done, predictions)
         chosen = [_prediction(one, progress) for one in steps]
         buttons = [gr.Button(interactive=value is not None) for value in chosen]
         return [True, *view(language_of(request), progress), *chosen, *buttons]
