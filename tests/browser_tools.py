@@ -105,6 +105,7 @@ def ask(page: Page, question: str) -> str:
     page.locator("#question textarea").fill(question)
     page.locator("#question textarea").press("Enter")
     expect(page.locator(f"{REPLY} .note")).to_have_count(before + 1)
+    expect(page.locator("#chat .message-buttons-left")).to_have_count(before + 1)  # they come a moment later
     return last_reply(page)
 
 

@@ -244,6 +244,7 @@ def test_a_dataset_is_renamed_trained_on_and_deleted(visit, app):
     assert [path.name for path in (app.home / "datasets").iterdir()] == ["가게.pairs"]
     page.locator("#train-on").click()
     expect(page.locator("#data input")).to_have_value("가게")
+    expect(box(page, "#name")).not_to_have_value("")
     box(page, "#name").fill("가게-챗봇")
     page.get_by_label("에폭 수").fill("1")
     page.locator("#start").click()
@@ -292,10 +293,10 @@ def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
     expect(page.locator("#checkpoint input")).to_have_value("직업도")
     page.locator("#label input").click()
     offered = page.locator("#label [role=option]")
-    names = ["자동", "일상다반사", "헤어짐", "사랑·긍정", "건설현장", "비 <b>좋아</b>"]
+    names = ["자동", "건설현장", "비 <b>좋아</b>", "일상다반사", "헤어짐", "사랑·긍정"]  # its own before its base's
     expect(offered).to_have_count(len(names))
     assert [offered.nth(i).get_attribute("aria-label") for i in range(len(names))] == names
-    offered.last.click()
+    offered.nth(2).click()
     ask(page, "오늘 날씨는 어때?")
     expect(page.locator("#chat .note").last).to_have_text("비 <b>좋아</b> · 세기 0.5 · 직업도")
 
@@ -382,7 +383,7 @@ def test_visitors_do_not_see_each_other_and_the_owner_sees_all(visit_guarded, gu
     one, other = visit_guarded(), visit_guarded()
     ask(one, "나만 아는 비밀")
     one.locator("#chat").get_by_role("button", name="좋아요", exact=True).click()
-    expect(one.locator("#taught-summary")).to_contain_text("가르친 답 1개")
+    expect(one.locator("#taught-summary")).to_contain_text("가르친 답이 1개 있어요")
     open_data(one)
     expect(one.locator("#dataset input")).to_have_value("가르친-답")
     expect(rows(one)).to_contain_text("나만 아는 비밀")

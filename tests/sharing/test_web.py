@@ -253,6 +253,7 @@ def test_the_page_finds_the_own_question_that_python_finds(browser, tiny_checkpo
     bot = load(tiny_checkpoint)
     bot.matcher = QuestionMatcher(own, background)
     bot.own_labels = {"가게"}
+    bot.card = dataclasses.replace(bot.card, labels=["가게", "인사"])
     asked = ["집까지 배달해 주실 수 있어요?", "차 댈 데 있어요?", "심심해", "주차는 어디에", "안녕", "안녕하세요"]
     asked += ["언제 닫아요?", *texts_to_encode(400)]
     found = page.evaluate(
