@@ -119,7 +119,7 @@ def space(
     )
     if dry_run:
         return _plan(made)
-    _tell(made, "is written")
+    _tell(made, "is written", "had these files already")
     stage = spaces.wait_for_space(made.repo, made.commit, lambda stage: typer.echo(_at(stage), err=True))
     typer.echo(f"{made.url} runs." if stage == "RUNNING" else f"{made.url} is not running yet: {_at(stage)}")
 
@@ -183,8 +183,8 @@ def _plan(planned: Published) -> None:
     typer.echo(f"{planned.url} would be {what} ({_seen_by(planned)}), with {', '.join(folders)}.")
 
 
-def _tell(made: Published, ready: str = "is ready") -> None:
-    state = ready if made.is_changed else "was up to date"
+def _tell(made: Published, ready: str = "is ready", same: str = "was up to date") -> None:
+    state = ready if made.is_changed else same
     typer.echo(f"{made.url} {state} ({_seen_by(made)}).")
     if made.held_back:
         typer.echo(f"Left out, since they hold the pairs: {', '.join(made.held_back)} (see --with-pairs).")

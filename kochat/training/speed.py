@@ -6,6 +6,7 @@ Knows a checkpoint and torch; no run and no settings.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 
 import torch
@@ -20,13 +21,21 @@ from kochat.model.prompt import Prompt
 PAIRS, STEPS = 16, 2  # after one step that is not timed: it takes memory and wakes the threads
 
 
-@functools.cache
+_measuring = threading.Lock()  # two at once would take each other for a slow machine
+
+
 def seconds_a_visit() -> float:
     """What learning from one pair once takes here, in seconds for each parameter of a model.
 
     Measured once in a process, beside whatever else the machine does then; the random numbers of others stay as they
     are. Raises CheckpointError where the shipped checkpoint cannot be read.
     """
+    with _measuring:
+        return _measured()
+
+
+@functools.cache
+def _measured() -> float:
     base = checkpoint.load(DEFAULT_CHECKPOINT, as_base=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prompt = Prompt(base.tokenizer, base.card.max_length, base.card.strip_punctuation)

@@ -261,7 +261,7 @@ def build(chat: ChatTab) -> None:
     panel.collapse(lambda: False, None, is_open, queue=False, **PRIVATE)
     chat.conversation.select(open_picked, [chat.conversation, is_open], [source, content], **busy)
     content.click(go_on, [source, chat.conversation], [source, content], **busy)
+    tell = "() => { document.dispatchEvent(new Event('kochat-reply')); }"
     for event in chat.settled:
-        tell = "() => { document.dispatchEvent(new Event('kochat-reply')); }"
         event.then(None, None, None, js=tell, queue=False, **PRIVATE)
     content.input(follow, [chat.conversation, newest], [source, newest, content], trigger_mode="always_last", **busy)

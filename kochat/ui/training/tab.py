@@ -101,12 +101,14 @@ def view(language: str, chosen: str | None) -> list:
     ]
 
 
-def start_button_now() -> gr.Button:
-    """The button that starts a run: while one is on, it says that the next one waits, and stays in the background."""
+def start_button_now(**state) -> gr.Button:
+    """The button that starts a run: while one is on, it says that the next one waits, and stays in the background.
+
+    Whether it can be pressed is for whoever has pressed it: what was chosen may still be read.
+    """
     is_busy = bool(registry.running() or registry.queued())
-    return gr.Button(
-        t("k_start_next" if is_busy else "k_start"), variant="secondary" if is_busy else "primary", interactive=True
-    )
+    name, variant = ("k_start_next", "secondary") if is_busy else ("k_start", "primary")
+    return gr.Button(t(name), variant=variant, **state)
 
 
 def _again_text(language: str, found: Verdict | None) -> str:
@@ -154,7 +156,7 @@ def build(chat: ChatTab, tabs: gr.Tabs) -> TrainingTab:
     started = start_button.click(
         lambda: gr.Button(t("k_checking"), interactive=False), None, start_button, queue=False, **PRIVATE
     ).then(form.start, inputs, None, concurrency_limit=1, **PRIVATE)
-    afterwards(started, start_button_now, None, start_button, queue=False, **PRIVATE)
+    afterwards(started, lambda: start_button_now(interactive=True), None, start_button, queue=False, **PRIVATE)
     seen = gr.State(())
     for button, do in (
         (stop_button, queue.stop),
