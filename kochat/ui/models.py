@@ -6,6 +6,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# It puts another module in its place while it is imported: a second thread that imports it meanwhile is left with the
+# first one, in which nothing is found. So it is here before there are threads; torch still comes when it is needed.
+import transformers  # noqa: F401
+
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui import zero_gpu

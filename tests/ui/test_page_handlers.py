@@ -560,6 +560,7 @@ sys.addaudithook(lambda event, args: stubs.append(args[0]) if event == "open" an
 import kochat.ui.page
 import gradio
 assert not stubs and "torch" not in sys.modules, stubs[:1]
+assert "transformers" in sys.modules  # two threads that import it together leave one of them with half of it
 assert callable(gradio.Button.click) and gradio.Button is sys.modules["gradio.components.button"].Button
 """
     subprocess.run([sys.executable, "-c", watch], check=True)
