@@ -20,7 +20,9 @@ QUIET = [
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CUT_OFF = "Connection errored out. "
 REPLY = "#chat .bot .message-content"
-PATIENCE = 240_000  # ms: what a busy machine may need, a training included; nobody waits longer than it takes
+# Milliseconds that a busy machine may need; nobody waits longer than it takes.
+PATIENCE = 120_000
+TRAINING = 300_000
 expect.set_options(timeout=PATIENCE)
 
 

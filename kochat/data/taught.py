@@ -6,8 +6,7 @@ Each folder of datasets, the owner's and every visitor's, has its own. Knows dat
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,18 +25,18 @@ NAME = "가르친-답"
 MAX_SHOWN = 200  # rows, the last ones
 MAX_ROWS = 2_000  # of one person
 MAX_LENGTH = 2_000  # characters of question and answer
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Origin:
     """Where a taught row comes from: the reply that it keeps or replaces."""
 
-    how: str  # liked, disliked or corrected
+    how: str  # liked, disliked or corrected; added where a visitor did not teach it in the chat
     reply: str
     label: str
     checkpoint: str
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    by: str = ""  # the visitor whose row the owner has accepted
 
 
 def path_of(folder: Path) -> Path:
@@ -57,11 +56,11 @@ def open_taught(folder: Path, too_long: TooLong | None = None) -> Dataset:
     return Dataset(path, too_long)
 
 
-def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origin) -> None:
+def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origin, max_rows: int = MAX_ROWS) -> None:
     """Keep that `answer` is the one to this question under this label; the last word counts.
 
     An empty answer says that the reply was no good: the row waits for a better one, unless it has one already.
-    Raises DataError for what cannot be learned, and where there is no room for more.
+    Raises DataError for what cannot be learned, and where there are `max_rows` already.
     """
     label = clean_label(label)
     _check(taught, question, answer, label)
@@ -72,8 +71,8 @@ def teach(taught: Dataset, question: str, answer: str, label: str, origin: Origi
         return
     if same or open_one:
         taught.edit((same or open_one).id, question, answer, label, asdict(origin))
-    elif taught.counts().rows >= MAX_ROWS:
-        raise DataError("too_many_lessons", most=MAX_ROWS)
+    elif taught.counts().rows >= max_rows:
+        raise DataError("too_many_lessons", most=max_rows)
     else:
         taught.add(question, answer, label, asdict(origin))
     if same and open_one and same.id != open_one.id:
@@ -120,20 +119,14 @@ def taught_to(row: Row) -> str | None:
     return (row.origin or {}).get("checkpoint")
 
 
-def everything(folders: Iterable[Path], but: Collection[str] = ()) -> pd.DataFrame:
-    """The good rows taught in several folders, each question under each label once: as it was taught last.
+def learnable(folder: Path, but: Collection[str] = ()) -> pd.DataFrame:
+    """The good rows taught in a folder of datasets, each question under each label once: as it was taught last.
 
-    Those that were taught to one of the checkpoints `but` are left out.
-
-    A folder that cannot be read is left out and logged: it must not keep the others from being learned.
+    Those that were taught to one of the checkpoints `but` are left out. Raises DataError.
     """
-    rows: list[Row] = []
-    for path in map(path_of, folders):
-        try:
-            every = Dataset(path).page(0, MAX_ROWS)[0] if path.is_file() else []
-            rows += [row for row in every if not row.is_bad and taught_to(row) not in but]
-        except DataError:
-            log.exception("what was taught in %s is left out", path)
+    path = path_of(folder)
+    every = Dataset(path).page(0, MAX_ROWS)[0] if path.is_file() else []
+    rows = [row for row in every if not row.is_bad and taught_to(row) not in but]
     rows.sort(key=lambda row: (row.origin or {}).get("time", ""))
     table = pd.DataFrame([(row.Q, row.A, row.label) for row in rows], columns=COLUMNS, dtype="str")
     return table.drop_duplicates(["Q", "label"], keep="last", ignore_index=True)

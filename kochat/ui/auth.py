@@ -211,17 +211,13 @@ def visitors() -> Path:
 
 
 def datasets_of(request: Request) -> dict[str, Path]:
-    """The datasets that somebody may see: NAME, and for the owner VISITOR/NAME too, with the file of each."""
-    found = dict(list_datasets(folder_of(request)))
-    if is_owner(request) and visitors().is_dir():
-        for folder in sorted(visitors().iterdir()):
-            found |= {f"{folder.name}/{name}": path for name, path in list_datasets(folder).items()}
-    return found
+    """The datasets of whoever looks at the page, by name, with the file of each."""
+    return list_datasets(folder_of(request))
 
 
 def path_of(key: str | None, request: Request) -> Path:
     """The file of a dataset that somebody may see; only names count, never a path. Raises DataError."""
     path = datasets_of(request).get(key or "")
     if path is None:
-        raise DataError("no_dataset", name=(key or "").rpartition("/")[2])
+        raise DataError("no_dataset", name=key or "")
     return path

@@ -23,6 +23,7 @@ OPEN_OF_ADDRESS = 512  # all requests at the same time; a page that is open hold
 BODY_PAUSE = 20.0  # seconds without a byte of a body that is on its way
 BODY_SECONDS = 120.0  # for all of it
 WRONG_TOKENS = 20  # from an address before it has to wait; a page with an old one sends some at once
+FOLDERS_OF_ADDRESS = 40  # an hour: of visitors who teach for the first time; a class is often behind one address
 MAX_KEYS = 10_000  # that are counted
 
 

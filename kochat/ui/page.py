@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from kochat.data import review
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
@@ -84,10 +85,10 @@ def build() -> gr.Blocks:
         gr.Markdown(t("k_heading"), elem_id="heading")
         learned = learn.state()
         with gr.Tabs() as tabs:
-            with gr.Tab(t("k_chat_tab"), id="chat"):
+            with gr.Tab(t("k_chat_tab"), id="chat") as chat_opened:
                 chat_tab = chat.build(page)
                 explain.build(chat_tab)
-                teach.build(page, chat_tab)
+                teach.build(page, chat_tab, chat_opened)
             with gr.Tab(t("k_training_tab"), id="training") as training_opened:
                 training_tab = training.build(chat_tab, tabs)
                 pair_view.build()
@@ -190,6 +191,7 @@ def _look_after_the_queue() -> None:
             if time.monotonic() - tidied > BETWEEN_TIDYING:
                 tidied = time.monotonic()
                 library.forget_uploads()
+                review.forget(auth.visitors())
         except Exception as error:
             # What does not change is said once: a home that cannot be written to would fill the log.
             known = explained(error) if isinstance(error, OSError) else None

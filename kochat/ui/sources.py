@@ -14,8 +14,8 @@ from kochat.errors import CheckpointError, DataError
 from kochat.model import checkpoint, hub
 from kochat.runs import registry
 from kochat.ui import auth
-from kochat.ui.text import language_of, say, t
-from kochat.ui.widgets import checkpoint_choices, dataset_title
+from kochat.ui.text import say, t
+from kochat.ui.widgets import checkpoint_choices
 
 OWN_FILE = "own"
 PREFIX = "dataset:"  # of one in the data tab
@@ -29,7 +29,7 @@ def data_choices() -> list[tuple]:
 
 def data_dropdown(chosen: str, request: gr.Request) -> gr.Dropdown:
     """What can be trained on, for the owner also what is in the data tab; a choice that is gone becomes the first."""
-    own = [(dataset_title(language_of(request), key), PREFIX + key) for key in auth.datasets_of(request)]
+    own = [(key, PREFIX + key) for key in auth.datasets_of(request)]
     choices = [*(own if auth.is_owner(request) else []), *data_choices()]
     there = chosen in [value for _, value in choices]
     return gr.Dropdown(choices=choices, value=chosen if there else data_choices()[0][1])

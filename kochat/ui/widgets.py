@@ -96,12 +96,6 @@ def following(subject: Subject) -> gr.HTML:
     return gr.HTML(js_on_load=script, elem_classes="unseen")
 
 
-def dataset_title(language: str, key: str) -> str:
-    """How a dataset is called on the page: NAME, or "Visitor 3f2a… · NAME"."""
-    visitor, _, name = key.rpartition("/")
-    return say(language, "k_visitor_dataset", visitor=visitor[:4], name=name) if visitor else name
-
-
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
     """The checkpoint dropdown with what is there now; a choice that is gone becomes the first.
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_tools import REPLY, again, again_button, ask, choose, in_menu, last_reply, open_training
+from browser_tools import REPLY, TRAINING, again, again_button, ask, choose, in_menu, last_reply, open_training
 from playwright.sync_api import Page, expect
 
 from kochat.model import checkpoint
@@ -161,7 +161,7 @@ def test_two_epochs_are_seen_on_the_plot_and_the_result_talks(visit):
     page = visit()
     open_training(page)
     start(page, "내-첫-챗봇", epochs=2)
-    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
+    expect(page.locator("#progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=TRAINING)
     steps = int(page.locator("#progress [role=progressbar]").get_attribute("aria-valuenow"))
     # Two epochs: two points of training loss, two of validation loss, one that marks the better of them; and each step.
     points = 5 + steps
@@ -195,7 +195,7 @@ def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wai
     open_training(page)
     start(page, "stopped", epochs=500)
     is_training(page, "stopped")
-    expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
+    expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=TRAINING)
     assert ask(other, "안녕")  # somebody else's chat is not frozen
     open_training(other)
     expect(other.locator("#progress")).to_contain_text("“stopped”")
@@ -213,7 +213,7 @@ def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wai
     is_training(page, "stopped")
     page.locator("#stop").click()
     page.locator("#finish").click()
-    expect(page.locator("#progress")).to_contain_text("“stopped” 학습이 끝났어요")
+    expect(page.locator("#progress")).to_contain_text("“stopped” 학습이 끝났어요", timeout=TRAINING)
     assert (app.home / "checkpoints" / "stopped" / "model.safetensors").is_file()
     expect(page.locator("#talk")).to_be_visible()
 
@@ -224,7 +224,7 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
     start(page, "long", epochs=500)
     is_training(page, "long")
     points = page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")
-    expect(points.nth(1)).to_be_attached(timeout=60_000)
+    expect(points.nth(1)).to_be_attached(timeout=TRAINING)
     before = points.count()
 
     def shows_it_at_once(where: Page) -> None:
@@ -260,7 +260,7 @@ def test_runs_are_looked_back_on_compared_repeated_and_deleted(visit, app):
     expect(page.locator("#runs")).to_contain_text("완료")
     page.locator("#chosen-runs input").click()
     page.get_by_role("option", name="내-첫-챗봇", exact=True).click()
-    expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요")
+    expect(page.locator("#run-progress")).to_contain_text("“내-첫-챗봇” 학습이 끝났어요", timeout=TRAINING)
     steps = int(page.locator("#run-progress [role=progressbar]").get_attribute("aria-valuenow"))
     expect(page.locator("#run-plot g.hover_marks > path")).to_have_count(5 + steps)
     expect(page.locator("#settings")).to_contain_text("학습률 (learning_rate)")
@@ -292,7 +292,7 @@ def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_fi
     page.get_by_role("tab").first.click()
     assert ask(page, "안녕")
     page.get_by_role("tab", name="챗봇").click()
-    expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=120_000)
+    expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=TRAINING)
     expect(page.locator("#evaluate-bar")).to_be_empty()
     expect(page.locator("#evaluate")).to_be_enabled()
     other = visit("en-US")
@@ -325,7 +325,7 @@ def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     expect(page.locator("#card h1")).not_to_have_text("새-이름")
     assert not (app.home / "checkpoints" / "새-이름").exists()
     page.locator("#upload-zip input[type=file]").set_input_files(archive)
-    expect(page.get_by_text("“새-이름” 챗봇을 받았어요")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("“새-이름” 챗봇을 받았어요")).to_be_visible()
     assert (app.home / "checkpoints" / "새-이름" / "model.safetensors").is_file()
 
 
@@ -363,7 +363,7 @@ def test_a_file_from_korean_excel_is_trained_as_it_is(visit, tmp_path, app):
     page.locator("#upload input[type=file]").set_input_files(tmp_path / "excel.csv")
     expect(page.locator("#upload")).to_contain_text("excel")
     start(page, "엑셀", epochs=1, base="kochat-mini")
-    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요")
+    expect(page.locator("#progress")).to_contain_text("“엑셀” 학습이 끝났어요", timeout=TRAINING)
     assert (app.home / "checkpoints" / "엑셀" / "kochat.json").is_file()
 
 

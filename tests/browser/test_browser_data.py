@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_tools import ask, box, choose, in_menu, open_training, upload, visits
+from browser_tools import TRAINING, ask, box, choose, in_menu, open_training, upload, visits
 from conftest import App
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -248,7 +248,7 @@ def test_a_dataset_is_renamed_trained_on_and_deleted(visit, app):
     box(page, "#name").fill("가게-챗봇")
     page.get_by_label("에폭 수").fill("1")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“가게-챗봇” 학습이 끝났어요")
+    expect(page.locator("#progress")).to_contain_text("“가게-챗봇” 학습이 끝났어요", timeout=TRAINING)
     expect(page.locator("#progress")).to_contain_text("학습 76쌍 · 검증 0쌍")
     open_data(page)
     page.locator("#dataset-delete").click()
@@ -288,7 +288,7 @@ def test_kept_labels_and_their_names_are_offered_in_the_chat(visit):
     expect(page.get_by_text("라벨 이름 값이 3=없는 라벨인데")).to_be_visible()
     box(page, "#label-names").fill("우산장수=비 <b>좋아</b>, 1=헤어짐")
     page.locator("#start").click()
-    expect(page.locator("#progress")).to_contain_text("“직업도” 학습이 끝났어요")
+    expect(page.locator("#progress")).to_contain_text("“직업도” 학습이 끝났어요", timeout=TRAINING)
     page.locator("#talk").click()
     expect(page.locator("#checkpoint input")).to_have_value("직업도")
     page.locator("#label input").click()
@@ -433,7 +433,7 @@ def test_only_the_owner_trains_renames_and_deletes(visit_guarded, guarded):
     box(owner, "#name").fill("mine")
     owner.get_by_label("에폭 수").fill("1")
     owner.locator("#start").click()
-    expect(owner.locator("#progress")).to_contain_text("“mine” 학습이 끝났어요")
+    expect(owner.locator("#progress")).to_contain_text("“mine” 학습이 끝났어요", timeout=TRAINING)
     stranger.get_by_role("tab").nth(4).click()
     choose(stranger, "#kept", "mine")
     box(stranger, "#new-name").fill("theirs")

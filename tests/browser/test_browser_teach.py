@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from browser_tools import REPLY, ask, box, choose, open_drawer
+from browser_tools import REPLY, TRAINING, ask, box, choose, open_drawer
 from conftest import MINI
 from playwright.sync_api import Page, expect
 
+from kochat.data import taught
 from kochat.inference import chatbot
 from kochat.labels import NAMES
 from kochat.model import checkpoint
@@ -18,6 +19,11 @@ TAUGHT = [
     ("남자친구랑 싸웠어", "먼저 미안하다고 해 보면 어떨까요?"),
     ("오늘 뭐 먹지?", "김치찌개에 계란말이 어때요?"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_taught(app):
+    taught.path_of(app.home / "datasets").unlink(missing_ok=True)
 
 
 def thumb(page: Page, name: str, last: int = 0):
@@ -49,6 +55,7 @@ def test_a_thumb_that_could_not_be_kept_does_not_stay_filled(visit, app):
     in_the_way.unlink()
     thumb(page, "좋아요").click()
     expect(thumb(page, "Liked")).to_be_visible()
+    says(page, "가르친 답을 모두 알아요")
     thumb(page, "Liked").click()
     says(page, "가르칠 수 있어요")
 
@@ -96,9 +103,9 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
         says(page, f"아직 배우지 않은 답이 {done}개")
     page.locator("#learn").click()
     expect(page.locator("#learning [role=progressbar]")).to_be_visible()
-    expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
+    expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=TRAINING)
     expect(page.locator("#learning-plot")).to_be_in_viewport(ratio=0.9)
-    expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1")
+    expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1", timeout=TRAINING)
     says(page, "이 챗봇은 가르친 답을 모두 알아요")
     expect(page.locator("#learn")).to_be_hidden()
     assert ask(page, TAUGHT[0][0]) == TAUGHT[0][1]
@@ -113,9 +120,7 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
 
 def test_thumbs_are_kept_taken_back_and_undone(visit):
     page = visit()
-    says(page, "가르")  # 가르친 답 …, or that one can
-    taught = re.search("답이 ([0-9]+)개", page.locator("#taught-summary").inner_text())
-    before = f"아직 배우지 않은 답이 {int(taught[1]) + 1 if taught else 1}개"
+    before = "아직 배우지 않은 답이 1개"
     correct(page, "안녕", "어서 와요!")
     says(page, before)
     reply = ask(page, "심심해")
@@ -125,6 +130,7 @@ def test_thumbs_are_kept_taken_back_and_undone(visit):
     expect(newest).to_contain_text(reply)
     expect(newest).to_contain_text("좋아요")
     thumb(page, "Liked").click()  # taken back
+    expect(newest).to_contain_text("어서 와요!")
     says(page, before)
     thumb(page, "싫어요").click()
     expect(newest).to_contain_text("고쳐 주세요")

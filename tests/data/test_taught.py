@@ -122,36 +122,22 @@ def test_what_cannot_be_learned_is_refused(home, question, answer, label, key):
     assert shown(rows) == []
 
 
-def test_there_is_an_end_to_what_one_person_can_teach(rows, monkeypatch):
-    monkeypatch.setattr(taught, "MAX_ROWS", 2)
+def test_there_is_an_end_to_what_one_person_can_teach(rows):
     for question in ("하나", "둘"):
-        teach(rows, question, "네", "0", origin("liked"))
+        teach(rows, question, "네", "0", origin("liked"), max_rows=2)
     with pytest.raises(DataError) as caught:
-        teach(rows, "셋", "네", "0", origin("liked"))
+        teach(rows, "셋", "네", "0", origin("liked"), max_rows=2)
     assert caught.value.key == "too_many_lessons"
 
 
-def test_of_several_people_the_last_word_counts_whatever_their_folders_are_called(home):
+def test_what_can_be_learned_gives_each_question_and_label_once_as_it_was_taught_last(home):
     early, late = (Origin("corrected", "", "0", "kochat-mini", time=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2))
-    teach(open_taught(home / "a"), "안녕", "나중", "0", late)
-    teach(open_taught(home / "b"), "안녕", "먼저", "0", early)
-    assert taught.everything([home / "a", home / "b"]).values.tolist() == [["안녕", "나중", "0"]]
-
-
-def test_a_damaged_folder_does_not_keep_the_others_from_being_learned(home, caplog):
-    teach(open_taught(home / "a"), "안녕", "네", "0", origin("corrected"))
-    open_taught(home / "b").path.write_bytes(b"garbage")
-    assert taught.everything([home / "a", home / "b"]).values.tolist() == [["안녕", "네", "0"]]
-    assert "left out" in caplog.text
-
-
-def test_all_folders_together_give_each_question_and_label_once(home):
-    for folder, answer in (("a", "하나"), ("b", "둘")):
-        teach(open_taught(home / folder), "안녕", answer, "0", origin("corrected"))
-    teach(open_taught(home / "b"), "뭐해", "", "0", origin("disliked"))
-    table = taught.everything([home / "a", home / "b", home / "nobody"])
-    assert table.values.tolist() == [["안녕", "둘", "0"]]
-    assert taught.everything([]).empty
+    rows = open_taught(home / "a")
+    rows.add("안녕", "나중", "0", vars(late))
+    rows.add("안녕", "먼저", "0", vars(early))
+    teach(rows, "뭐해", "", "0", origin("disliked"))
+    assert taught.learnable(home / "a").values.tolist() == [["안녕", "나중", "0"]]
+    assert taught.learnable(home / "nobody").empty
 
 
 def test_what_was_taught_to_another_checkpoint_can_be_left_out(home):
@@ -159,5 +145,5 @@ def test_what_was_taught_to_another_checkpoint_can_be_left_out(home):
     for question, name in (("안녕", "mini"), ("몇 시예요?", "shop")):
         taught.teach(rows, question, "네", "0", Origin("corrected", "응", "0", name, time=f"2026-01-0{1 + len(name)}"))
     rows.add("직접", "넣음", "0")  # in the data tab, for nobody alone
-    assert taught.everything([home / "a"], but={"mini"})["Q"].tolist() == ["직접", "몇 시예요?"]
-    assert len(taught.everything([home / "a"])) == 3
+    assert taught.learnable(home / "a", but={"mini"})["Q"].tolist() == ["직접", "몇 시예요?"]
+    assert len(taught.learnable(home / "a")) == 3

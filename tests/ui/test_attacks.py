@@ -24,12 +24,14 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kochat.config import TrainingConfig
+from kochat.data import review
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
 from kochat.runs import queue
-from kochat.ui import auth, connections, limits, login, middleware, page, text, uploads
-from kochat.ui.chat import teach
+from kochat.ui import auth, connections, lessons, limits, login, middleware, page, text, uploads
+from kochat.ui.chat import learning, teach
+from kochat.ui.data import reviewing
 from kochat.ui.data import tab as data_tab
 from kochat.ui.sessions import COOKIE, Sessions, cookie, sessions
 
@@ -62,6 +64,7 @@ def _on_a_server_with_a_password(site, monkeypatch):
     for name in ("SPACE_ID", "KOCHAT_VISITORS", "KOCHAT_ORIGINS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(login, "attempts", limits.BackOff())
+    monkeypatch.setattr(lessons, "_new_folders", limits.Budget(limits.FOLDERS_OF_ADDRESS, 3600))
     sessions.__init__()
 
 
@@ -812,9 +815,81 @@ def test_a_visitors_rows_are_seen_by_nobody_but_them_and_the_owner(visit, owner,
         for key in (f"{names[other]}/가르친-답", f"../{names[other]}/가르친-답", str(site[2] / "visitors")):
             with pytest.raises(Exception, match="no dataset"):
                 auth.path_of(key, asked)
-    token = owner.cookies[COOKIE]
-    asked = gr.Request(client={"host": NEIGHBOUR}, cookies={COOKIE: token}, headers={})
-    assert set(auth.datasets_of(asked)) >= {f"{name}/가르친-답" for name in names.values()}
+    asked = as_owner(owner)
+    assert auth.datasets_of(asked).keys().isdisjoint(auth.datasets_of(by("one")))  # to train on unseen
+    assert {lesson.visitor for lesson in reviewing.found(asked)} >= set(names.values())
+    assert reviewing.found(by("one")) == []
+
+
+def test_nothing_that_a_visitor_teaches_is_learned_before_the_owner_accepts_it(visit, owner, site):
+    asked, visitor, spam = as_owner(owner), by("friend"), by("spammer")
+    teach.correct(["주소가 뭐예요?", "응", "0", "tiny"], "은행나무길 1", "0", asked)
+    teach.correct(["주소가 뭐예요?", "응", "0", "tiny"], "사기꾼길 9", "0", spam)
+    teach.correct(["언제 열어요?", "응", "0", "tiny"], "아홉 시에 열어요.", "0", visitor)
+    with pytest.raises(Exception, match="only under the labels that the bot knows: 0, 1"):
+        teach.correct(["안녕", "응", "0", "tiny"], "새 라벨", "내 라벨", spam)
+    own = [["주소가 뭐예요?", "은행나무길 1", "0"]]
+    assert learning.lesson("tiny", asked).values.tolist() == own
+
+    for handler in ("accept", "refuse"):  # by those who decide on nothing
+        sent = {"headers": list(reviewing.HEADS), "data": [["1", True, *[""] * 5]]}
+        shown = press(visit(), site[1], f"reviewing.{handler}", sent, None)
+        assert "Only the owner" in shown["error"]
+    _, table, waiting = reviewing.view("tiny", asked)
+    mine = [lesson for lesson in waiting if lesson.row.Q in ("주소가 뭐예요?", "언제 열어요?")]
+    rows = [row for row in table["data"] if row[2] in ("주소가 뭐예요?", "언제 열어요?")]
+    assert len(mine) == len(rows) == 2
+    for row in rows:
+        row[1] = True
+    assert "은행나무길 1 (taught by you)" in {row[3] for row in rows}
+    rows[[row[2] for row in rows].index("언제 열어요?")][4] = "아침 아홉 시에 열어요."
+    reviewing.accept(rows, waiting, asked)
+    learned = learning.lesson("tiny", asked).values.tolist()
+    assert learned == [*own, ["언제 열어요?", "아침 아홉 시에 열어요.", "0"]]
+    reviewing.refuse([row for row in rows if row[2] == "주소가 뭐예요?"], waiting, asked)
+    assert not [lesson for lesson in reviewing.found(asked) if lesson in mine]
+    listed = {row[0]: row[5] for row in teach.overview("tiny", [], None, spam)[3]["data"]}
+    assert listed == {"주소가 뭐예요?": "corrected · refused"}
+
+
+def test_the_rows_of_a_visitor_have_an_end_in_number_and_in_bytes(visit, site, monkeypatch):
+    asked, key = by("busy"), "가르친-답"
+    monkeypatch.setattr(review, "MAX_ROWS", 2)
+    for question in ("하나", "둘"):
+        teach.correct([question, "응", "0", "tiny"], "네", "0", asked)
+    with pytest.raises(Exception, match="One person can teach 2 answers"):
+        teach.correct(["셋", "응", "0", "tiny"], "네", "0", asked)
+    with pytest.raises(Exception, match="One person can teach 2 answers"):
+        data_tab.save((key, None), "tiny", "셋", "네", "0", asked)
+    with pytest.raises(Exception, match="labels that the bot knows"):
+        data_tab.save((key, 2), "tiny", "하나", "네", "내 라벨", asked)
+    data_tab.save((key, 2), "tiny", "하나", "넵", "0", asked)
+    monkeypatch.setattr(review, "MAX_BYTES", 1000)
+    for change in (lambda: data_tab.save((key, 2), "tiny", "하나", "응", "0", asked), lambda: teach_once(asked)):
+        with pytest.raises(Exception, match="no room for more"):
+            change()
+
+
+def test_a_new_cookie_each_time_does_not_fill_the_disk(site, monkeypatch):
+    monkeypatch.setattr(lessons, "_new_folders", limits.Budget(3, 3600))
+    for number in range(3):
+        teach_once(by(f"cookie {number}"))
+    with pytest.raises(Exception, match="in 20 minutes"):
+        teach_once(by("one more"))
+    teach_once(by("cookie 1"), "두 번째")  # who has a folder goes on
+    teach_once(by("a neighbour", NEIGHBOUR))
+    monkeypatch.setattr(review, "MAX_FOLDERS", sum(1 for _ in auth.visitors().iterdir()))
+    with pytest.raises(Exception, match="Too many people are teaching here"):
+        teach_once(by("from anywhere", "192.0.2.5"))
+
+
+def teach_once(asked, question="안녕"):
+    teach.correct([question, "응", "0", "tiny"], "안녕하세요", "0", asked)
+
+
+def as_owner(client):
+    """A request of the owner's, as a handler gets it."""
+    return gr.Request(client={"host": NEIGHBOUR}, cookies={COOKIE: client.cookies[COOKIE]}, headers={})
 
 
 def test_what_a_visitor_writes_is_text_in_the_table_of_the_owner(visit, site):

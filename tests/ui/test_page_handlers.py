@@ -108,6 +108,7 @@ def test_every_text_is_used_and_every_used_text_is_there():
     made |= {f"k_reason_{name}" for name in (*checks.BAD, *checks.NOTES)}
     made |= {f"k_only_{name}" for name in ("all", "bad", "notes")}
     made |= {f"k_how_{name}" for name in ("liked", "disliked", "corrected", "added")}
+    made |= {f"k_review_is_{name}" for name in ("waiting", "accepted", "refused")}
     made |= {f"k_change_{name}" for name in ("none", "import", "edit", "add", "delete", "leave_out", "go_back", "undo")}
     made |= {f"k_figure_{name}" for name in FIGURE_NAMES} | {"k_part_validation", "k_part_test"}
     made |= {f"k_preparing_{name}" for name in PREPARING}

@@ -16,15 +16,14 @@ import gradio as gr
 import pandas as pd
 
 from kochat.config import TrainingConfig, home
-from kochat.data import pairs, taught
-from kochat.data.datasets import Dataset
+from kochat.data import pairs, review, taught
 from kochat.data.pairs import Pair
 from kochat.errors import DataError
 from kochat.model import checkpoint
 from kochat.runs import queue
 from kochat.runs.registry import Run
 from kochat.training import teaching
-from kochat.ui import auth, models, progress, sources
+from kochat.ui import auth, lessons, models, progress, sources
 from kochat.ui.progress import loss_plot
 from kochat.ui.text import language_of, say, shows_errors
 from kochat.ui.widgets import checkpoint_dropdown
@@ -32,15 +31,9 @@ from kochat.ui.widgets import checkpoint_dropdown
 BETWEEN_LOOKS = 1.0  # seconds
 
 
-def opened(request: gr.Request) -> Dataset | None:
-    """What a visitor taught, as a dataset; None where there is nothing."""
-    path = taught.path_of(auth.folder_of(request))
-    return Dataset(path) if path.is_file() else None
-
-
 def rows_of(request: gr.Request) -> list:
     """What a visitor taught, the newest first."""
-    dataset = opened(request)
+    dataset = lessons.opened(request)
     if not dataset:
         return []
     total = dataset.counts().rows
@@ -61,9 +54,8 @@ def others(name: str | None) -> set[str]:
 
 
 def lesson(name: str | None, request: gr.Request):
-    """All that the button lets a checkpoint learn: a visitor's own rows, for the owner those of everybody."""
-    everybody = auth.visitors().glob("*") if auth.is_owner(request) else ()
-    return taught.everything([*sorted(everybody), auth.folder_of(request)], others(name))
+    """All that the button lets a checkpoint learn. What visitors taught is among it when the owner has accepted it."""
+    return taught.learnable(auth.folder_of(request), others(name))
 
 
 @functools.lru_cache(maxsize=8)
@@ -101,7 +93,8 @@ def asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def summary_of(name: str | None, num_taught: int, waiting: int | None, request: gr.Request) -> str:
     """What is left to do with what was taught: learned, corrected, or nothing; `waiting` None: the bot is being asked.
 
-    One number at a time: first what it can learn now, then what lacks a better answer.
+    One number at a time: first what it can learn now, then what lacks a better answer; to the owner also how much of
+    the visitors' is to be decided on.
     """
     if not auth.may_teach(request):
         return ""
@@ -110,12 +103,15 @@ def summary_of(name: str | None, num_taught: int, waiting: int | None, request: 
     if num_taught and not auth.is_owner(request):
         return say(language, "k_taught_by_visitor", n=num_taught)
     if num_taught and waiting is None:
-        return say(language, "k_taught_asking")
-    if waiting:
-        return say(language, "k_taught_waiting", n=waiting)
-    if num_open:
-        return say(language, "k_taught_open", n=num_open)
-    return say(language, "k_taught_all" if num_taught else "k_taught_none")
+        own = say(language, "k_taught_asking")
+    elif waiting:
+        own = say(language, "k_taught_waiting", n=waiting)
+    elif num_open:
+        own = say(language, "k_taught_open", n=num_open)
+    else:
+        own = say(language, "k_taught_all" if num_taught else "k_taught_none")
+    to_review = len(review.waiting(auth.datasets(), auth.visitors())) if auth.is_owner_themselves(request) else 0
+    return own + ("  \n" + say(language, "k_review_waiting", n=to_review) if to_review else "")
 
 
 def learn_button(waiting: int, request: gr.Request) -> gr.Button:
@@ -134,7 +130,8 @@ def config_of(name: str, request: gr.Request) -> TrainingConfig:
     output = checkpoint.folder_of(sources.free_name(language_of(request), "k_taught_stem"))
     config = teaching.config_for(str(data), len(table), sources.base_source(name), str(output))
     # Everybody sees the samples of a run, so no visitor's words are among them.
-    samples = dict.fromkeys([*(row.Q for row in rows_of(request) if not row.is_bad), *config.sample_questions])
+    own = [row.Q for row in rows_of(request) if not row.is_bad and review.is_owners(row)]
+    samples = dict.fromkeys([*own, *config.sample_questions])
     return replace(config, sample_questions=tuple(samples)[:4])
 
 

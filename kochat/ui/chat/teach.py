@@ -6,20 +6,19 @@ import html
 
 import gradio as gr
 
-from kochat.data import taught
+from kochat.data import review, taught
 from kochat.data.checks import clean
 from kochat.errors import DataError
 from kochat.labels import label_name
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.runs import queue
-from kochat.ui import auth, models
+from kochat.ui import auth, lessons, models
 from kochat.ui.chat.learning import (
     asked,
     learn,
     learn_button,
     lesson,
-    opened,
     put_away,
     rows_of,
     summary_of,
@@ -67,7 +66,7 @@ def overview(name: str | None, history: list[dict], editing: Reply | None, reque
         summary_of(name, len(table), None if pending else len(waiting), request),
         gr.skip() if pending else learn_button(len(waiting), request),
         gr.Accordion(visible=bool(rows)),
-        listed(language, rows, name),
+        listed(language, rows, name, None if auth.is_owner(request) else review.decided(auth.folder_of(request), rows)),
         thumbs(history, editing, request),
         None,
         gr.Button(interactive=False),
@@ -87,8 +86,11 @@ def counted(name: str | None, request: gr.Request) -> tuple:
     return summary_of(name, len(table), waiting, request), learn_button(waiting, request)
 
 
-def listed(language: str, rows: list, name: str | None) -> dict:
-    """The value of the list of taught rows, labels as checkpoint `name` calls them."""
+def listed(language: str, rows: list, name: str | None, decided: dict | None = None) -> dict:
+    """The value of the list of taught rows, labels as checkpoint `name` calls them.
+
+    `decided`, of a visitor: what the owner has decided on each row so far, by its number.
+    """
     folder = checkpoint.list_checkpoints().get(name or "")
     card = checkpoint.read_card(folder) if folder else Card()
     data = []
@@ -97,6 +99,8 @@ def listed(language: str, rows: list, name: str | None) -> dict:
         origin = row.origin or {}  # a row of the data tab has none
         replaced = origin.get("reply", row.A)
         how = say(language, f"k_how_{taught.how(row) or 'added'}")
+        if decided is not None and not row.is_bad:
+            how += " · " + say(language, f"k_review_is_{decided.get(row.id, 'waiting')}")
         shown = "–" if replaced == row.A else replaced
         data.append([row.Q, row.A or "–", label, shown, origin.get("checkpoint", "–"), how])
     headers = [label_word(language, card) if key == "k_label" else say(language, key) for key in COLUMNS]
@@ -120,9 +124,8 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         return closed()
     if event.liked is True or event.liked is False:
         how, answer = ("liked", said) if event.liked else ("disliked", "")
-        rows = taught.open_taught(auth.folder_of(request), models.bot(name).prompt.too_long)
-        taught.teach(rows, question, answer, label, taught.Origin(how, said, label, name))
-    elif not event.liked and reply != editing and (rows := opened(request)):
+        keep(question, answer, label, taught.Origin(how, said, label, name), request)
+    elif not event.liked and reply != editing and (rows := lessons.opened(request)):
         taught.forget(rows, question, label)
     if event.liked is True:
         gr.Info(html.escape(say(language_of(request), "k_liked")), duration=4)
@@ -133,6 +136,13 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
     card = models.card(name)
     labels = gr.Dropdown(choices=label_choices(card)[1:], value=label, label=label_title(card))
     return gr.Column(visible=True), reply, question, said, labels
+
+
+def keep(question: str, answer: str, label: str, origin: taught.Origin, request: gr.Request) -> None:
+    """Keep what somebody taught, within a visitor's limits. Raises DataError and LimitError."""
+    lessons.check_label(label, models.card(origin.checkpoint), request)
+    rows = lessons.open_to_teach(request, models.bot(origin.checkpoint).prompt.too_long)
+    taught.teach(rows, question, answer, label, origin, lessons.max_rows(request))
 
 
 def unfilled(history: list[dict]) -> gr.Chatbot:
@@ -155,8 +165,7 @@ def correct(reply: Reply | None, answer: str, label: str, request: gr.Request):
     question, said, under, name = reply
     if not answer.strip():
         raise DataError("empty_correction")
-    rows = taught.open_taught(auth.folder_of(request), models.bot(name).prompt.too_long)
-    taught.teach(rows, question, answer, label or under, taught.Origin("corrected", said, under, name))
+    keep(question, answer, label or under, taught.Origin("corrected", said, under, name), request)
     gr.Info(html.escape(say(language_of(request), "k_corrected")), duration=4)
     return closed()
 
@@ -172,7 +181,7 @@ def pick(request: gr.Request, event: gr.SelectData) -> tuple:
 @auth.teacher_only
 def remove(picked: int | None, request: gr.Request):
     """Delete the row that was clicked on."""
-    if picked is not None and (rows := opened(request)):
+    if picked is not None and (rows := lessons.opened(request)):
         rows.delete([picked])
 
 
@@ -180,7 +189,7 @@ def remove(picked: int | None, request: gr.Request):
 @auth.teacher_only
 def take_back(request: gr.Request):
     """Undo the last change."""
-    if rows := opened(request):
+    if rows := lessons.opened(request):
         taught.undo(rows)
 
 
@@ -208,8 +217,8 @@ def build_form(chat: ChatTab) -> tuple[gr.Column, gr.Textbox, gr.Textbox, gr.Dro
     return editing, question, answer, label, save, leave
 
 
-def build(page: gr.Blocks, chat: ChatTab) -> None:
-    """The components and events below the conversation."""
+def build(page: gr.Blocks, chat: ChatTab, tab: gr.Tab) -> None:
+    """The components and events below the conversation, in `tab`."""
     editing, question, answer, label, save, leave = build_form(chat)
     with chat.below:  # in sight where one teaches
         with gr.Row(elem_id="taught"):
@@ -250,6 +259,7 @@ def build(page: gr.Blocks, chat: ChatTab) -> None:
     for event in chat.settled:
         event.then(ready_for_next, [chat.conversation, reply, is_over], [chat.conversation, bar, plot], **quick)
     chat.restored.then(**see).then(**count)
+    tab.select(**see).then(**count)  # rows were mended or accepted under “Data”
     chat.checkpoint.change(**see).then(**count)
     form_parts = [editing, reply, question, answer, label]
     # Once: gradio sends a press on “correct” twice.

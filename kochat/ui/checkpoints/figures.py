@@ -24,7 +24,7 @@ from kochat.runs import evaluation_job
 from kochat.runs.evaluation_job import Job
 from kochat.ui import auth, sources
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, afterwards, bar_html, dataset_title, glossary_html
+from kochat.ui.widgets import PRIVATE, afterwards, bar_html, glossary_html
 
 HELD_OUT = "held-out"
 BASELINES = ("nearest_exact", "frequent_exact", "linear_label_accuracy", "nearest_label_accuracy")
@@ -122,7 +122,7 @@ def source_choices(name: str | None, request: gr.Request) -> tuple[gr.Dropdown, 
     """
     path = checkpoint.list_checkpoints().get(name or "")
     kept_out = bool(path) and any(heldout.own_data(checkpoint.read_card(path)))
-    own = [(dataset_title(language_of(request), key), sources.PREFIX + key) for key in auth.datasets_of(request)]
+    own = [(key, sources.PREFIX + key) for key in auth.datasets_of(request)]
     choices = [(t("k_on_held_out"), HELD_OUT)] * kept_out + own * auth.is_owner(request) + sources.data_choices()
     value = HELD_OUT if kept_out else sources.OWN_FILE
     return gr.Dropdown(choices=choices, value=value), gr.File(visible=not kept_out)

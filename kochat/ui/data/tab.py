@@ -13,17 +13,17 @@ import gradio as gr
 from kochat.data import datasets
 from kochat.data.datasets import Dataset
 from kochat.errors import KochatError
-from kochat.ui import auth, models, sources
-from kochat.ui.data import importing, overview, rows
+from kochat.ui import auth, lessons, models, sources
+from kochat.ui.data import importing, overview, reviewing, rows
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, dataset_title, downloads
+from kochat.ui.widgets import PRIVATE, ChatTab, afterwards, downloads
 
 QUICK = {"queue": False, **PRIVATE}
 
 
-def choices(language: str, request: gr.Request) -> list[tuple[str, str]]:
-    """Dropdown choices: one's own datasets by name, for the owner also those of each visitor."""
-    return [(dataset_title(language, key), key) for key in auth.datasets_of(request)]
+def choices(request: gr.Request) -> list[tuple[str, str]]:
+    """Dropdown choices: one's own datasets by name."""
+    return [(name, name) for name in auth.datasets_of(request)]
 
 
 def opened(key: str | None, request: gr.Request, chatbot: str | None = None) -> Dataset:
@@ -37,7 +37,7 @@ def refresh(key: str | None, number, search: str, label: str, only: str, row: ro
 
     `row` is the row in the form, which is closed where that is another dataset's.
     """
-    language, found = language_of(request), choices(language_of(request), request)
+    language, found = language_of(request), choices(request)
     keys = [value for _, value in found]
     key = key if key in keys else next(iter(keys), None)
     in_form = rows.closed() if row and row[0] != key else [gr.skip()] * len(rows.closed())
@@ -116,6 +116,7 @@ def save(place: rows.Place, chatbot: str, question: str, answer: str, label: str
     """Keep what the form says, as the row it is of or as a new one; whatever dataset is chosen by now."""
     key, row = place or (None, None)
     dataset, language = opened(key, request, chatbot), language_of(request)
+    lessons.check_row(dataset, row, label or "", models.card(chatbot), request)
     if row is None:
         row = dataset.add(question, answer, label or "")
     else:
@@ -174,9 +175,7 @@ def to_csv(key: str, request: gr.Request) -> str:
 @auth.owner_only
 def rename(key: str, new_name: str, request: gr.Request) -> list:
     """Another name for the dataset; the dropdown follows."""
-    made = datasets.rename(auth.path_of(key, request), new_name)
-    visitor = key.rpartition("/")[0]
-    return [chosen_now(f"{visitor}/{made.stem}" if visitor else made.stem, request), ""]
+    return [chosen_now(datasets.rename(auth.path_of(key, request), new_name).stem, request), ""]
 
 
 @shows_errors
@@ -189,7 +188,7 @@ def delete(key: str, request: gr.Request) -> gr.Column:
 
 def chosen_now(key: str, request: gr.Request) -> gr.Dropdown:
     """The dropdown with a dataset that is new in it."""
-    return gr.Dropdown(choices=choices(language_of(request), request), value=key, visible=True)
+    return gr.Dropdown(choices=choices(request), value=key, visible=True)
 
 
 def over_to_training(key: str, request: gr.Request) -> tuple:
@@ -206,6 +205,7 @@ def allowed(request: gr.Request) -> list:
 
 def build(tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_data: gr.Dropdown) -> None:
     """The components and events of the tab."""
+    waiting = reviewing.build()
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             told = gr.Markdown(visible=False, elem_classes="quiet", elem_id="data-note")
@@ -228,6 +228,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs, chat: ChatTab, training_data: gr.Dropdown)
     watch_table(chosen, chat, table, one, add, again)
     watch_whole(chosen, chat, whole, table, again)
     watch_import(chosen, chat, bringing, again)
+    reviewing.watch(tab, chat, waiting, again)
 
     def start_over():
         return [1, "", "", "all", *rows.closed(), gr.Column(visible=False)]
