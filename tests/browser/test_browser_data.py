@@ -379,7 +379,7 @@ def log_in(page: Page, password: str) -> None:
     page.get_by_label("주인 비밀번호").press("Enter")
 
 
-def test_visitors_do_not_see_each_other_and_the_owner_sees_all(visit_guarded, guarded, shop):
+def test_visitors_do_not_see_each_other_and_the_owner_accepts_what_they_teach(visit_guarded, guarded, shop):
     one, other = visit_guarded(), visit_guarded()
     ask(one, "나만 아는 비밀")
     one.locator("#chat").get_by_role("button", name="좋아요", exact=True).click()
@@ -403,9 +403,19 @@ def test_visitors_do_not_see_each_other_and_the_owner_sees_all(visit_guarded, gu
     expect(owner.get_by_text("비밀번호가 맞지 않아요")).to_be_visible()
     log_in(owner, PASSWORD)
     expect(owner.get_by_label("주인 비밀번호")).to_be_hidden()  # after the page has opened anew
+    expect(owner.locator("#taught-summary")).to_contain_text("방문자가 가르친 답 1개가 기다려요")
     open_data(owner)
-    expect(owner.locator("#dataset input")).to_have_value(re.compile(r"^방문자 .{4}… · 가르친-답$"))
+    expect(owner.locator("#dataset")).to_be_hidden()
+    waiting = owner.locator("#review-table").get_by_role("row").filter(has_text="나만 아는 비밀")
+    waiting.get_by_role("checkbox").check()
+    owner.locator("#accept-lessons").click()
+    expect(owner.locator("#review")).to_be_hidden()
+    expect(owner.locator("#dataset input")).to_have_value("가르친-답")
     expect(rows(owner)).to_contain_text("나만 아는 비밀")
+    owner.get_by_role("tab").first.click()
+    expect(owner.locator("#taught-summary")).to_have_text("이 챗봇은 가르친 답을 모두 알아요.")
+    expect(one.locator("#taught-summary")).to_contain_text("가르친 답이 1개 있어요")
+    open_data(owner)
     look_at(owner, shop)
     choose(owner, "#map-question", "손님 말")
     choose(owner, "#map-answer", "우리 답")
