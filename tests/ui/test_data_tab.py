@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 import gradio as gr
 import orjson
@@ -14,6 +15,7 @@ from kochat.data.datasets import Dataset
 from kochat.data.pairs import read_pairs
 from kochat.errors import SENTENCES
 from kochat.runs import queue
+from kochat.sharing import hub
 from kochat.ui import auth, sources
 from kochat.ui.data import importing, overview, rows
 from kochat.ui.data import tab as data
@@ -91,6 +93,21 @@ def test_the_name_that_is_given_back_is_the_one_that_is_stored(tmp_path):
     path.write_text("Q,A\n안녕,네\n", "utf-8")
     assert bring_in(path, "데이터 ", request()).name == "데이터"
     assert importing.make_empty(" 빈것 ", request()) == "빈것"
+
+
+def test_a_dataset_on_the_hub_is_brought_in_like_a_file(server, home, tmp_path):
+    (tmp_path / "shop.csv").write_text("Q,A\n주차돼요?,뒤에 두 대요.\n", "utf-8")
+    hub.push_dataset(str(tmp_path / "shop.csv"), "somebody/flower-shop")
+    for source in ("somebody/flower-shop", " https://huggingface.co/datasets/somebody/flower-shop/"):
+        path = Path(importing.from_hub(source, request()))
+        assert path.name == "flower-shop.csv"
+        dataset = bring_in(path, importing.name_for(path, datasets.list_datasets(home / "datasets")), request())
+        assert dataset.pairs().values.tolist() == [["주차돼요?", "뒤에 두 대요.", "기본"]]
+    assert sorted(datasets.list_datasets(home / "datasets")) == ["flower-shop", "flower-shop-2"]
+    with pytest.raises(gr.Error, match="nobody/nothing"):
+        importing.from_hub("nobody/nothing", request())
+    with pytest.raises(gr.Error, match="Only"):
+        importing.from_hub("somebody/flower-shop", request(**STRANGER))
 
 
 def test_one_column_is_not_both_question_and_answer(tmp_path):

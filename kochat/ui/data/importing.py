@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from kochat.data import datasets
+from kochat.data import datasets, hub_datasets
 from kochat.data.checks import MAX_LABEL_LENGTH, clean
 from kochat.data.columns import likely_label
 from kochat.data.importing import create
@@ -26,7 +27,7 @@ from kochat.errors import DataError
 from kochat.files import MAX_NAME_LENGTH, safe_name
 from kochat.ui import auth, models
 from kochat.ui.text import language_of, say, shows_errors, t
-from kochat.ui.widgets import PRIVATE, bar_html
+from kochat.ui.widgets import PRIVATE, bar_html, downloads
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 20
 LOOKED_AT = 200  # rows, for a label that the names of the columns do not tell
@@ -44,6 +45,7 @@ class Importing:
 
     part: gr.Accordion
     upload: gr.File
+    hub: gr.Textbox
     told: gr.HTML
     mapping: gr.Column
     question: gr.Dropdown
@@ -128,6 +130,23 @@ def opened(path: str, sheet: str, header: str) -> tuple[Table, Columns | None]:
         if len(table.columns) < 2:
             raise explained(error, table) from error
         return table, None
+
+
+@shows_errors
+@auth.owner_only
+def from_hub(source: str, request: gr.Request) -> str:
+    """The file that is meant by a dataset on the Hub, as if it had been uploaded: its id, with a revision if need be,
+    or the address of its page. Raises DataError.
+    """
+    source = source.strip()
+    for hub in hub_datasets.HUBS:
+        source = source.removeprefix(f"{hub}/datasets/").rstrip("/")
+    found = hub_datasets.fetch(source)
+    folder = downloads() / auth.name_of(request)
+    folder.mkdir(exist_ok=True)
+    name = name_for(source.partition("@")[0].rpartition("/")[2], set())
+    # A copy: what is looked at here is removed when it has become a dataset.
+    return shutil.copyfile(found, folder / (name + found.suffix))
 
 
 @shows_errors
@@ -228,6 +247,9 @@ def build() -> Importing:
     """The components, and the events that stay among them."""
     with gr.Accordion(t("k_import"), open=False, visible=False, elem_id="import") as part:
         upload = gr.File(label=t("k_import_file"), height=130, elem_id="import-file")
+        hub = gr.Textbox(
+            label=t("k_hub_dataset"), placeholder="owner/name", lines=1, submit_btn=True, elem_id="hub-dataset"
+        )
         told_html = gr.HTML(elem_id="import-told")
         with gr.Column(visible=False) as mapping:
             with gr.Row():
@@ -254,4 +276,4 @@ def build() -> Importing:
         bar = gr.HTML(elem_id="import-bar")
     label.change(lambda chosen: gr.Textbox(visible=chosen == ""), label, one_label, queue=False, **PRIVATE)
     columns = (question, answer, label, one_label, context, sheet, header)
-    return Importing(part, upload, told_html, mapping, *columns, name, start, empty, cancel, bar)
+    return Importing(part, upload, hub, told_html, mapping, *columns, name, start, empty, cancel, bar)

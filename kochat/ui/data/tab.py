@@ -270,10 +270,12 @@ def watch_whole(chosen, chat: ChatTab, whole: overview.Overview, table: rows.Tab
 def watch_import(chosen, chat: ChatTab, bringing: importing.Importing, again: dict) -> None:
     """From a file to a dataset."""
     looking = [bringing.upload, chat.checkpoint, bringing.sheet, bringing.header]
-    looked = bringing.upload.upload(lambda: ("", ""), None, [bringing.sheet, bringing.header], **QUICK).then(
-        importing.look, looking, bringing.looked_at, **PRIVATE
-    )
-    looked.failure(lambda: None, None, bringing.upload, **QUICK)
+    from_hub = bringing.hub.submit(importing.from_hub, bringing.hub, bringing.upload, concurrency_limit=2, **PRIVATE)
+    for brought in (bringing.upload.upload, from_hub.success):
+        looked = brought(lambda: ("", ""), None, [bringing.sheet, bringing.header], **QUICK).then(
+            importing.look, looking, bringing.looked_at, **PRIVATE
+        )
+        looked.failure(lambda: None, None, bringing.upload, **QUICK)
     for choice in (bringing.sheet, bringing.header):
         choice.input(importing.look, looking, bringing.looked_at, **PRIVATE)
     bringing.upload.clear(importing.nothing, None, bringing.looked_at, **QUICK)
