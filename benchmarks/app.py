@@ -25,15 +25,32 @@ class App(NamedTuple):
     process: psutil.Process
 
 
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait_for(url: str, process: subprocess.Popen) -> None:
+    """Return as soon as the page answers. Raises RuntimeError where the process has ended before."""
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            if process.poll() is not None:
+                raise RuntimeError(process.stderr.read().decode() if process.stderr else "the app has ended") from None
+            time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def running_app(project: Path = PROJECT, prepare: Callable[[Path], None] = lambda home: None) -> Iterator[App]:
     """Start `python app.py` of a project, in a home that is empty but for what `prepare` puts there.
 
     It is yielded as soon as the page answers.
     """
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         prepare(Path(home))
@@ -43,14 +60,7 @@ def running_app(project: Path = PROJECT, prepare: Callable[[Path], None] = lambd
             [sys.executable, "app.py"], cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
-            while True:
-                try:
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                except OSError:
-                    if process.poll() is not None:
-                        raise RuntimeError(process.stderr.read().decode()) from None
-                    time.sleep(0.02)
+            wait_for(url, process)
             yield App(url, start, psutil.Process(process.pid))
         finally:
             process.kill()
