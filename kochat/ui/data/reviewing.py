@@ -52,7 +52,8 @@ def row_of(language: str, number: int, lesson: Lesson) -> list:
     if lesson.owners:
         now = say(language, "k_review_owners", answer=now)
     label = label_name(lesson.row.label, language, card.labels, card.label_names)
-    who = f"{lesson.visitor[:4]}… {lesson.time[5:16].replace('T', ' ')}"
+    when = lesson.time[5:16].replace("T", " ").replace("-", "\u2011")  # a hyphen that does not break the line
+    who = f"{lesson.visitor[:4]}… {when}"
     return [str(number), False, lesson.row.Q, now, lesson.row.A, label, who]
 
 
@@ -113,12 +114,12 @@ def build() -> Reviewing:
             buttons=[],
             wrap=True,
             max_height=420,
-            column_widths=["56px", "76px", "160px", "210px", "210px", "104px", "104px"],  # on a phone one scrolls
+            column_widths=["64px", "82px", "150px", "205px", "205px", "100px", "108px"],  # on a phone one scrolls
             elem_id="review-table",
         )
         with gr.Row():
             look = {"size": "sm", "min_width": 120}
-            take = gr.Button(t("k_review_accept"), variant="primary", elem_id="accept-lessons", **look)
+            take = gr.Button(t("k_review_accept"), elem_id="accept-lessons", **look)
             leave = gr.Button(t("k_review_refuse"), elem_id="refuse-lessons", **look)
     return Reviewing(part, table, gr.State([]), take, leave)
 
