@@ -258,7 +258,9 @@ def samples_html(language: str, record: Record) -> str:
     labels = started.get("labels") or list(dict.fromkeys(sample["label"] for sample in asked[-1][1]))
     names = {label: label_name(label, language, labels, started.get("label_names", {})) for label in labels}
     tables = "".join(_question_table(language, question, asked, names) for question in questions)
-    return f'<h3>{html.escape(say(language, "k_samples"))}</h3><div class="samples">{tables}</div>'
+    title = html.escape(say(language, "k_samples"))
+    # It scrolls by itself, so it must be reached by keyboard.
+    return f'<h3>{title}</h3><div class="samples" role="region" aria-label="{title}" tabindex="0">{tables}</div>'
 
 
 def _question_table(language: str, question: str, asked: list[tuple[str, list[dict]]], names: dict[str, str]) -> str:
