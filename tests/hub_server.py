@@ -14,6 +14,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,6 +39,8 @@ STEPS = {
     "bucket": r"(GET|POST|DELETE) /api/buckets/([^/]+/[^/]+)",
     "info": rf"GET /api/{KIND}/([^/]+/[^/]+)(?:/revision/([^/]+))?",
     "commits": rf"GET /api/{KIND}/([^/]+/[^/]+)/commits/main",
+    "tree": r"GET /api/(datasets)/([^/]+/[^/]+)/tree/([^/]+)",
+    "squash": r"POST /api/(datasets)/([^/]+/[^/]+)/super-squash/main",
     "preupload": rf"POST /api/{KIND}/([^/]+/[^/]+)/preupload/main",
     "batch": r"POST /(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch",
     "upload": r"PUT /lfs/(\w+)",
@@ -93,6 +96,8 @@ class HubServer:
         stages: of a Space, one for each time that it is asked for; the last one stays.
         log: what building or running a Space has printed.
         buckets: the buckets that are there.
+        before_commit: called once, when the next commit has come and is not there yet.
+        lost: take each commit, and end the connection with no answer.
     """
 
     def __init__(self, repos: dict[str, str | Path]):
@@ -111,6 +116,8 @@ class HubServer:
         self.stages = ["RUNNING"]
         self.log = ""
         self.buckets: set[str] = set()
+        self.before_commit: Callable[[], object] | None = None
+        self.lost = False
         self.large: dict[str, bytes] = {}  # uploaded before a commit, by their SHA-256
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -297,6 +304,13 @@ class _Handler(BaseHTTPRequestHandler):
         one = {"id": repo.sha, "title": "", "message": "", "date": DATE, "authors": []}
         self._json([one] * len(repo.commits))
 
+    def _tree(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        self._json([_entry(name, content) for name, content in repo.files.items()])
+
+    def _squash(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
+        repo.commits = [sorted(repo.files)]
+        self._json({})
+
     def _preupload(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
         files = []
         for one in json.loads(body)["files"]:
@@ -315,6 +329,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _commit(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
         values = [(line["key"], line["value"]) for line in map(json.loads, body.splitlines())]
+        if (before := hub.before_commit) is not None:
+            hub.before_commit = None
+            before()
+        if values[0][1].get("parentCommit", repo.sha) != repo.sha:
+            return self._fail(412, "", "A commit has happened since. Please refresh and try again.")
         for key, value in values:
             if key == "file":
                 repo.files[value["path"]] = base64.b64decode(value["content"])
@@ -323,6 +342,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif key == "deletedFile":
                 del repo.files[value["path"]]
         repo.commits.append([value["path"] for key, value in values if key != "header"])
+        if hub.lost:
+            self.close_connection = True
+            return
         self._json({"commitUrl": f"{hub.url}/{match[2]}/commit/{repo.sha}", "commitOid": repo.sha})
 
     def _route(self, hub: HubServer, body: bytes) -> None:

@@ -82,6 +82,8 @@ def _fold(now: dict[str, Any], event: dict[str, Any]) -> None:
         case "launched":
             process = {name: event[name] for name in ("pid", "created", "at", "spare") if name in event}
             now |= {"state": "running", "process": process, "launched_at": event["at"], "preparing": ""}
+        case "brought":  # from another machine
+            now["process"] = None
         case "stopping":
             now["stopping"] = True
         case "preparing":
