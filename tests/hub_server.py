@@ -154,6 +154,7 @@ class HubServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the one before it to be acknowledged
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""

@@ -137,11 +137,8 @@ class Sync:
                 self._only_one.acquire(timeout=0)  # two processes in one home would copy it twice
             except Timeout as error:
                 raise SettingsError("sync_twice", path=home()) from error
-            is_new = self.target.prepare()
             self._state = _State.read(self._folder / "state.json", self.target.name)
-            if is_new:
-                self._state.items.clear()
-                self._state.unsure.clear()
+            self._prepare()
             root = self.target.fetch(scratch / "fetched")
             found = versions.read(root)
             heads, got = self._heads(found, root, scratch)
@@ -154,6 +151,11 @@ class Sync:
                 self._clean(root, found, heads)
             except (KochatError, OSError) as error:  # the next start does it
                 log.warning("%s could not be tidied up: %s", self.target.name, error)
+
+    def _prepare(self) -> None:
+        if self.target.prepare():  # nothing is there, or not any more
+            self._state.items.clear()
+            self._state.unsure.clear()
 
     def _heads(self, found: dict[str, Version], root: Path, scratch: Path) -> tuple[list[Version], dict[str, Path]]:
         """What there is of all items, and the files of each that this home lacks: checked, in folders by its id.
@@ -270,6 +272,8 @@ class Sync:
         with self._scratch() as scratch:
             if not (self._folder / "state.json").is_file():  # that does not mean that everything was deleted
                 raise SettingsError("sync_home_gone", path=home())
+            if self._failures:
+                self._prepare()
             made, after = self._changes(scratch)
             if made:
                 for one in made:
