@@ -95,7 +95,7 @@ class HubServer:
         renamed: the new name of a repository by its old one.
         stages: of a Space, one for each time that it is asked for; the last one stays.
         log: what building or running a Space has printed.
-        buckets: the buckets that are there.
+        buckets: the buckets that are there; public_buckets: which of them everybody can see.
         before_commit: called once, when the next commit has come and is not there yet.
         lost: take each commit, and end the connection with no answer.
     """
@@ -116,6 +116,7 @@ class HubServer:
         self.stages = ["RUNNING"]
         self.log = ""
         self.buckets: set[str] = set()
+        self.public_buckets: set[str] = set()
         self.before_commit: Callable[[], object] | None = None
         self.lost = False
         self.large: dict[str, bytes] = {}  # uploaded before a commit, by their SHA-256
@@ -254,7 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._fail(404, "RepoNotFound", "Not found")
         if verb == "DELETE":
             hub.buckets.remove(name)
-        self._json({"id": name, "private": True, "createdAt": DATE, "size": 0, "totalFiles": 0})
+        is_private = name not in hub.public_buckets
+        self._json({"id": name, "private": is_private, "createdAt": DATE, "size": 0, "totalFiles": 0})
 
     def _resolve(self, hub: HubServer, match: re.Match, repo: Pushed, body: bytes) -> None:
         if match[2] in hub.gated:

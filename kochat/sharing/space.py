@@ -205,12 +205,13 @@ def _explained_price(repo: str, hardware: Hardware) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bucket(api: HfApi, bucket: str | None, dry_run: bool) -> Iterator[None]:
-    """See that the bucket is there; one that is made for a Space that does not come to be goes again."""
+    """See that the bucket is there and private; one that is made for a Space that does not come to be goes again."""
     is_new = False
     if bucket and not dry_run:
         with explained(bucket):
             try:
-                api.bucket_info(bucket)
+                if not api.bucket_info(bucket).private:  # what visitors taught will be in it
+                    raise HubError("sync_is_public", name=bucket)
             except BucketNotFoundError:
                 api.create_bucket(bucket, private=True)
                 is_new = True

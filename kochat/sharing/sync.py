@@ -433,7 +433,7 @@ class Sync:
 
 
 def sync_of(setting: str) -> Sync:
-    """The sync that KOCHAT_SYNC asks for. Raises HubError for what nothing on the Hub can be called."""
+    """The sync that KOCHAT_SYNC asks for."""
     return Sync(target_of(setting))
 
 

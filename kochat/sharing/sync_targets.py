@@ -71,9 +71,8 @@ class Target(Protocol):
 
 
 def target_of(setting: str) -> FolderTarget | HubTarget:
-    """The target that KOCHAT_SYNC names: owner/name on the Hub, or else a folder. Raises HubError."""
+    """The target that KOCHAT_SYNC names: owner/name on the Hub, or else a folder."""
     if looks_like_hub_id(setting) and not Path(setting).is_dir():
-        validate(setting)
         return HubTarget(setting)
     return FolderTarget(Path(setting))
 
@@ -134,6 +133,7 @@ class HubTarget:
 
     def prepare(self) -> bool:
         """Raises HubError where it cannot be written to, is public, or is something else."""
+        validate(self.repo)
         with explained(self.repo):
             info = info_of(self._api, "dataset", self.repo)
             if info is None:

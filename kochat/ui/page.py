@@ -16,7 +16,7 @@ from kochat.data import review
 from kochat.files import explained
 from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api, auth, connections, login, middleware, monitor, routes, text, zero_gpu
+from kochat.ui import api, auth, connections, keeping, login, middleware, monitor, routes, text, zero_gpu
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -83,6 +83,7 @@ def build() -> gr.Blocks:
     with gr.Blocks(title="kochat", analytics_enabled=False, delete_cache=(600, KEPT_IN_CACHE)) as page:
         unseen = gr.HTML(elem_classes="unseen")
         gr.Markdown(t("k_heading"), elem_id="heading")
+        kept = keeping.build()
         learned = learn.state()
         with gr.Tabs() as tabs:
             with gr.Tab(t("k_chat_tab"), id="chat") as chat_opened:
@@ -104,6 +105,7 @@ def build() -> gr.Blocks:
             with gr.Tab(t("k_learn_tab"), id="learn") as learn_tab:
                 learn.build(learn_tab, tabs, learned)
         training.watch(training_opened, chat_tab, training_tab)
+        keeping.watch(page, kept, data_tab, runs_tab, checkpoints_tab)
         api.build()
         _say_nothing_of_progress(page, unseen)
     text.guard_handlers(page)
@@ -150,10 +152,11 @@ def launch(**options) -> None:
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
     connections.limit_headers()
     zero_gpu.start()
-    page = build()
     # With a handler of its own, the log would be printed nowhere else.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger().addHandler(monitor.errors)
+    keeping.start()  # before the page, which opens on what there is, and before anybody hears that it is ready
+    page = build()
     threading.Thread(target=_warm_up, daemon=True).start()
     threading.Thread(target=_look_after_the_queue, daemon=True).start()
     page.launch(
@@ -167,6 +170,8 @@ def launch(**options) -> None:
         **serving(page),
         **options,
     )
+    if not options.get("prevent_thread_lock"):  # it has ended
+        keeping.stop()
 
 
 def _warm_up() -> None:
@@ -188,6 +193,7 @@ def _look_after_the_queue() -> None:
         try:
             if "queued" in monitor.watcher.look() and not zero_gpu.is_training():
                 queue.dispatch()
+            keeping.notice()
             if time.monotonic() - tidied > BETWEEN_TIDYING:
                 tidied = time.monotonic()
                 library.forget_uploads()

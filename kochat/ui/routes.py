@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from kochat import __version__
-from kochat.ui import models
+from kochat.ui import keeping, models
 from kochat.ui.monitor import watcher
 
 LONGEST_WAIT = 25.0  # seconds: proxies cut off what is silent for longer
@@ -44,8 +44,11 @@ async def _gone(request: Request) -> None:
 
 
 async def health(request: Request) -> JSONResponse:
-    """Whether the server is well (200, else 503), its version, the checkpoints loaded, and the runs in each state."""
-    is_well = time.monotonic() - watcher.looked_at < MAX_LATE
+    """Whether the server is well (200, else 503), its version, the checkpoints loaded, and the runs in each state.
+
+    It is not before what KOCHAT_SYNC keeps is here again.
+    """
+    is_well = keeping.is_ready() and time.monotonic() - watcher.looked_at < MAX_LATE
     told = {"ok": is_well, "version": __version__, "checkpoints": models.loaded(), "runs": dict(watcher.states)}
     return JSONResponse(told, 200 if is_well else 503, headers={"Cache-Control": "no-store"})
 

@@ -169,6 +169,13 @@ def test_each_failure_has_its_sentence_and_leaves_nothing(server, tiny_checkpoin
         assert space.deploy_space(repo, tiny_checkpoint).is_changed
 
 
+def test_a_bucket_that_everybody_can_see_is_not_attached(server, tiny_checkpoint):
+    server.buckets = server.public_buckets = {"somebody/disk"}
+    with pytest.raises(HubError) as raised:
+        deploy(tiny_checkpoint, bucket="somebody/disk")
+    assert (raised.value.key, server.pushed) == ("sync_is_public", {})
+
+
 def test_what_a_payment_is_for_and_what_costs_nothing_is_said(server, tiny_checkpoint):
     deploy(tiny_checkpoint)
     server.refused = {"hardware": 402}

@@ -60,8 +60,12 @@ def answer(path: str, **parameters: str):
     async def send(message):
         sent.append(message)
 
+    asked = iter([{"type": "http.request"}])
+
     async def receive():
-        return {"type": "http.request"}
+        for event in asked:
+            return event
+        await asyncio.Event().wait()  # whoever asks stays: nothing more comes
 
     asyncio.run(Starlette(routes=routes.ROUTES)(scope, receive, send))
     return sent[0]["status"], sent[1]["body"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from kochat.ui import monitor
+from kochat.ui import keeping, monitor
 from kochat.ui.auth import is_owner_themselves, owner_themselves_only
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE
@@ -29,6 +29,7 @@ def numbers_html(language: str, now: dict[str, Any]) -> str:
         "k_server_disk": f"{now['disk_free'] / GIB:.1f} GiB",
         "k_server_loaded": ", ".join(now["checkpoints"]) or "–",
         "k_server_runs": ", ".join(runs) or "–",
+        "k_server_kept": keeping.status(language),
     }
     cells = "".join(
         f"<tr><th>{html.escape(say(language, key))}</th><td>{html.escape(value)}</td></tr>"
