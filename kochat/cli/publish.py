@@ -94,7 +94,7 @@ def space(
     ] = None,
     variable: Annotated[list[str] | None, typer.Option(help="The same, for what everybody may see.")] = None,
     bucket: Annotated[
-        str | None, typer.Option(help="A storage bucket, owner/name, in which everything is kept; a new one where it is not there.")
+        str | None, typer.Option(help="A storage bucket that keeps everything, owner/name; made if it is not there.")
     ] = None,
     dry_run: DryRunOption = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import gradio as gr
 import pytest
@@ -106,8 +105,7 @@ def test_a_server_that_is_ended_copies_once_more(home, tmp_path, monkeypatch):
         keeping.start()
         save(home, "bot")
         with pytest.raises(KeyboardInterrupt):  # which gradio waits for
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
+            signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
         keeping.stop()
