@@ -316,10 +316,10 @@ class Sync:
             if new:
                 made.append(new[0])
                 after[item] = new[1]
-        for item in self._state.items.keys() - mine.keys():
+        for item in (self._state.items.keys() | self._state.unsure.keys()) - mine.keys():
             if not os.path.lexists(home() / item):
                 made.append(Version(self._new_id(), item, self._parents(item), {}))
-                del after[item]
+                after.pop(item, None)
         self.unreadable = tuple(unreadable)
         return made, after
 
@@ -338,7 +338,8 @@ class Sync:
                 seen, same = signature(path), before.get(name)
                 files[name] = same if same and same.seen == seen else self._take(item, id, name, path, scratch)
             content = {name: one.sha256 for name, one in files.items()}
-            if before and content == {name: one.sha256 for name, one in before.items()}:
+            is_same = content == {name: one.sha256 for name, one in before.items()}
+            if before and is_same and item not in self._state.unsure:
                 known.files = {name: replace(before[name], seen=one.seen) for name, one in files.items()}
                 shutil.rmtree(scratch / item / id, ignore_errors=True)
                 return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from kochat.config import SPACE_DISK, home
+from kochat.data.store import SUFFIX
 from kochat.sharing import versions
 from kochat.ui import auth
 from kochat.ui.monitor import watcher
@@ -87,7 +88,7 @@ def warnings(language: str) -> list[str]:
 
 def _what_goes(language: str) -> str:
     items = [item.split("/") for item in versions.items()]
-    count = Counter(kind for kind, *_ in items)
+    count = Counter(kind for kind, *_, name in items if kind != "visitors" or name.endswith(SUFFIX))
     chatbots = [name for kind, name, *_ in items if kind == "checkpoints"]
     keys = {
         "checkpoints": "k_goes_checkpoints",

@@ -551,6 +551,24 @@ def test_what_fails_is_written_the_next_time_and_once(server, at, change, key):
     assert read(two) == read(home)  # and not a second time, as bot-2
 
 
+def test_what_arrived_unheard_and_was_taken_back_does_not_come_back(server, at):
+    home = at("one")
+    ours = begin(target_of(REPO))
+    save(home, "bot", "before")
+    ours.copy()
+    save(home, "bot", "after")
+    save(home, "new")
+    server.lost = True
+    assert not ours.attempt()
+    server.lost = False
+    save(home, "bot", "before")
+    shutil.rmtree(home / "checkpoints" / "new")
+    assert ours.attempt()
+    two = at("two")
+    begin(target_of(REPO))
+    assert read(two) == read(home)
+
+
 @pytest.mark.parametrize("change", [{"cut_after": 5_000}, {"dropped": {"tree"}}, {"dropped": {"resolve"}}])
 def test_a_start_whose_connection_is_lost_brings_nothing_half_and_all_of_it_later(server, at, monkeypatch, change):
     monkeypatch.setattr(file_download, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))

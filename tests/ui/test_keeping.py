@@ -47,6 +47,7 @@ def test_the_owner_of_a_space_alone_is_told_what_goes_at_the_next_restart(home, 
     save(home, "<b>")
     datasets.empty(home / "datasets", "shop")
     taught.open_taught(home / "visitors" / "0123")
+    (home / "visitors" / "0123" / "decisions.json").write_text("{}")
     told = keeping.show(asked_by(is_owner=True, language="ko")).value
     assert "사라지는 것: 챗봇 7개(&lt;b&gt;, 봇-0, 봇-1, 봇-2, 봇-3, …), 데이터 1개, 방문자가 가르친 목록 1개." in told
     hidden = keeping.show(asked_by(is_owner=False))
