@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from kochat.cli import app as page
-from kochat.cli import compare, evaluate, export, familiarity, publish, runs
+from kochat.cli import compare, evaluate, export, familiarity, publish, runs, serve
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
@@ -40,6 +40,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(publish.app, name="deploy")
 app.command()(familiarity.familiarity)
 app.command("app")(page.open_page)
+app.command()(serve.serve)
 app.command("compare")(compare.compare_command)
 app.command()(publish.push)
 app.command()(publish.push_data)

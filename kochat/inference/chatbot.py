@@ -19,7 +19,8 @@ from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
 from kochat.inference.decoder import Decoder, suits_int8
 from kochat.inference.drafts import Drafts
-from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, text_pieces, token_texts
+from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, token_texts
+from kochat.inference.generation import Generation
 from kochat.inference.matching import MAX_QUESTIONS, Match, QuestionMatcher
 from kochat.labels import AUTO
 from kochat.model import checkpoint
@@ -157,9 +158,27 @@ class Chatbot:
         seed: int | None = None,
     ) -> Iterator[str]:
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
+        return self.generate(question, label, strength, temperature=temperature, top_p=top_p, seed=seed)
+
+    def generate(
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        max_tokens: int = MAX_REPLY_TOKENS,
+    ) -> Generation:
+        """As `stream`, with at most so many tokens, and with what may be asked of the reply beside its text."""
         drawn = sampling.checked(temperature, top_p, seed)
-        request = self._request(*self._understood([(question, label)])[0], strength, drawn)
-        return text_pieces(self.tokenizer, self._engine.stream(request))
+        question, label = self._understood([(question, label)])[0]
+        request = self._request(question, label, strength, drawn)
+        room = self._engine.decoder.positions - max(map(len, request.rows()))
+        limit = max(0, min(max_tokens, MAX_REPLY_TOKENS, room))
+        tokens = self._engine.stream(request, limit)
+        return Generation(self.tokenizer, tokens, label, len(request.prompt), limit)
 
     def replies(
         self,
