@@ -23,6 +23,7 @@ from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from kochat.errors import KochatError
 from kochat.files import explained
+from kochat.inference import remote
 from kochat.labels import AUTO
 from kochat.model.checkpoint import folder_meant
 from kochat.runs import queue, registry, worker
@@ -72,6 +73,14 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
+def _to_talk_to(checkpoint: str):
+    """What answers: a checkpoint, or the engine of KOCHAT_ENGINE where no other is given."""
+    engine = os.environ.get(remote.ENGINE, "").strip()
+    if engine and checkpoint == str(DEFAULT_CHECKPOINT):
+        return remote.load(engine)
+    return remote.load(checkpoint) if remote.is_url(checkpoint) else _load(checkpoint)
+
+
 def _load(checkpoint: str):
     from kochat.inference.chatbot import load
     from kochat.model.gpt2 import quiet
@@ -92,7 +101,7 @@ def reply(
 ) -> None:
     """Print one reply."""
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    typer.echo(_load(checkpoint).reply(question, label, strength, **drawn))
+    typer.echo(_to_talk_to(checkpoint).reply(question, label, strength, **drawn))
 
 
 @app.command()
@@ -105,7 +114,7 @@ def chat(
     seed: SeedOption = None,
 ) -> None:
     """Talk until you write 'quit' (the notebook's loop)."""
-    bot = _load(checkpoint)
+    bot = _to_talk_to(checkpoint)
     while True:
         try:
             question = input("user > ").strip()

@@ -1,7 +1,6 @@
 """Chatbots behind the OpenAI protocol, asked by OpenAI's own package over HTTP."""
 
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +8,7 @@ import httpx2
 import openai
 import pytest
 import uvicorn
+from listening import listening
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -35,14 +35,8 @@ def bot(tmp_path_factory, tokenizer):
 @pytest.fixture(scope="module")
 def url(bot):
     """Where a server of it listens, in a thread of this process."""
-    server = uvicorn.Server(uvicorn.Config(serving.server({"tiny": bot}), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with listening(serving.server({"tiny": bot})) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
