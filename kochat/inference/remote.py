@@ -31,6 +31,7 @@ from kochat.model.prompt import MAX_REPLY_TOKENS
 
 ENGINE, KEY = "KOCHAT_ENGINE", "KOCHAT_ENGINE_KEY"
 TIMEOUT = httpx2.Timeout(60.0, connect=5.0)  # seconds without a byte
+LIMITS = httpx2.Limits(keepalive_expiry=2.0)  # before uvicorn closes a connection, which is after 5 seconds
 MAX_SECONDS = 180.0  # of a reply
 MAX_REPLY_LENGTH = 2_000  # characters
 TRIES, FIRST_WAIT = 3, 0.5  # seconds, doubled each time
@@ -67,7 +68,8 @@ class RemoteChatbot:
         key = os.environ.get(KEY, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            self._http = httpx2.Client(base_url=address.rstrip("/") + "/", headers=headers, timeout=TIMEOUT)
+            base = address.rstrip("/") + "/"
+            self._http = httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT, limits=LIMITS)
         except httpx2.InvalidURL as error:
             raise ReplyError("engine_bad_url", url=address) from error
         self._lock, self._looked_at, self._card = threading.Lock(), -math.inf, None
@@ -85,13 +87,13 @@ class RemoteChatbot:
 
     @property
     def card(self) -> Card:
-        """Its labels as far as they are known; none where the engine is away."""
+        """Its labels as far as they are known; where the engine lists no models, by the name that was given."""
         with self._lock:
             if self._card is None and time.monotonic() - self._looked_at >= BETWEEN_LOOKS:
                 with contextlib.suppress(ReplyError):  # which is in the log
                     self._card = self._look()
                 self._looked_at = time.monotonic()
-            return self._card or Card()
+            return self._card or self._known_here()
 
     @property
     def labels(self) -> list[str]:
@@ -209,7 +211,7 @@ class RemoteChatbot:
             time.sleep(wait)
             try:
                 response = self._http.send(request, stream=True)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError) as error:
+            except (httpx2.NetworkError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError) as error:
                 why = repr(error)
                 continue
             except httpx2.HTTPError as error:  # it was reached, and may be at work for us

@@ -138,6 +138,8 @@ def test_labels_and_the_longest_reply_are_those_of_the_checkpoint_of_that_name(e
     assert engine.asked[0]["max_tokens"] == 96 - 64
     assert (far.labels, far.card.label_names) == (["0", "1"], {"1": "일"})
     assert refusal(far.reply, "안녕", "2") == "unknown_label"
+    engine.models = None  # which cannot be listed
+    assert kochat.load(f"{url}#/srv/tiny").labels == ["0", "1"]
 
 
 def test_a_busy_engine_is_asked_again_and_one_that_refuses_is_not(engine, url):
