@@ -53,3 +53,7 @@ class LimitError(KochatError):
 
 class ReplyError(KochatError):
     """A reply cannot be given to this question or label."""
+
+
+class RequestError(KochatError):
+    """A request of the OpenAI protocol cannot be answered as it is."""

@@ -49,3 +49,25 @@ def in_order(labels: Iterable[str]) -> list[str]:
     distinct = list(dict.fromkeys(labels))
     numbers = sorted((label for label in distinct if label.isdecimal()), key=int)
     return numbers + [label for label in distinct if not label.isdecimal()]
+
+
+def labels_by_name(labels: Iterable[str], names: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a text may call the `labels`, in lower case: themselves, their names in both languages and those of `names`.
+
+    Of a name of two words, like "Breakup, negative", each alone will do.
+    """
+    labels = list(labels)
+    called = {label.lower(): label for label in labels}
+    for language in ("ko", "en"):
+        for label in labels:
+            name = label_name(label, language, labels, names)
+            for one in (name, *re.split(r"[,·/]", name)):
+                called.setdefault(one.strip().lower(), label)
+    called.pop("", None)
+    return called
+
+
+def label_named(text: str, called: Mapping[str, str]) -> str | None:
+    """The label that a text names, which says no more than that: "사랑", or "label: 사랑"; see `labels_by_name`."""
+    said = text.strip().lower()
+    return called.get(said) or called.get(said.split(":")[-1].strip())

@@ -17,12 +17,13 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from kochat.cli import app as page
-from kochat.cli import compare, evaluate, export, familiarity, publish, runs
+from kochat.cli import compare, evaluate, export, familiarity, publish, runs, serve
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
 from kochat.errors import KochatError
 from kochat.files import explained
+from kochat.inference import remote
 from kochat.labels import AUTO
 from kochat.model.checkpoint import folder_meant
 from kochat.runs import queue, registry, worker
@@ -40,6 +41,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(publish.app, name="deploy")
 app.command()(familiarity.familiarity)
 app.command("app")(page.open_page)
+app.command()(serve.serve)
 app.command("compare")(compare.compare_command)
 app.command()(publish.push)
 app.command()(publish.push_data)
@@ -71,6 +73,14 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
+def _to_talk_to(checkpoint: str):
+    """What answers: a checkpoint, or the engine of KOCHAT_ENGINE where no other is given."""
+    engine = os.environ.get(remote.ENGINE, "").strip()
+    if engine and checkpoint == str(DEFAULT_CHECKPOINT):
+        return remote.load(engine)
+    return remote.load(checkpoint) if remote.is_url(checkpoint) else _load(checkpoint)
+
+
 def _load(checkpoint: str):
     from kochat.inference.chatbot import load
     from kochat.model.gpt2 import quiet
@@ -91,7 +101,7 @@ def reply(
 ) -> None:
     """Print one reply."""
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    typer.echo(_load(checkpoint).reply(question, label, strength, **drawn))
+    typer.echo(_to_talk_to(checkpoint).reply(question, label, strength, **drawn))
 
 
 @app.command()
@@ -104,7 +114,7 @@ def chat(
     seed: SeedOption = None,
 ) -> None:
     """Talk until you write 'quit' (the notebook's loop)."""
-    bot = _load(checkpoint)
+    bot = _to_talk_to(checkpoint)
     while True:
         try:
             question = input("user > ").strip()

@@ -19,8 +19,11 @@ from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
 from kochat.inference.decoder import Decoder, suits_int8
 from kochat.inference.drafts import Drafts
-from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, text_pieces, token_texts
+from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, token_texts
+from kochat.inference.generation import Generation
 from kochat.inference.matching import MAX_QUESTIONS, Match, QuestionMatcher
+from kochat.inference.reading import Reading
+from kochat.inference.remote import RemoteChatbot, is_url
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.model.kept_pairs import newest
@@ -49,20 +52,6 @@ class ExplainedStep:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a checkpoint reads in a question: the probability of each label, and how surprising it is.
-
-    `surprise` is in nats a byte (familiarity.py); `meant` is the checkpoint's own question that is asked in other
-    words (matching.py), if any. `unfamiliar` is None where the checkpoint can tell by neither.
-    """
-
-    labels: dict[str, float]
-    surprise: float
-    unfamiliar: bool | None
-    meant: str | None = None
-
-
-@dataclass(frozen=True)
 class ExaminedToken:
     """A token of a pair as training sees it.
 
@@ -81,9 +70,12 @@ class ExaminedToken:
     nats: float | None
 
 
-def load(source: str | os.PathLike) -> Chatbot:
-    """A Chatbot of a checkpoint: its folder, its name on the page, or a Hub id. Raises CheckpointError or HubError."""
-    return Chatbot(checkpoint.load(source))
+def load(source: str | os.PathLike) -> Chatbot | RemoteChatbot:
+    """A Chatbot of a checkpoint: its folder, its name on the page, or a Hub id. Raises CheckpointError or HubError.
+
+    http://host/v1#model is one that answers on another server: see remote.py.
+    """
+    return RemoteChatbot(str(source)) if is_url(source) else Chatbot(checkpoint.load(source))
 
 
 class Chatbot:
@@ -157,9 +149,27 @@ class Chatbot:
         seed: int | None = None,
     ) -> Iterator[str]:
         """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
+        return self.generate(question, label, strength, temperature=temperature, top_p=top_p, seed=seed)
+
+    def generate(
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        max_tokens: int = MAX_REPLY_TOKENS,
+    ) -> Generation:
+        """As `stream`, with at most so many tokens, and with what may be asked of the reply beside its text."""
         drawn = sampling.checked(temperature, top_p, seed)
-        request = self._request(*self._understood([(question, label)])[0], strength, drawn)
-        return text_pieces(self.tokenizer, self._engine.stream(request))
+        question, label = self._understood([(question, label)])[0]
+        request = self._request(question, label, strength, drawn)
+        room = self._engine.decoder.positions - max(map(len, request.rows()))
+        limit = max(0, min(max_tokens, MAX_REPLY_TOKENS, room))
+        tokens = self._engine.stream(request, limit)
+        return Generation(self.tokenizer, tokens, label, len(request.prompt), limit)
 
     def replies(
         self,
@@ -216,6 +226,10 @@ class Chatbot:
         if match or (limit is None and not self.matcher):
             return False if match else None
         return max(shares, key=shares.get) in self.own_labels or (limit is not None and surprise > limit)
+
+    def cuts_question(self, question: str, label: str) -> bool:
+        """Whether only the end of a question fits."""
+        return self.prompt.cuts_question(question, label)
 
     def calibrate(self, questions: Sequence[str]) -> dict[str, Any]:
         """The calibration for a card (familiarity.py), on questions that this checkpoint was not trained on."""

@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 from kochat.inference.decoder import Decoder
 from kochat.inference.drafts import MAX_DRAFT, Drafts
 from kochat.inference.sampling import distribution, draw, strengthened, strengthened_scores
+from kochat.model.prompt import MAX_REPLY_TOKENS
 
-MAX_REPLY_TOKENS = 128
 # More rows in one pass make everybody wait; who comes then waits for a place.
 MAX_ROWS = 64
 # Drafts are for the time in which the processor waits for memory; so many tokens keep it busy.

@@ -26,9 +26,11 @@ from kochat.files import atomic_folder, safe_name, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
+from kochat.model.chat_template import chat_template
 from kochat.model.kept_pairs import MAX_PAIRS as MAX_PAIRS
 from kochat.model.kept_pairs import PAIRS_FILE as PAIRS_FILE
 from kochat.model.kept_pairs import VALIDATION_FILE, read_pairs, write_pairs
+from kochat.model.prompt import MAX_REPLY_TOKENS
 
 if TYPE_CHECKING:  # brings torch, which takes seconds; listing checkpoints needs none
     from kochat.data.pairs import Pair
@@ -111,6 +113,7 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
     from kochat.model.tokenizer import load_tokenizer
 
     loaded = Checkpoint(name, folder, load_tokenizer(folder), card)
+    loaded.tokenizer.chat_template = chat_template(loaded.tokenizer, card)
     if as_base:
         _ = loaded.model  # what is wrong with it is said now
     elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
@@ -246,7 +249,9 @@ def save(
 def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Card, dtype: str) -> None:
     from kochat.model.gpt2 import save_model
 
-    save_model(model, folder, dtype)
+    positions = model.config.n_positions
+    save_model(model, folder, dtype, min(MAX_REPLY_TOKENS, max(1, positions - card.max_length)))
+    tokenizer.model_max_length, tokenizer.chat_template = positions, chat_template(tokenizer, card)
     tokenizer.save_pretrained(folder)
     # transformers indents it, which doubles its size.
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)

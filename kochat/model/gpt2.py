@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
 from kochat.errors import CheckpointError
@@ -166,12 +166,17 @@ def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadMo
     return model
 
 
-def save_model(model: GPT2LMHeadModel, folder: Path, dtype: str) -> None:
-    """Write config.json and model.safetensors with weights of `dtype`; the model itself stays as it is."""
+def save_model(model: GPT2LMHeadModel, folder: Path, dtype: str, max_new_tokens: int) -> None:
+    """Write config.json, model.safetensors with weights of `dtype`, and generation_config.json.
+
+    With the last, other engines decode as we do: greedily, up to `max_new_tokens`. The model itself stays as it is.
+    """
     weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
     if model.lm_head.weight is model.transformer.wte.weight:
         del weights["lm_head.weight"]  # converted apart, the shared matrix would be written twice
     model.save_pretrained(folder, state_dict=weights)
+    ids = {f"{kind}_token_id": getattr(model.config, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
+    GenerationConfig(**ids, do_sample=False, max_new_tokens=max_new_tokens).save_pretrained(folder)
 
 
 assert len(Part) == 4, "loss() has a weight for each part"

@@ -33,12 +33,8 @@ SPECIALS = (PAD, EOS, USER, LABEL_MARK, SYSTEM, UNK, MASK)
 IGNORE = -100  # what torch's cross entropy leaves out
 MAX_CHARACTERS = 20_000  # of a pair; tokenizing a cell of 100 MB would take gigabytes, and no model takes so much
 
-CHAT_TEMPLATE = (
-    # The bot has no memory, so only the last turn of the user becomes the prompt.
-    "{%- set question = (messages | selectattr('role', 'equalto', 'user') | list | last)['content'] -%}"
-    "{{- '<usr>' + question + '<unused1>' + (label or '') + '<sys>' -}}"
-    "{%- if messages[-1]['role'] == 'assistant' -%}{{- messages[-1]['content'] + '</s>' -}}{%- endif -%}"
-)
+MAX_REPLY_TOKENS = 128
+STRIPPED = "?.!,"  # by `strip_punctuation`, as the notebook does
 
 
 class Part(IntEnum):
@@ -90,7 +86,7 @@ class Prompt:
     def text_ids(self, text: str) -> list[int]:
         """Token ids of a piece of text; never one of the structural ids."""
         if self.strip_punctuation:
-            text = re.sub(r"[?.!,]", " ", text)
+            text = re.sub(f"[{STRIPPED}]", " ", text)
         return self._encode(text)
 
     def _encode(self, text: str) -> list[int]:

@@ -18,7 +18,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from transformers import PreTrainedTokenizerFast
 
 from kochat.errors import CheckpointError
-from kochat.model.prompt import CHAT_TEMPLATE, EOS, LABEL_MARK, MASK, PAD, SPECIALS, SYSTEM, UNK, USER
+from kochat.model.prompt import EOS, LABEL_MARK, MASK, PAD, SPECIALS, SYSTEM, UNK, USER
 
 Tokenizer = PreTrainedTokenizerFast
 
@@ -78,9 +78,7 @@ def _frequent_characters(texts: Iterable[str], count: int) -> list[str]:
 
 
 def _fast_tokenizer(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS)
-    fast.chat_template = CHAT_TEMPLATE
-    return fast
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS)
 
 
 # What transformers, torch, safetensors and tokenizers raise for files that are damaged.
@@ -115,5 +113,4 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     tokenizer.backend_tokenizer.add_special_tokens(
         [tokenizers.AddedToken(token, special=True, normalized=False) for token in SPECIALS]
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

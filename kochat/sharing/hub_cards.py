@@ -193,7 +193,7 @@ def _with_transformers(repo: str, card: Card) -> str:
         'return_tensors="pt")\n'
         f"tokens = model.generate(**prompt, max_new_tokens={card.max_length}, do_sample=False)\n"
         'reply = tokenizer.decode(tokens[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True)\n```\n\n'
-        "So there is no strength of the label, and special tokens that somebody types into a question are not text."
+        "So there is no strength of the label, and special tokens typed into a question are parted by a space."
     )
 
 

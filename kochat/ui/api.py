@@ -18,7 +18,7 @@ from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.runs import queue, registry
 from kochat.ui import auth, limits
-from kochat.ui.models import bot
+from kochat.ui.models import ENGINE, bot, engine
 from kochat.ui.monitor import replies
 from kochat.ui.sources import make_config
 from kochat.ui.text import shows_errors
@@ -36,7 +36,7 @@ def _check_length(question: str, request: gr.Request) -> None:
 def reply(
     question: str,
     label: str = AUTO,
-    checkpoint: str = DEFAULT_CHECKPOINT.name,
+    checkpoint: str | None = None,
     strength: float | None = None,
     temperature: float = 0.0,
     top_p: float = 1.0,
@@ -48,7 +48,7 @@ def reply(
     Args:
         question: The question, in Korean.
         label: What the reply is conditioned on: a label of the checkpoint, or "auto" for the one that it reads itself.
-        checkpoint: The name of the chatbot.
+        checkpoint: The name of the chatbot; without it kochat-mini, or the engine in front of which the page stands.
         strength: How much the label is strengthened, from 0; without it, as the checkpoint has it.
         temperature: Above 0 the reply is drawn; at 0 it is always the same.
         top_p: Draw among the likeliest tokens of this probability in all.
@@ -57,7 +57,9 @@ def reply(
     _check_length(question, request)
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
     start = time.monotonic()
-    said = bot(checkpoint).reply(question, label, strength, **drawn)
+    said = bot(checkpoint or (ENGINE if engine() else DEFAULT_CHECKPOINT.name)).reply(
+        question, label, strength, **drawn
+    )
     replies.add(time.monotonic() - start)
     return said
 

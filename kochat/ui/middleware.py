@@ -23,13 +23,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from kochat.errors import LimitError
 from kochat.runs import library
+from kochat.sharing import serving
 from kochat.ui import auth, limits
 from kochat.ui.sessions import COOKIE, cookie, sessions
 from kochat.ui.text import language_of
 
 API = r"(?:/.*)?/gradio_api"
 UPLOAD = re.compile(rf"{API}/upload/?")
-JOIN = re.compile(rf"{API}/(?:queue/join|call/.+)")
+ASKS = re.compile(rf"{API}/(?:queue/join|call/.+)|/v1/chat/completions")
+PROTOCOL = re.compile(r"/v1/.*")  # of OpenAI
 # Routes of gradio that the page does not need: one writes a file each time, one fetches what it is told from elsewhere.
 CLOSED = re.compile(rf"{API}/(?:deep_link|dev/|proxy=|file[=/]https?:).*", re.IGNORECASE)
 MEGABYTE = 2**20
@@ -37,9 +39,14 @@ DRAINED = 5.0  # seconds in which a refused body is read on: a browser looks for
 
 
 def refusal(request: Request, status: int, error: LimitError, wait: float = 0.0) -> Response:
-    """A refusal as whoever asked shows it: gradio shows the detail of JSON, and the text of what an upload gets."""
+    """A refusal as whoever asked shows it: gradio shows the detail of JSON, and the text of what an upload gets.
+
+    Programs that speak the OpenAI protocol get it in the form of that.
+    """
     text = error.text(language_of(request))
     headers = {"Retry-After": f"{max(1, wait):.0f}"} if wait else {}
+    if PROTOCOL.fullmatch(request.scope["path"]):
+        return serving.error_response(error, request, status, **headers)
     if UPLOAD.fullmatch(request.scope["path"]):
         return PlainTextResponse(text, status, headers)
     return JSONResponse({"detail": text, "error": text}, status, headers)
@@ -229,23 +236,24 @@ class _Body:
 class Places:
     """A few places in gradio's queue for each visitor, and for each address, however many visitors it has.
 
-    What somebody has there is counted in the queue itself, so nothing is left behind when they go.
+    What somebody has there is counted in the queue itself, so nothing is left behind when they go. A request of the
+    OpenAI protocol waits in no queue: it has its place until it is answered.
     """
 
     def __init__(self, app, blocks: gr.Blocks):
-        self.app, self.blocks, self._joining = app, blocks, Counter()
+        self.app, self.blocks, self._asking = app, blocks, Counter()
 
     async def __call__(self, scope, receive, send):
-        asks = scope["type"] == "http" and scope["method"] == "POST" and JOIN.fullmatch(scope["path"])
+        asks = scope["type"] == "http" and scope["method"] == "POST" and ASKS.fullmatch(scope["path"])
         if not asks or auth.is_owner_themselves(request := Request(scope)):
             return await self.app(scope, receive, send)
         taken, keys = self._taken(), _keys_of(request)
         for key in keys:
             most = limits.PLACES if key[0] == "visitor" else limits.PLACES_OF_ADDRESS
-            if taken[key] + self._joining[key] >= most:
+            if taken[key] + self._asking[key] >= most:
                 answer = refusal(request, 429, LimitError("too_many_at_once", most=most), wait=1)
                 return await answer(scope, receive, send)
-        with _counted(self._joining, keys):
+        with _counted(self._asking, keys):
             await self.app(scope, receive, send)
 
     def _taken(self) -> Counter:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,22 +13,46 @@ from typing import TYPE_CHECKING
 # first one, in which nothing is found. So it is here before there are threads; torch still comes when it is needed.
 import transformers  # noqa: F401
 
+from kochat.inference import remote
 from kochat.model import checkpoint
-from kochat.model.cards import Card
+from kochat.model.cards import PROFILE_TEXTS, Card
 from kochat.ui import zero_gpu
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot
+    from kochat.inference.remote import RemoteChatbot
     from kochat.model.prompt import Prompt
 
 KEPT = 3
+ENGINE = "/engine"  # the name of what answers on another server; no checkpoint can be called so
 _loading = threading.Lock()
 _order = threading.Lock()
 _bots: dict[tuple[Path, float], Chatbot] = {}  # the one used longest ago is first, and goes first
 
 
-def bot(name: str) -> Chatbot:
-    """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError."""
+def engine() -> RemoteChatbot | None:
+    """The chatbot of the engine that KOCHAT_ENGINE names, if any. Raises ReplyError where that is no address."""
+    url = os.environ.get(remote.ENGINE, "").strip()
+    return _engine(url) if url else None
+
+
+@functools.lru_cache(maxsize=1)
+def _engine(url: str) -> RemoteChatbot:
+    return remote.load(url)
+
+
+def first_name() -> str | None:
+    """What the page opens on: the engine, else the first checkpoint of the list."""
+    return ENGINE if engine() else next(iter(checkpoint.list_checkpoints()), None)
+
+
+def bot(name: str) -> Chatbot | RemoteChatbot:
+    """The chatbot of a checkpoint in the list; only names count, never a path. Raises CheckpointError.
+
+    By the name ENGINE it is that of the engine, where there is one.
+    """
+    if name == ENGINE and (elsewhere := engine()):
+        return elsewhere
     path, _ = key = version(name)
     if known := _used(key):  # need not wait for one that is being loaded
         return known
@@ -82,6 +109,8 @@ def _load(path: Path) -> Chatbot:
 
 def card(name: str | None) -> Card:
     """The card of a checkpoint, without loading its model; an empty one where it is gone."""
+    if name == ENGINE and (elsewhere := engine()):
+        return replace(elsewhere.card, profile={"title": elsewhere.name[: PROFILE_TEXTS["title"]]})
     path = checkpoint.list_checkpoints().get(name or "")
     return checkpoint.read_card(path) if path else Card()
 

@@ -14,9 +14,8 @@ import gradio as gr
 
 from kochat.data import review
 from kochat.files import explained
-from kochat.model import checkpoint
 from kochat.runs import library, queue
-from kochat.ui import api, auth, connections, keeping, login, middleware, monitor, routes, text, zero_gpu
+from kochat.ui import api, auth, connections, keeping, login, middleware, models, monitor, routes, text, zero_gpu
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -175,12 +174,12 @@ def launch(**options) -> None:
 
 
 def _warm_up() -> None:
-    names = list(checkpoint.list_checkpoints())
+    name = models.first_name()
     try:
-        if names:
-            bot(names[0]).reply("안녕")
+        if name:
+            bot(name).reply("안녕")
     except Exception:
-        log.exception("%s could not be loaded ahead; the chat will say why", names[0])
+        log.exception("%s could not be loaded ahead; the chat will say why", name)
 
 
 def _look_after_the_queue() -> None:

@@ -1,20 +1,29 @@
 """What the server answers beside gradio's own: to pages whether there is something new, to machines whether it is well.
 
-Knows the watcher and HTTP; nothing here says more than what every visitor may see.
+To programs it is a server of the OpenAI protocol. Knows the watcher and HTTP; nothing here says more than what every
+visitor may see.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from kochat import __version__
-from kochat.ui import keeping, models
-from kochat.ui.monitor import watcher
+from kochat.errors import LimitError
+from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.sharing import serving
+from kochat.ui import auth, keeping, limits, models
+from kochat.ui.monitor import replies, watcher
+
+if TYPE_CHECKING:
+    from kochat.inference.chatbot import Chatbot
 
 LONGEST_WAIT = 25.0  # seconds: proxies cut off what is silent for longer
 MAX_LATE = 60.0  # seconds since the last look of the watcher, which has one a second
@@ -53,4 +62,25 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse(told, 200 if is_well else 503, headers={"Cache-Control": "no-store"})
 
 
-ROUTES = [Route("/changes/{subject}", changes), Route("/health", health)]
+class Page(serving.Service):
+    """The chatbots of the page, for visitors within their limits; how many at once is for the middleware."""
+
+    def cards(self) -> dict[str, Card]:
+        """As Service.cards."""
+        return {name: checkpoint.read_card(path) for name, path in checkpoint.list_checkpoints().items()}
+
+    def bot(self, name: str) -> Chatbot:
+        """As Service.bot."""
+        return models.bot(name)
+
+    def check(self, question: str, request: Request) -> None:
+        """As Service.check."""
+        if len(question) > limits.MAX_QUESTION_LENGTH and not auth.is_owner(request):
+            raise LimitError("question_too_long", most=limits.MAX_QUESTION_LENGTH)
+
+    def replied(self, seconds: float) -> None:
+        """As Service.replied."""
+        replies.add(seconds)
+
+
+ROUTES = [*serving.routes(Page()), Route("/changes/{subject}", changes), Route("/health", health)]

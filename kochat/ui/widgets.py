@@ -18,6 +18,7 @@ from kochat.labels import AUTO, CHATBOT_DATA_LABELS, are_emotions, has_names
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.runs.watcher import Subject
+from kochat.ui import models
 from kochat.ui.text import say, t
 
 EXAMPLES = ("안녕", "12시 땡!", "잠이 안 와", "심심해", "여행 가고 싶어", "고백할까?")
@@ -61,6 +62,12 @@ def checkpoint_choices(for_chat: bool = True) -> list[tuple[str, str]]:
     return [(_named(name, path), name) for name, path in checkpoint.list_checkpoints(for_chat=for_chat).items()]
 
 
+def chat_choices() -> list[tuple]:
+    """Dropdown choices of the chat: the engine, where there is one, before the checkpoints."""
+    elsewhere = [(t("k_engine"), models.ENGINE)] if models.engine() else []
+    return [*elsewhere, *checkpoint_choices()]
+
+
 def _named(name: str, path: Path) -> str:
     title = ""
     with contextlib.suppress(CheckpointError):  # deleted since it was listed
@@ -97,11 +104,11 @@ def following(subject: Subject) -> gr.HTML:
 
 
 def checkpoint_dropdown(chosen: str | None, wanted: str | None = None) -> gr.Dropdown:
-    """The checkpoint dropdown with what is there now; a choice that is gone becomes the first.
+    """The checkpoint dropdown of the chat with what is there now; a choice that is gone becomes the first.
 
     `wanted`, where it is there, is chosen instead.
     """
-    choices = checkpoint_choices()
+    choices = chat_choices()
     names = [name for _, name in choices]
     if wanted in names:
         return gr.Dropdown(choices=choices, value=wanted)

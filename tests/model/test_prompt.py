@@ -179,23 +179,6 @@ def test_threads_that_encode_at_once_get_the_same_ids(every_tokenizer, sample):
         assert list(threads.map(encode_all, range(4))) == [expected] * 4
 
 
-def test_the_chat_template_builds_the_same_ids(every_tokenizer):
-    prompt = Prompt(every_tokenizer, 64)
-
-    def template(*turns, **variables):
-        roles = ["user", "assistant"] * 2
-        messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
-        return every_tokenizer.apply_chat_template(messages, tokenize=True, **variables)["input_ids"]
-
-    assert template("12시 땡!", label="0") == prompt.encode_prompt("12시 땡!", "0")
-    assert template("12시 땡!", label="건설현장") == prompt.encode_prompt("12시 땡!", "건설현장")
-    assert template("12시 땡!") == template("12시 땡!", label=None) == prompt.encode_prompt("12시 땡!", None)
-    assert template("안녕", "네", "고마워", label="1") == prompt.encode_prompt("고마워", "1")
-    example = prompt.encode_example("고마워", "저도 감사합니다.", "2")
-    assert template("고마워", "저도 감사합니다.", label="2") == example.input_ids
-    assert template("안녕", "네", "고마워", "저도 감사합니다.", label="2") == example.input_ids
-
-
 def test_a_token_in_smaller_ones_is_the_same_text(tokenizer):
     prompt, chance = Prompt(tokenizer, 64), random.Random(0)
     ids = prompt.text_ids("오늘은 정말 좋은 날이에요 😀")

@@ -5,7 +5,6 @@ import unicodedata
 import pytest
 from kogpt2_like import write_kogpt2_like
 
-from kochat.model.prompt import CHAT_TEMPLATE
 from kochat.model.tokenizer import load_tokenizer, make_tokenizer
 
 
@@ -48,7 +47,6 @@ def test_kogpt2s_tokenizer_has_the_notebooks_ids(tmp_path, flagged):
     assert tokenizer.convert_tokens_to_ids(names) == [1, 2, 3, 4, 5, 9, 10]
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 1, 3)
     assert (tokenizer.unk_token_id, tokenizer.mask_token_id) == (5, 9)
-    assert tokenizer.chat_template == CHAT_TEMPLATE
     # Notebook, cell 11: spaces are ▁, emoticons are whole.
     assert tokenizer.tokenize("안녕하세요. 😤:)l^o")[-3:] == ["😤", ":)", "l^o"]
     whole = tokenizer("<usr>안녕<unused1><sys></s>")

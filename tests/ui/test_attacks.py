@@ -410,13 +410,17 @@ def busy(site, monkeypatch):
     """The tiny chatbot takes its time, until it may answer."""
     go_on = threading.Event()
     chatbot = page.bot("tiny")
-    reply = chatbot.reply
+    reply, generate = chatbot.reply, chatbot.generate
 
-    def slow(*args, **options):
-        go_on.wait(20)
-        return reply(*args, **options)
+    def slow(answer):
+        def slowly(*args, **options):
+            go_on.wait(20)
+            return answer(*args, **options)
 
-    monkeypatch.setattr(chatbot, "reply", slow)
+        return slowly
+
+    monkeypatch.setattr(chatbot, "reply", slow(reply))
+    monkeypatch.setattr(chatbot, "generate", slow(generate))
     yield go_on
     go_on.set()
     until_idle(site[1])
@@ -478,6 +482,49 @@ def test_a_question_has_a_length_that_a_visitor_may_not_exceed(visit, owner):
         "The question is longer than 2000 characters. Shorten it and ask again.",
     )
     assert ask(owner, "reply", *asked)[0] == "complete"
+
+
+def complete(client, question="안녕", **more):
+    """The answer of the OpenAI protocol."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": question}], "label": "0", **more}
+    return client.post("/v1/chat/completions", json=body)
+
+
+def test_the_openai_protocol_gives_the_reply_and_lists_the_chatbots(visit):
+    answer = complete(visit())
+    assert answer.json()["choices"][0]["message"]["content"] == page.bot("tiny").reply("안녕", "0")
+    assert [one["id"] for one in visit().get("/v1/models").json()["data"]] == ["kochat-mini", "tiny"]
+    last = complete(visit(), stream=True).text.split("\n\n")[-2]
+    assert last == "data: [DONE]"
+
+
+def test_the_openai_protocol_has_a_visitors_limits(visit, owner, busy):
+    stranger = visit()
+    too_long = complete(stranger, "가" * 2_001)
+    assert (too_long.status_code, too_long.json()["error"]["code"]) == (413, "context_length_exceeded")
+    too_large = complete(stranger, "가" * 2**20)
+    assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "request_too_large")
+    joined = [join(stranger, number) for number in range(limits.PLACES - 1)]
+    assert [one.status_code for one in joined] == [200] * len(joined)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(complete, stranger) for _ in range(4)]
+        others = [pool.submit(complete, one) for one in (visit(NEIGHBOUR), owner)]
+        end = time.monotonic() + 20
+        while sum(one.done() for one in asked) < 3:  # one has the last place, and waits
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        busy.set()
+    answers = [one.result() for one in asked]
+    assert sorted(one.status_code for one in answers) == [200, 429, 429, 429]
+    refused = next(one for one in answers if one.status_code == 429)
+    assert (refused.json()["error"]["type"], refused.headers["retry-after"]) == ("rate_limit_error", "1")
+    assert [one.result().status_code for one in others] == [200, 200]
+    assert complete(stranger).status_code == 200
+
+
+def test_a_page_of_another_site_gets_nothing_by_the_openai_protocol(visit):
+    answer = visit().post("/v1/chat/completions", json={}, headers={"origin": "https://elsewhere.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")
 
 
 def test_what_only_the_queue_gives_cannot_be_had_past_it(visit):

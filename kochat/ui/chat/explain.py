@@ -20,7 +20,7 @@ from kochat.inference.sampling import GREEDY, Sampling
 from kochat.labels import label_name
 from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
 from kochat.ui.chat.variety import drawn_told
-from kochat.ui.models import bot
+from kochat.ui.models import ENGINE, bot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, label_class, label_word, level, percent, shown
 
@@ -215,6 +215,8 @@ def explained(source: Source | None, start: Sequence[int], request: gr.Request) 
     language = language_of(request)
     if source is None:
         return f'<p class="quiet">{html.escape(say(language, "k_why_none"))}</p>'
+    if source.checkpoint == ENGINE:
+        return f'<p class="quiet">{html.escape(say(language, "k_why_engine"))}</p>'
     return explanation_html(language, bot(source.checkpoint), source, start)
 
 

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator
 import gradio as gr
 
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
-from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
 from kochat.ui.chat.variety import grown, samplings, variety_slider
-from kochat.ui.models import bot, card
+from kochat.ui.models import ENGINE, bot, card, first_name
 from kochat.ui.monitor import replies
 from kochat.ui.profile import label_dropdown, looks, profile_html, welcome
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import (
     PRIVATE,
     ChatTab,
-    checkpoint_choices,
+    chat_choices,
     checkpoint_dropdown,
     following,
     label_choices,
@@ -31,10 +30,10 @@ MAX_STRENGTH, STRENGTH_STEP = 6.0, 0.5
 BETWEEN_PIECES = 0.05  # seconds: faster than anybody reads, and slow enough for many visitors
 
 
-def strength_slider(known: Card) -> dict:
+def strength_slider(known: Card, name: str | None = None) -> dict:
     """How the slider stands for a checkpoint: at the checkpoint's own strength, and fixed where it learned none."""
     can = known.can_strengthen
-    info = t("k_strength_info") if can else t("k_no_strength")
+    info = t("k_strength_info") if can else t("k_engine_no_strength") if name == ENGINE else t("k_no_strength")
     title = t("k_strength") if are_emotions(known.labels) else t("k_strength_of_label")
     return {"value": min(known.strength, MAX_STRENGTH), "interactive": can, "info": info, "label": title}
 
@@ -46,7 +45,7 @@ def _strength_since(start: Card) -> Callable[[str], gr.Slider]:
     """
 
     def opened(name: str):
-        now = strength_slider(card(name))
+        now = strength_slider(card(name), name)
         return gr.skip() if now["value"] == strength_slider(start)["value"] else gr.Slider(**now)
 
     return opened
@@ -64,7 +63,9 @@ def note_for(
 ) -> str:
     """What stands small under a reply: its label, how sure 자동 was, a strength, a temperature, its checkpoint."""
     shown = label_name(label, language, known.labels, known.label_names)
-    if chosen == AUTO:
+    if label == AUTO:  # an engine elsewhere does not say what it reads
+        shown = AUTO_NAMES[language]
+    elif chosen == AUTO:
         shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
     strong = say(language, "k_strength_note", strength=f"{strength:g}") if strength else ""
     drawn = say(language, "k_variety_note", temperature=f"{temperature:g}") if temperature else ""
@@ -94,10 +95,10 @@ def reply_to(
     is_strange = bool(reading.unfamiliar)
     if not chatbot.card.can_strengthen:  # the slider may still stand where another checkpoint had it
         strength = chatbot.card.strength
-    about = language, label, read, used, chatbot.card, name, strength
-    place = chatbot.labels.index(used)
+    about = language, label, read, used, chatbot.card, chatbot.name, strength
+    place = chatbot.labels.index(used) if used in chatbot.labels else 0
     more = " · " + say(language, "k_meant", question=reading.meant) if reading.meant not in (None, question) else ""
-    more += " · " + say(language, "k_question_cut") if chatbot.prompt.cuts_question(question, used) else ""
+    more += " · " + say(language, "k_question_cut") if chatbot.cuts_question(question, used) else ""
     if is_strange and unsure:
         declined = say(language, "k_unsure_reply")
         yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength, place=place)]
@@ -225,11 +226,10 @@ def build_label(first: str | None) -> gr.Dropdown:
     )
 
 
-def build_settings(names: list[str]) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]:
+def build_settings(first: str | None) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]:
     """The checkpoint, the strength of the label and the variety, one below the other."""
-    first = names[0] if names else None
     chosen = gr.Dropdown(
-        checkpoint_choices(),
+        chat_choices(),
         value=first,
         label=t("k_checkpoint"),
         info=t("k_checkpoint_info"),
@@ -238,7 +238,7 @@ def build_settings(names: list[str]) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]
         elem_id="checkpoint",
     )
     strength = gr.Slider(
-        0, MAX_STRENGTH, step=STRENGTH_STEP, buttons=[], elem_id="strength", **strength_slider(card(first))
+        0, MAX_STRENGTH, step=STRENGTH_STEP, buttons=[], elem_id="strength", **strength_slider(card(first), first)
     )
     return chosen, strength, variety_slider()
 
@@ -298,11 +298,13 @@ def build_head(first: str | None) -> tuple[gr.HTML, gr.Button, gr.Button, gr.But
     return profile, undo, save_json, save_csv, clear
 
 
-def build_drawer(page: gr.Blocks, names: list[str]) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Checkbox]:
+def build_drawer(
+    page: gr.Blocks, first: str | None
+) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Checkbox]:
     """What stands beside the conversation, on a small screen over it: the settings of the next reply."""
     with gr.Column(elem_id="drawer", min_width=0) as drawer:
         toggles(gr.Button(t("k_close"), size="sm", elem_id="drawer-close"), "drawer")
-        chosen, strength, variety = build_settings(names)
+        chosen, strength, variety = build_settings(first)
         unsure = build_unsure(page, chosen)
         gr.Markdown(t("k_no_memory"), elem_classes="quiet")
     return drawer, chosen, strength, variety, unsure
@@ -310,8 +312,7 @@ def build_drawer(page: gr.Blocks, names: list[str]) -> tuple[gr.Column, gr.Dropd
 
 def build(page: gr.Blocks) -> ChatTab:
     """The components and events of the tab."""
-    names = list(checkpoint.list_checkpoints())
-    first = names[0] if names else None
+    first = first_name()
     with gr.Row(elem_id="room"):
         with gr.Column(elem_id="conversation", min_width=0):
             profile, undo, save_json, save_csv, clear = build_head(first)
@@ -320,7 +321,7 @@ def build(page: gr.Blocks) -> ChatTab:
             with gr.Row(elem_id="composer"):
                 label = build_label(first)
                 box = build_box()
-        drawer, chosen, strength, variety, unsure = build_drawer(page, names)
+        drawer, chosen, strength, variety, unsure = build_drawer(page, first)
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
@@ -364,7 +365,7 @@ def build(page: gr.Blocks) -> ChatTab:
     chosen.change(label_dropdown, [chosen, label], label, **at_once)
     for event in (chosen.change, page.load):  # its owner may have given it another profile since the start
         event(looks, chosen, [profile, conversation], **at_once)
-    chosen.change(lambda name: gr.Slider(**strength_slider(card(name))), chosen, strength, **at_once)
+    chosen.change(lambda name: gr.Slider(**strength_slider(card(name), name)), chosen, strength, **at_once)
     # One that somebody has just trained is there to talk to.
     following("checkpoints").change(checkpoint_dropdown, chosen, chosen, trigger_mode="always_last", **at_once)
     page.load(_strength_since(card(chosen.value)), chosen, strength, **at_once)

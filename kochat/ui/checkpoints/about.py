@@ -20,6 +20,7 @@ from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import (
     PRIVATE,
     ChatTab,
+    chat_choices,
     checkpoint_choices,
     label_choices,
     label_title,
@@ -148,7 +149,7 @@ def build(chosen: gr.Dropdown, tab: gr.Tab, chat: ChatTab) -> None:
     whose = gr.State(None)  # what is chosen may be another one before its form is there
 
     def renamed() -> tuple[gr.Dropdown, gr.Dropdown]:
-        return gr.Dropdown(choices=checkpoint_choices(for_chat=False)), gr.Dropdown(choices=checkpoint_choices())
+        return gr.Dropdown(choices=checkpoint_choices(for_chat=False)), gr.Dropdown(choices=chat_choices())
 
     def show(name: str | None, request: gr.Request) -> str:
         return about_html(language_of(request), name)
