@@ -57,9 +57,9 @@ def reply(
     _check_length(question, request)
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
     start = time.monotonic()
-    said = bot(checkpoint or (ENGINE if engine() else DEFAULT_CHECKPOINT.name)).reply(
-        question, label, strength, **drawn
-    )
+    if checkpoint is None:
+        checkpoint = ENGINE if engine() else DEFAULT_CHECKPOINT.name
+    said = bot(checkpoint).reply(question, label, strength, **drawn)
     replies.add(time.monotonic() - start)
     return said
 
