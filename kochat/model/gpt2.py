@@ -52,7 +52,7 @@ class Loss(NamedTuple):
     objective: torch.Tensor  # scalar, with the weighted parts
     answer: torch.Tensor  # scalar: summed negative log-likelihood of the answers, nats
     tokens: torch.Tensor  # scalar: how many answer tokens, </s> counted
-    divisor: torch.Tensor  # scalar: of the objective: answer tokens of all pairs, at least 1
+    targets: torch.Tensor  # scalar: how many answer tokens of all pairs, over which the objective is a mean
 
 
 def loss(
@@ -83,10 +83,9 @@ def loss(
         soft = _distributions(teacher, batch, learned)
         objective_losses = losses.clone()
         objective_losses[is_old] = functional.cross_entropy(logits[is_old].float(), soft, reduction="none")
-    divisor = is_answer.sum().clamp(min=1)
-    objective = (objective_losses * weights[learned]).sum() / divisor
+    objective = (objective_losses * weights[learned]).sum() / is_answer.sum().clamp(min=1)
     is_counted = is_answer & is_new[:, None]
-    return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum(), divisor)
+    return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum(), is_answer.sum())
 
 
 @torch.no_grad()

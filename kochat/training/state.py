@@ -1,7 +1,7 @@
 """The saved state of a training: all that its next step depends on, in a folder a save, the newest counts.
 
-`STATE/EPOCH-BATCHES/` holds the model, optimisers, schedules and random states as accelerate writes them,
-position.json (below) and, where the best epoch is to be kept, its weights. Knows the trainer and files.
+`STATE/EPOCH-BATCHES/` holds the model, optimisers, schedules and random states (one file a process) as accelerate
+writes them, position.json (below) and, where the best epoch is to be kept, its weights. Knows the trainer and files.
 """
 
 from __future__ import annotations

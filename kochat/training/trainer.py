@@ -73,7 +73,7 @@ class Trainer:
         if not whole.objective.isfinite():
             raise SettingsError("diverged", learning_rate=self.learning_rate)
         # The gradients of the processes are averaged; what we want is the gradient of the mean over all their tokens.
-        weight = self.accelerator.num_processes * own.divisor / whole.divisor
+        weight = self.accelerator.num_processes * own.targets.clamp(min=1) / whole.targets.clamp(min=1)
         self.accelerator.backward(own.objective * weight)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
@@ -85,7 +85,7 @@ class Trainer:
     def evaluate(self, batches: Sequence[Batch], should_stop: Callable[[], bool] = lambda: False) -> float | None:
         """Mean negative log-likelihood of an answer token over all batches, nats; None when stopped."""
         self.module.eval()
-        module = self.accelerator.unwrap_model(self.module)  # no gradients to exchange, and not as many batches for each
+        module = self.accelerator.unwrap_model(self.module)  # no gradients to exchange; some have a batch less
         results = []
         for i in range(0, len(batches), self.accelerator.num_processes):
             if self.agree(should_stop()):
@@ -94,9 +94,7 @@ class Trainer:
                 with torch.inference_mode():
                     results.append(module(self._on_device(batch)))
         sums = [sum(r.answer.item() for r in results), sum(r.tokens.item() for r in results)]
-        answer, tokens = self.accelerator.reduce(
-            torch.tensor(sums, dtype=torch.float64, device=self.accelerator.device)
-        ).tolist()
+        answer, tokens = self._over_processes(torch.tensor(sums, dtype=torch.float64)).tolist()
         return answer / max(1, tokens)
 
     def calibrate(self, batches: Sequence[Batch]) -> dict[str, float]:
@@ -154,9 +152,14 @@ class Trainer:
         own = own._replace(objective=own.objective.detach())
         if self.accelerator.num_processes == 1:
             return own
-        sums = torch.stack([own.objective * own.divisor, own.answer, own.tokens, own.divisor])
-        objective, answer, tokens, divisor = self.accelerator.reduce(sums.double())
-        return Loss(objective / divisor, answer, tokens.long(), divisor)
+        sums = torch.stack([own.objective * own.targets, own.answer, own.tokens, own.targets])
+        objective, answer, tokens, targets = self._over_processes(sums.double())
+        return Loss(objective / targets.clamp(min=1), answer, tokens.long(), targets)
+
+    def _over_processes(self, numbers: torch.Tensor) -> torch.Tensor:
+        """The sum of each number over all processes."""
+        alone = self.accelerator.num_processes == 1
+        return numbers if alone else self.accelerator.reduce(numbers.to(self.accelerator.device))
 
     def _on_device(self, batch: Batch) -> Batch:
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
