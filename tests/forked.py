@@ -58,6 +58,9 @@ class Command:
             end.close()
         self.returncode = None
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
     def __enter__(self):
         return self
 

@@ -28,6 +28,7 @@ TORCH = {
     "inference/chatbot",
     "inference/forked",
     "training/trainer",
+    "training/processes",
     "training/speed",
     "training/state",
     "evaluation/metrics",

@@ -167,8 +167,9 @@ def train(run: Annotated[str, typer.Option(help="Be the process of this run.", h
         _be_the_process_of(run)
     elif not (settings["data"] and settings["output"]):
         raise typer.BadParameter("--data and --output are needed.")
-    elif "RANK" in os.environ:
-        _train_with_others(TrainingConfig(**_with_whole_paths(settings)))
+    elif runs.is_one_of_several():
+        config = TrainingConfig(**_with_whole_paths(settings))
+        runs.train_with_others(lambda: queue.create(config, pid=os.getpid()))
     else:
         queue.warm_up()  # while the data are read
         run = queue.start(TrainingConfig(**_with_whole_paths(settings)))
@@ -194,20 +195,6 @@ def _be_the_process_of(run: str) -> None:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     worker.execute(registry.find(run), on_event=print_event, pause=2 * is_forked)
-
-
-def _train_with_others(config: TrainingConfig) -> None:
-    """Be one of the processes of `torchrun`; the first one keeps the journal."""
-    from kochat.model.gpt2 import quiet
-    from kochat.training.fine_tuning import fine_tune
-
-    quiet()
-    if os.environ["RANK"] == "0":
-        run = queue.create(config, pid=os.getpid())
-        worker.execute(run, on_event=print_event)
-    else:
-        for _ in fine_tune(config):
-            pass
 
 
 @app.command()

@@ -6,12 +6,14 @@ Knows the queue and typer; no model.
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from kochat.errors import RunError
-from kochat.runs import queue, registry
+from kochat.runs import queue, registry, worker
 from kochat.runs.registry import Run
 from kochat.runs.verdict import Verdict, verdict
 from kochat.training.events import best_epoch
@@ -109,9 +111,30 @@ def stop_run(name: Annotated[str, typer.Argument(help="The run; default: the one
 def resume_run(name: RunArgument) -> None:
     """Go on with a run from what it last saved."""
     run = registry.find(name)
+    if is_one_of_several():
+        train_with_others(lambda: _resumed_here(run))
+        return
     seen = len(run.events())
     queue.resume(run)
     watch(run, seen)
+
+
+def is_one_of_several() -> bool:
+    """Whether `torchrun`, or what launches as it does, started this process."""
+    return "RANK" in os.environ
+
+
+def train_with_others(begin: Callable[[], Run]) -> None:
+    """Be one of the processes that train the run that `begin` gives; the main one prints its events."""
+    from kochat.model.gpt2 import quiet
+
+    quiet()
+    worker.execute_together(begin, print_event)
+
+
+def _resumed_here(run: Run) -> Run:
+    queue.resume(run, pid=os.getpid())
+    return run
 
 
 @app.command("finish")

@@ -52,6 +52,7 @@ class Loss(NamedTuple):
     objective: torch.Tensor  # scalar, with the weighted parts
     answer: torch.Tensor  # scalar: summed negative log-likelihood of the answers, nats
     tokens: torch.Tensor  # scalar: how many answer tokens, </s> counted
+    targets: torch.Tensor  # scalar: how many answer tokens of all pairs, over which the objective is a mean
 
 
 def loss(
@@ -84,7 +85,7 @@ def loss(
         objective_losses[is_old] = functional.cross_entropy(logits[is_old].float(), soft, reduction="none")
     objective = (objective_losses * weights[learned]).sum() / is_answer.sum().clamp(min=1)
     is_counted = is_answer & is_new[:, None]
-    return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum())
+    return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum(), is_answer.sum())
 
 
 @torch.no_grad()

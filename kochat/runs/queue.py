@@ -37,6 +37,8 @@ from kochat.training import recipe
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 # Of numpy, which computes nothing here: a process that forks others must have no threads.
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+# Of `torchrun`: a run that one of its processes starts is trained by one process.
+TOGETHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 # On Windows: neither Ctrl+C nor closing the window of whoever started it ends a run.
 OF_ITS_OWN = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -108,8 +110,8 @@ def again(run: Run, **changes: Any) -> Run:
     return start(replace(run.config, output=str(checkpoint.folder_of(name)), **changes))
 
 
-def resume(run: Run, finish: bool = False) -> None:
-    """Queue a run again, to go on from its saved state.
+def resume(run: Run, finish: bool = False, pid: int | None = None) -> None:
+    """Queue a run again, to go on from its saved state, or let the process `pid` train it at once.
 
     `finish`: only to make a checkpoint of what it has learned so far. Raises RunError where the run is
     not at rest, or has saved nothing to finish with.
@@ -125,7 +127,10 @@ def resume(run: Run, finish: bool = False) -> None:
         if not run.has_state():
             checkpoint.check_free(run.config.output)
         run.write("queued", at=time.time(), pairs=run.record().pairs, finish=finish)
-    dispatch()
+        if pid:
+            mark_launched(run, pid)
+    if not pid:
+        dispatch()
 
 
 def stop(run: Run) -> None:
@@ -200,7 +205,7 @@ def _process(name: str, output: Any, given: Any) -> subprocess.Popen:
     # The home may be given as seen from the folder of this process.
     environment = {
         **MEMORY,
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in TOGETHER},
         **NO_THREADS,
         "PYTHONPATH": path,
         "KOCHAT_HOME": str(home()),

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from filelock import Timeout
 
-from kochat.errors import CheckpointError, KochatError
+from kochat.errors import CheckpointError, KochatError, RunError
 from kochat.files import is_disk_full
 from kochat.runs import queue, registry
 from kochat.runs.registry import Run
@@ -54,6 +54,26 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
     finally:
         time.sleep(pause)
         queue.dispatch()
+
+
+def execute_together(begin: Callable[[], Run], on_event: Callable[[dict[str, Any]], None]) -> None:
+    """Be one of the processes of `torchrun` that train a run: the main one begins it and does what `execute` does.
+
+    SIGTERM and SIGINT to any of them stop all. Raises as `begin` and `execute`, and RunError where this process does
+    not see the run, or has lost another one.
+    """
+    from kochat.training import processes
+    from kochat.training.fine_tuning import fine_tune
+
+    with processes.told_of_losses(), _stopped_by_signals() as signals:
+        run = processes.from_main(begin)
+        if processes.is_main():
+            execute(run, on_event)
+        elif not run.path.is_dir():
+            raise RunError("no_shared_home", path=run.path)
+        else:
+            for _ in fine_tune(run.config, lambda: bool(signals), run.state_folder):
+                pass
 
 
 def execute_slice(run: Run, seconds: float) -> bool:
@@ -150,6 +170,8 @@ def _train(
     except Exception as error:
         reserve.unlink(missing_ok=True)
         known = CheckpointError("disk_full") if is_disk_full(error) else error
+        if isinstance(known, KochatError) and known.key == "process_lost":
+            raise  # without a last word it is interrupted
         if not isinstance(known, KochatError):
             log.exception("run %s failed", run.name)
             known = KochatError("run_failed", log=f"runs/{run.name}/log.txt")
@@ -176,10 +198,7 @@ def _events(
     if run.record().finishing:
         yield to_dict(finish_early(run.config, run.state_folder))
         return
-    # The state of several processes would be one for each; their run starts anew.
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    state = run.state_folder if alone else None
-    for event in fine_tune(run.config, should_stop, state, lambda event: tell(to_dict(event))):
+    for event in fine_tune(run.config, should_stop, run.state_folder, lambda event: tell(to_dict(event))):
         yield to_dict(event)
 
 

@@ -25,7 +25,7 @@ from kochat.model.cards import card_of_training
 from kochat.model.kept_pairs import MAX_PAIRS, MAX_VALIDATION_PAIRS, newest
 from kochat.model.prompt import Example, Prompt
 from kochat.model.weights import weights_of
-from kochat.training import recipe
+from kochat.training import processes, recipe
 from kochat.training import state as state_files
 from kochat.training.events import Epoch, Event, Finished, Preparing, Saved, Started, Step, Stopped
 from kochat.training.examples import Examples, read_split, still_known, still_unseen, to_keep
@@ -56,7 +56,8 @@ def fine_tune(
     Raises DataError, SettingsError, CheckpointError, RunError or HubError where something cannot work,
     nearly always before the first step, and leaves no half-written checkpoint behind.
     """
-    yield from _Training(config, state, tell).events(should_stop)
+    with processes.told_of_losses():
+        yield from _Training(config, state, tell).events(should_stop)
 
 
 def finish_early(config: TrainingConfig, state: Path) -> Finished:
@@ -72,7 +73,7 @@ class _Training:
 
     def __init__(self, config: TrainingConfig, state: Path | None, tell: Tell = lambda event: None):
         self.start, self.state, self.tell = time.monotonic(), state, tell
-        self.saved = state_files.newest(state) if state else None
+        self.saved = processes.from_main(lambda: state_files.newest(state)) if state else None
         if not self.saved:
             checkpoint.check_free(config.output)
         tell(Preparing("reading_data"))
@@ -85,7 +86,7 @@ class _Training:
             self.position = state_files.read_position(self.saved, self.position)
         self.may_end_early = config.epochs is None  # whoever says how many epochs gets them
         self.config = config = _settle(config, base, len(split.training), split.validation["Q"].nunique())
-        set_seed(config.seed)
+        set_seed(config.seed + processes.process_index())  # not the same dropout for the shares of a batch
         self.model, labels = base.model, split.table["label"].unique()
         self.card = card_of_training(config, base.name, base.card, labels, len(split.table), split.sha256)
         self.card.data |= split.facts(base.pairs if len(split.test) else ())
@@ -124,7 +125,7 @@ class _Training:
         self.restore(trainer)
         if not self.saved:
             self.tell(Preparing("asking_base"))
-            position.before = asdict(self.probes.at_the_beginning())
+            position.before = asdict(processes.from_main(self.probes.at_the_beginning))
         yield self._started(trainer)
         while position.epoch <= self.config.epochs and not (self._is_out_of_patience() or self._only_hurts()):
             for event in self._epoch(trainer, should_stop):
@@ -137,7 +138,7 @@ class _Training:
         """The model with optimisers and schedules for all steps of this process."""
         batches = self.examples.batches_an_epoch()
         trainer = Trainer(self.model, self.config, batches * self.config.epochs, self.examples.rehearsed > 0)
-        self.steps_an_epoch = len(trainer.share(list(range(batches))))
+        self.steps_an_epoch = batches
         return trainer
 
     def restore(self, trainer: Trainer) -> None:
@@ -147,12 +148,12 @@ class _Training:
 
     def _epoch(self, trainer: Trainer, should_stop: Callable[[], bool]) -> Iterator[Event]:
         position, saved_at = self.position, time.monotonic()
-        for batch in trainer.share(self.examples.batches(position.epoch))[position.batches :]:
+        for batch in self.examples.batches(position.epoch)[position.batches :]:
             if trainer.agree(should_stop()):
                 yield from self._stop(trainer)
                 return
             yield self._step(trainer, batch)
-            if self.state and time.monotonic() - saved_at > 60 * self.config.save_minutes:
+            if self.state and trainer.agree(time.monotonic() - saved_at > 60 * self.config.save_minutes):
                 yield self._save(trainer)
                 saved_at = time.monotonic()
         loss = trainer.evaluate(self.examples.validation_batches(), should_stop) if self.examples.validation else None
@@ -166,7 +167,7 @@ class _Training:
 
     def _step(self, trainer: Trainer, batch: list[Example]) -> Step:
         position, start = self.position, time.monotonic()
-        result = trainer.step(pad(batch, self.examples.pad_id))
+        result = trainer.step(pad(trainer.share(batch), self.examples.pad_id))
         position.answer_loss += result.answer.item()
         position.answer_tokens += result.tokens.item()
         position.tokens += sum(len(example.input_ids) for example in batch)
@@ -179,7 +180,7 @@ class _Training:
     def _end_of_epoch(self, trainer: Trainer, validation_loss: float | None) -> Epoch:
         position = self.position
         loss = position.answer_loss / max(1, position.answer_tokens)
-        asked = self.probes.after_epoch(position.epoch)
+        asked = processes.from_main(lambda: self.probes.after_epoch(position.epoch))
         losses = {"loss": loss, "validation_loss": validation_loss}
         position.history.append({"epoch": position.epoch, **losses, **asked.figures()})
         if self.config.keep == "best" and position.best_epoch() == position.epoch:
@@ -232,11 +233,11 @@ class _Training:
         }
         if config.calibrate and self.examples.validation:
             self.card.metrics["calibration"] = trainer.calibrate(self.examples.validation_batches())
-        asked = self.probes.in_the_end()
+        asked = processes.from_main(self.probes.in_the_end)
         self.card.metrics |= self.probes.for_card(self.position.before, asked)
         measured = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
         self.card.familiarity = measured or self.card.familiarity
-        if trainer.accelerator.is_main_process and not self._is_written():
+        if processes.is_main() and not self._is_written():
             tokenizer = self.prompt.tokenizer
             checkpoint.save(
                 config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs, self.validation

@@ -1,11 +1,12 @@
 """The saved state of a training: all that its next step depends on, in a folder a save, the newest counts.
 
-`STATE/EPOCH-BATCHES/` holds the model, optimisers, schedules and random states as accelerate writes them,
-position.json (below) and, where the best epoch is to be kept, its weights. Knows the trainer and files.
+`STATE/EPOCH-BATCHES/` holds the model, optimisers, schedules and random states (one file a process) as accelerate
+writes them, position.json (below) and, where the best epoch is to be kept, its weights. Knows the trainer and files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from kochat.data.splits import SPLIT_VERSION
 from kochat.errors import RunError
 from kochat.files import atomic_folder
+from kochat.training import processes
 from kochat.training.events import best_epoch
 from kochat.training.trainer import StateDict, Trainer
 
@@ -51,19 +53,29 @@ class Position:
 
 
 def save(folder: Path, trainer: Trainer, position: Position, best: StateDict | None) -> None:
-    """Write the state as it is now, then remove older ones. Raises CheckpointError where the disk is full."""
+    """Write the state as it is now, then remove older ones; every process of a training calls it.
+
+    Raises CheckpointError where the disk is full.
+    """
     output = folder / f"{position.epoch:06d}-{position.batches:09d}"  # in the order of time
-    if output.exists():
+    if processes.from_main(output.exists):
         return
-    for left in folder.glob(".*.part-*"):  # by a process that was killed, perhaps at another step
-        shutil.rmtree(left)
-    with atomic_folder(output) as part:
+    with contextlib.ExitStack() as stack:
+        part = processes.from_main(lambda: _begin(output, stack))
         trainer.save(part)
-        (part / "position.json").write_text(json.dumps(asdict(position)), "utf-8")
-        if best is not None:
-            save_file(best, part / BEST)
-    for older in _all(folder)[:-1]:
-        shutil.rmtree(older)
+        if processes.is_main():
+            (part / "position.json").write_text(json.dumps(asdict(position)), "utf-8")
+            if best is not None:
+                save_file(best, part / BEST)
+    if processes.is_main():
+        for older in _all(folder)[:-1]:
+            shutil.rmtree(older)
+
+
+def _begin(output: Path, stack: contextlib.ExitStack) -> Path:
+    for left in output.parent.glob(".*.part-*"):  # by a process that was killed, perhaps at another step
+        shutil.rmtree(left)
+    return stack.enter_context(atomic_folder(output))
 
 
 def newest(folder: Path) -> Path | None:

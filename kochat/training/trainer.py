@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DataLoaderConfiguration
 from torch.optim import AdamW, Muon, Optimizer
 from transformers import GPT2LMHeadModel, get_scheduler
 
@@ -25,6 +27,7 @@ from kochat.config import TrainingConfig
 from kochat.errors import SettingsError
 from kochat.model.batches import Batch
 from kochat.model.gpt2 import Loss, LossModule, scale_logits, set_dropout
+from kochat.model.prompt import IGNORE, Example, Part
 
 StateDict = dict[str, torch.Tensor]
 T = TypeVar("T")
@@ -37,7 +40,9 @@ class Trainer:
         precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
         # accelerate keeps its precision for the whole process; a second training may want another.
         AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=precision)
+        # Each process has a share of a batch, so a step is one step of the schedule however many processes there are.
+        shares = DataLoaderConfiguration(split_batches=True)
+        self.accelerator = Accelerator(mixed_precision=precision, dataloader_config=shares)
         if config.dropout is not None:
             set_dropout(model, config.dropout)
         self.model = model
@@ -58,29 +63,39 @@ class Trainer:
         self.max_grad_norm, self.learning_rate = config.max_grad_norm, config.learning_rate
 
     def step(self, batch: Batch) -> Loss:
-        """Learn from one batch. Raises SettingsError where the loss is no number any more."""
+        """Learn from one batch, of which this is the own `share`. Raises SettingsError where the loss is no number.
+
+        Gives the loss of the whole batch.
+        """
         self.module.train()
-        result = self.module(self._on_device(batch))
-        if not result.objective.isfinite():
+        own = self.module(self._on_device(batch))
+        whole = self._of_all_processes(own)
+        if not whole.objective.isfinite():
             raise SettingsError("diverged", learning_rate=self.learning_rate)
-        self.accelerator.backward(result.objective)
+        # The gradients of the processes are averaged; what we want is the gradient of the mean over all their tokens.
+        weight = self.accelerator.num_processes * own.targets.clamp(min=1) / whole.targets.clamp(min=1)
+        self.accelerator.backward(own.objective * weight)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
-        return result._replace(objective=result.objective.detach())  # else the graph would stay in memory
+        return whole
 
     def evaluate(self, batches: Sequence[Batch], should_stop: Callable[[], bool] = lambda: False) -> float | None:
         """Mean negative log-likelihood of an answer token over all batches, nats; None when stopped."""
         self.module.eval()
+        module = self.accelerator.unwrap_model(self.module)  # no gradients to exchange; some have a batch less
         results = []
-        for batch in batches:
+        for i in range(0, len(batches), self.accelerator.num_processes):
             if self.agree(should_stop()):
                 return None
-            with torch.inference_mode():
-                results.append(self.module(self._on_device(batch)))
-        return mean_loss(results)
+            for batch in self._own(batches[i : i + self.accelerator.num_processes]):
+                with torch.inference_mode():
+                    results.append(module(self._on_device(batch)))
+        sums = [sum(r.answer.item() for r in results), sum(r.tokens.item() for r in results)]
+        answer, tokens = self._over_processes(torch.tensor(sums, dtype=torch.float64)).tolist()
+        return answer / max(1, tokens)
 
     def calibrate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Fit the temperature: a model that has learned small data by heart is surer than it should be.
@@ -106,8 +121,9 @@ class Trainer:
                 weight.copy_(weights[name])
 
     def save(self, folder: Path) -> None:
-        """Write model, optimisers, schedules and random states into `folder`."""
+        """Write model, optimisers, schedules and the random states of every process into `folder`."""
         self.accelerator.save_state(folder)
+        self.accelerator.wait_for_everyone()
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -119,11 +135,31 @@ class Trainer:
             self.accelerator.set_trigger()
         return self.accelerator.check_trigger()
 
-    def share(self, batches: list) -> list:
-        """The batches that this process trains: every n-th, the same number for each."""
-        n = self.accelerator.num_processes
-        whole = len(batches) - len(batches) % n or len(batches)
-        return batches[self.accelerator.process_index : whole : n]
+    def share(self, batch: Sequence[Example]) -> Sequence[Example]:
+        """The examples of a batch that this process learns from: every n-th, the same batches however many there are.
+
+        All processes take part in every step; where a batch has none for one of them, it gets one without loss.
+        """
+        first = batch[0]
+        nothing = [IGNORE] * len(first.labels), [int(Part.STRUCTURE)] * len(first.parts)
+        return self._own(batch) or [replace(first, labels=nothing[0], parts=nothing[1], rehearsed=False)]
+
+    def _own(self, items: Sequence[T]) -> Sequence[T]:
+        return items[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _of_all_processes(self, own: Loss) -> Loss:
+        """The loss of a batch of which every process has a share, without its graph, which would stay in memory."""
+        own = own._replace(objective=own.objective.detach())
+        if self.accelerator.num_processes == 1:
+            return own
+        sums = torch.stack([own.objective * own.targets, own.answer, own.tokens, own.targets])
+        objective, answer, tokens, targets = self._over_processes(sums.double())
+        return Loss(objective / targets.clamp(min=1), answer, tokens.long(), targets)
+
+    def _over_processes(self, numbers: torch.Tensor) -> torch.Tensor:
+        """The sum of each number over all processes."""
+        alone = self.accelerator.num_processes == 1
+        return numbers if alone else self.accelerator.reduce(numbers.to(self.accelerator.device))
 
     def _on_device(self, batch: Batch) -> Batch:
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
