@@ -1,7 +1,9 @@
 """What the browser tests share: Chromium, a visit that tolerates no error, and what one does on the page."""
 
 import contextlib
+import math
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ QUIET = [
 ]
 # The first needs half the processor of the others: it is no whole browser.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CUT_OFF = "Connection errored out. "
+CUT_OFF = "Connection errored out. "  # of a request that was on its way when the page opened anew
+CUT_OFF_WITHIN = 10.0  # seconds
 REPLY = "#chat .bot .message-content"
 # Milliseconds that a busy machine may need; nobody waits longer than it takes.
 PATIENCE = 120_000
@@ -44,15 +47,25 @@ def visits(browser, url: str):
     No request to another host and no error is tolerated, in the end; that a request is cut off when the page opens
     anew is none.
     """
-    contexts, hosts, errors = [], set(), []
+    contexts, hosts, errors, navigated = [], set(), [], [-math.inf]
+
+    def requested(request) -> None:
+        hosts.add(request.url.split("/")[2])
+        if request.is_navigation_request():
+            navigated.append(time.monotonic())
+
+    def said(message) -> None:
+        is_cut_off = message.text.endswith(CUT_OFF) and time.monotonic() - navigated[-1] < CUT_OFF_WITHIN
+        if _is_error(message) and not is_cut_off:
+            errors.append(message.text)
 
     def open_page(locale="ko-KR", width=1200, **options) -> Page:
         context = browser.new_context(locale=locale, viewport={"width": width, "height": 850}, **options)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-        page.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
+        page.on("request", requested)
+        page.on("console", said)
         page.on("pageerror", lambda error: errors.append(str(error)) if error.name != "AbortError" else None)
         page.goto(url)
         page.locator("#question textarea").wait_for()
@@ -73,7 +86,7 @@ def _is_error(message) -> bool:
 
 
 def _without_cut_off(errors: list[str]) -> list[str]:
-    """The errors less those of requests that were cut off, each of which gradio logs as two."""
+    """The errors less those of requests that were cut off, each of which gradio logs as two where it notices."""
     left = [text for text in errors if not text.startswith("AbortError")]
     cut_off = [text for text in left if text.endswith(CUT_OFF)]
     for text in cut_off[: len(errors) - len(left)]:

@@ -227,5 +227,7 @@ def watch(opened: gr.Tab, chat: ChatTab, tab: TrainingTab) -> None:
 
     # One after the other: a machine that imports torch beside is measured too slow.
     opened.select(**tab.planning).then(get_ready, None, None, queue=False, **PRIVATE)
-    for news in (opened.select, tab.news.change):
-        news(poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)
+    # One event of both, so that the second waits for the first: beside it, it would put the offered name over one that
+    # somebody has typed meanwhile.
+    news = [opened.select, tab.news.change]
+    gr.on(news, poll, [tab.seen, *inputs], outputs, queue=False, trigger_mode="always_last", **PRIVATE)
