@@ -423,9 +423,9 @@ def test_two_processes_train_one_checkpoint_together(tiny_base, tmp_path, home):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    # 57 pairs are 8 batches of 8: each process takes 4 of them an epoch.
+    # 57 pairs are 8 batches of 8: each process takes half of every one.
     run = registry.list_runs()[0]
-    assert run.record().started["steps"] == 8
+    assert run.record().started["steps"] == 16
     assert run.state() == "finished"
     assert done.stdout.count("is ready") == 1
     assert (tmp_path / "both" / "model.safetensors").is_file()
