@@ -135,7 +135,7 @@ class Visitor:
             await asyncio.sleep(self.chance.uniform(0.5, 1.5) * every)
 
 
-async def owner(soak: Soak, client: httpx.AsyncClient, minutes: float) -> None:
+async def owner(soak: Soak, minutes: float) -> None:
     """Train; kill and resume the training; kill the app and start it anew."""
     part = minutes * 60 / 10
     await asyncio.sleep(2 * part)
@@ -181,7 +181,7 @@ async def crowd(soak: Soak, visitors: int, every: float, minutes: float) -> None
     async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         everybody = [Visitor(soak, client, box, rate, number) for number in range(visitors)]
         staying = (visitor.stay(every, until) for visitor in everybody)
-        await asyncio.gather(owner(soak, client, minutes), watch(soak, until), *staying)
+        await asyncio.gather(owner(soak, minutes), watch(soak, until), *staying)
 
 
 def lost(soak: Soak) -> set[tuple[str, str]]:

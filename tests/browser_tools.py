@@ -21,11 +21,11 @@ QUIET = [
 # The first needs half the processor of the others: it is no whole browser.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CUT_OFF = "Connection errored out. "  # of a request that was on its way when the page opened anew
-CUT_OFF_WITHIN = 10.0  # seconds
+CUT_OFF_WITHIN = 5.0  # seconds
 REPLY = "#chat .bot .message-content"
 # Milliseconds that a busy machine may need; nobody waits longer than it takes.
 PATIENCE = 120_000
-TRAINING = 300_000
+TRAINING = 240_000
 expect.set_options(timeout=PATIENCE)
 
 
@@ -51,7 +51,7 @@ def visits(browser, url: str):
 
     def requested(request) -> None:
         hosts.add(request.url.split("/")[2])
-        if request.is_navigation_request():
+        if request.is_navigation_request() and request.frame.page.url != "about:blank":  # anew, that is
             navigated.append(time.monotonic())
 
     def said(message) -> None:

@@ -9,9 +9,9 @@ import uvicorn
 
 
 @contextlib.contextmanager
-def listening(app) -> Iterator[str]:
-    """Where it listens."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+def listening(app, **options) -> Iterator[str]:
+    """Where it listens; `options` are uvicorn's."""
+    server = uvicorn.Server(uvicorn.Config(app, **{"port": 0, "log_level": "warning", **options}))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -61,12 +61,11 @@ def waiting(owner: Path, visitors: Path) -> list[Lesson]:
     A visitor's file that cannot be read is left out and logged.
     """
     own = _owners_answers(owner)
-    lessons = []
-    for folder in _folders(visitors):
-        decided = decisions(folder)
-        for row in _rows(folder):
-            if not row.is_bad and _key(row) not in decided:
-                lessons.append(Lesson(folder.name, row, own.get((row.Q, row.label))))
+    lessons = [
+        Lesson(folder.name, row, own.get((row.Q, row.label)))
+        for folder in _folders(visitors)
+        for row in _undecided(folder)
+    ]
     return sorted(lessons, key=lambda lesson: lesson.time, reverse=True)
 
 
@@ -74,6 +73,8 @@ def accept(lesson: Lesson, answer: str, owner: Dataset, visitors: Path) -> bool:
     """Make `answer`, the visitor's or a better one, a row of the owner's. False, and nothing is done, where it is
     the owner who has taught another answer. Raises DataError for what cannot be learned.
     """
+    if not answer:
+        raise DataError("empty_correction")
     row, origin = lesson.row, lesson.row.origin or {}
     if any(is_owners(mine) and mine.A not in ("", answer) for mine in _same(owner, row)):
         return False
@@ -122,8 +123,7 @@ def forget(visitors: Path) -> None:
     """Remove the folders of visitors in which nothing waits and nothing was changed for KEPT seconds."""
     for folder in _folders(visitors):
         changed = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-        decided = decisions(folder)
-        if changed < time.time() - KEPT and all(row.is_bad or _key(row) in decided for row in _rows(folder)):
+        if changed < time.time() - KEPT and not _undecided(folder):
             shutil.rmtree(folder)
 
 
@@ -141,22 +141,28 @@ def _folders(visitors: Path) -> list[Path]:
     return sorted(folder for folder in visitors.iterdir() if folder.is_dir()) if visitors.is_dir() else []
 
 
-def _rows(folder: Path) -> tuple[Row, ...]:
-    path = taught.path_of(folder)
+def _undecided(folder: Path) -> tuple[Row, ...]:
+    """The good rows of a visitor's that nobody has decided on; none where they cannot be read."""
+    path, decided = taught.path_of(folder), folder / DECISIONS
     try:
-        return _rows_of(path, signature(path)) if path.is_file() else ()
+        if not path.is_file():
+            return ()
+        return _undecided_of(folder, signature(path), signature(decided) if decided.is_file() else None)
     except (DataError, OSError):
         log.exception("what was taught in %s is left out", path)
         return ()
 
 
-@functools.lru_cache(maxsize=MAX_FOLDERS)
-def _rows_of(path: Path, changed: tuple) -> tuple[Row, ...]:
-    return tuple(Dataset(path).page(0, taught.MAX_ROWS)[0])
+@functools.lru_cache(maxsize=MAX_FOLDERS)  # it is asked for after every reply of the owner's
+def _undecided_of(folder: Path, changed: tuple, decided: tuple | None) -> tuple[Row, ...]:
+    known, rows = decisions(folder), Dataset(taught.path_of(folder)).page(0, taught.MAX_ROWS)[0]
+    return tuple(row for row in rows if not row.is_bad and _key(row) not in known)
 
 
 def _owners_answers(owner: Path) -> dict[tuple[str, str], str]:
-    return {(row.Q, row.label): row.A for row in _rows(owner) if row.A}
+    path = taught.path_of(owner)
+    rows = Dataset(path).page(0, taught.MAX_ROWS)[0] if path.is_file() else []
+    return {(row.Q, row.label): row.A for row in rows if row.A}
 
 
 def _same(owner: Dataset, row: Row) -> list[Row]:

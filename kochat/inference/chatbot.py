@@ -157,15 +157,13 @@ class Chatbot:
         label: str = AUTO,
         strength: float | None = None,
         *,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int | None = None,
         max_tokens: int = MAX_REPLY_TOKENS,
+        **drawn: Any,
     ) -> Generation:
         """As `stream`, with at most so many tokens, and with what may be asked of the reply beside its text."""
-        drawn = sampling.checked(temperature, top_p, seed)
+        sampled = sampling.checked(**drawn)
         question, label = self._understood([(question, label)])[0]
-        request = self._request(question, label, strength, drawn)
+        request = self._request(question, label, strength, sampled)
         room = self._engine.decoder.positions - max(map(len, request.rows()))
         limit = max(0, min(max_tokens, MAX_REPLY_TOKENS, room))
         tokens = self._engine.stream(request, limit)

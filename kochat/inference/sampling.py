@@ -44,7 +44,7 @@ class Sampling(NamedTuple):
 GREEDY = Sampling()
 
 
-def checked(temperature: float, top_p: float, seed: int | None) -> Sampling:
+def checked(temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None) -> Sampling:
     """The Sampling of these values, with a fresh seed where it is None and something is drawn. Raises ReplyError."""
     if not (isinstance(temperature, (int, float)) and 0 <= temperature <= MAX_TEMPERATURE):
         raise ReplyError("bad_temperature", value=temperature, most=MAX_TEMPERATURE)

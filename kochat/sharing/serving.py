@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import anyio
 from pydantic import BaseModel, Field, ValidationError
@@ -69,16 +69,14 @@ KNOWN = {
 log = logging.getLogger(__name__)
 
 
-class Service:
+class Service(Protocol):
     """What the routes need of the server around them."""
 
     def cards(self) -> Mapping[str, Card]:
         """The cards of the chatbots that are served, by the name that a request has as `model`."""
-        raise NotImplementedError
 
     def bot(self, name: str) -> Chatbot:
         """The chatbot of a name. Raises CheckpointError where there is none."""
-        raise NotImplementedError
 
     def check(self, question: str, request: Request) -> None:
         """Raise LimitError for a question that whoever asks may not ask."""

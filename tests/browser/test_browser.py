@@ -195,7 +195,7 @@ def test_a_training_is_stopped_resumed_and_ended_early_while_others_chat_and_wai
     open_training(page)
     start(page, "stopped", epochs=500)
     is_training(page, "stopped")
-    expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=TRAINING)
+    expect(page.locator("#plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
     assert ask(other, "안녕")  # somebody else's chat is not frozen
     open_training(other)
     expect(other.locator("#progress")).to_contain_text("“stopped”")
@@ -224,7 +224,7 @@ def test_the_same_run_is_seen_after_a_reload_on_a_second_page_and_after_the_app_
     start(page, "long", epochs=500)
     is_training(page, "long")
     points = page.locator("#plot g.hover_marks > path[aria-label*='학습 손실']")
-    expect(points.nth(1)).to_be_attached(timeout=TRAINING)
+    expect(points.nth(1)).to_be_attached(timeout=60_000)
     before = points.count()
 
     def shows_it_at_once(where: Page) -> None:
@@ -292,7 +292,7 @@ def test_a_chatbot_is_evaluated_while_the_chat_goes_on_and_everybody_sees_its_fi
     page.get_by_role("tab").first.click()
     assert ask(page, "안녕")
     page.get_by_role("tab", name="챗봇").click()
-    expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=TRAINING)
+    expect(page.locator("#figures tbody tr").first).to_be_visible(timeout=120_000)
     expect(page.locator("#evaluate-bar")).to_be_empty()
     expect(page.locator("#evaluate")).to_be_enabled()
     other = visit("en-US")
@@ -325,7 +325,7 @@ def test_a_chatbot_is_downloaded_renamed_deleted_and_uploaded_again(visit, app):
     expect(page.locator("#card h1")).not_to_have_text("새-이름")
     assert not (app.home / "checkpoints" / "새-이름").exists()
     page.locator("#upload-zip input[type=file]").set_input_files(archive)
-    expect(page.get_by_text("“새-이름” 챗봇을 받았어요")).to_be_visible()
+    expect(page.get_by_text("“새-이름” 챗봇을 받았어요")).to_be_visible(timeout=20_000)
     assert (app.home / "checkpoints" / "새-이름" / "model.safetensors").is_file()
 
 

@@ -103,7 +103,7 @@ def test_five_answers_are_taught_learned_and_said_word_for_word(visit):
         says(page, f"아직 배우지 않은 답이 {done}개")
     page.locator("#learn").click()
     expect(page.locator("#learning [role=progressbar]")).to_be_visible()
-    expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=TRAINING)
+    expect(page.locator("#learning-plot g.hover_marks > path").first).to_be_attached(timeout=60_000)
     expect(page.locator("#learning-plot")).to_be_in_viewport(ratio=0.9)
     expect(page.locator("#checkpoint input")).to_have_value("배운-챗봇-1", timeout=TRAINING)
     says(page, "이 챗봇은 가르친 답을 모두 알아요")

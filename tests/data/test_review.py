@@ -6,6 +6,7 @@ import pytest
 
 from kochat.data import review, taught
 from kochat.data.taught import Origin, open_taught, teach
+from kochat.errors import DataError
 
 
 @pytest.fixture
@@ -45,6 +46,15 @@ def test_it_can_be_bettered_first_and_the_visitors_own_row_stays_as_it_is(owner,
     assert review.accept(lesson, "반가워요.", owner, visitors)
     assert (owner.find("안녕")[0].A, rows.find("안녕")[0].A) == ("반가워요.", "방가")
     assert waiting(owner, visitors) == []
+
+
+def test_an_answer_that_was_emptied_is_refused_and_waits_on(owner, visitors):
+    by_visitor(visitors, "ann", "안녕", "반가워요.")
+    [lesson] = waiting(owner, visitors)
+    with pytest.raises(DataError) as caught:
+        review.accept(lesson, "", owner, visitors)
+    assert caught.value.key == "empty_correction"
+    assert (owner.counts().rows, len(waiting(owner, visitors))) == (0, 1)
 
 
 def test_the_owners_own_answer_stays_and_the_visitors_waits_on(owner, visitors):

@@ -18,7 +18,7 @@ from pathlib import Path
 import fastapi
 import gradio as gr
 import pytest
-import uvicorn
+from listening import listening
 from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -554,17 +554,9 @@ def server(monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.4)
     monkeypatch.setattr(limits, "BODY_PAUSE", 0.4)
     connections.limit_headers()
-    config = uvicorn.Config(
-        middleware.OpenRequests(middleware.Bodies(plain_app)), port=0, log_level="error", timeout_keep_alive=1
-    )
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    yield running.servers[0].sockets[0].getsockname()
-    running.should_exit = True
-    thread.join()
+    app = middleware.OpenRequests(middleware.Bodies(plain_app))
+    with listening(app, log_level="error", timeout_keep_alive=1) as url:
+        yield "127.0.0.1", int(url.rpartition(":")[2])
 
 
 def until_closed(connection) -> bytes:

@@ -95,7 +95,7 @@ def test_the_name_that_is_given_back_is_the_one_that_is_stored(tmp_path):
     assert importing.make_empty(" 빈것 ", request()) == "빈것"
 
 
-def test_a_dataset_on_the_hub_is_brought_in_like_a_file(server, home, tmp_path):
+def test_a_dataset_on_the_hub_is_brought_in_like_a_file(server, home, tmp_path, monkeypatch):
     (tmp_path / "shop.csv").write_text("Q,A\n주차돼요?,뒤에 두 대요.\n", "utf-8")
     hub.push_dataset(str(tmp_path / "shop.csv"), "somebody/flower-shop")
     for source in ("somebody/flower-shop", " https://huggingface.co/datasets/somebody/flower-shop/"):
@@ -106,8 +106,10 @@ def test_a_dataset_on_the_hub_is_brought_in_like_a_file(server, home, tmp_path):
     assert sorted(datasets.list_datasets(home / "datasets")) == ["flower-shop", "flower-shop-2"]
     with pytest.raises(gr.Error, match="nobody/nothing"):
         importing.from_hub("nobody/nothing", request())
-    with pytest.raises(gr.Error, match="Only"):
-        importing.from_hub("somebody/flower-shop", request(**STRANGER))
+    for may in ("teach", "all"):  # it is asked with the server's token
+        monkeypatch.setenv("KOCHAT_VISITORS", may)
+        with pytest.raises(gr.Error, match="Only"):
+            importing.from_hub("somebody/flower-shop", request(**STRANGER))
 
 
 def test_one_column_is_not_both_question_and_answer(tmp_path):

@@ -133,7 +133,7 @@ def opened(path: str, sheet: str, header: str) -> tuple[Table, Columns | None]:
 
 
 @shows_errors
-@auth.owner_only
+@auth.owner_themselves_only  # for it is asked with the server's token, which opens what is private
 def from_hub(source: str, request: gr.Request) -> str:
     """The file that is meant by a dataset on the Hub, as if it had been uploaded: its id, with a revision if need be,
     or the address of its page. Raises DataError.
