@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -67,6 +68,12 @@ def signature(path: str | Path) -> tuple[int, int, int, int]:
     """What of a file changes when its content does: device, inode, size in bytes, time in ns. Raises OSError."""
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of what is in a file, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -7,7 +7,6 @@ Knows the folder and the Hub; loads strictly, writes whole or not at all. The mo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import tempfile
@@ -22,7 +21,7 @@ from kochat.config import SHIPPED_CHECKPOINTS, home
 from kochat.data.hub_client import split_revision
 from kochat.errors import CheckpointError
 from kochat.files import MAX_NAME_LENGTH as MAX_NAME_LENGTH
-from kochat.files import atomic_folder, safe_name, write_atomically
+from kochat.files import atomic_folder, safe_name, sha256_of, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
 from kochat.model.cards import Card, model_card
@@ -108,7 +107,7 @@ def folder_meant(source: str | os.PathLike) -> Path | None:
 
 
 def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
-    if card.weights_sha256 and card.weights_sha256 != _sha256(folder / "model.safetensors"):
+    if card.weights_sha256 and card.weights_sha256 != sha256_of(folder / "model.safetensors"):
         raise CheckpointError("damaged_checkpoint", name=name)
     from kochat.model.tokenizer import load_tokenizer
 
@@ -255,7 +254,7 @@ def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Ca
     tokenizer.save_pretrained(folder)
     # transformers indents it, which doubles its size.
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    card.weights_sha256 = _sha256(folder / "model.safetensors")
+    card.weights_sha256 = sha256_of(folder / "model.safetensors")
     write_card(folder, name, card)
 
 
@@ -273,8 +272,3 @@ def record(folder: Path, metrics: dict[str, Any], strength: float | None = None)
     if strength is not None:
         card.strength = strength
     write_card(folder, folder.name, card)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,6 @@ business, and nothing here ends the process that it works for: what goes wrong i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -27,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from kochat.config import home
 from kochat.errors import KochatError, SettingsError
-from kochat.files import MAX_NAME_LENGTH, explained, signature, write_atomically
+from kochat.files import MAX_NAME_LENGTH, explained, sha256_of, signature, write_atomically
 from kochat.runs.registry import Run
 from kochat.sharing import versions
 from kochat.sharing.sync_targets import MissingError, Target, target_of
@@ -364,7 +363,7 @@ class Sync:
         is_appended = item.startswith("runs/")
         if not (is_replaced or is_appended or signature(source) == seen or _is_database(source)):
             raise _BeingWrittenError(source)
-        return _Copied(path, _sha256(part), part.stat().st_size, seen)
+        return _Copied(path, sha256_of(part), part.stat().st_size, seen)
 
     def _parents(self, item: str) -> tuple[str, ...]:
         known = self._state.items.get(item)
@@ -458,7 +457,7 @@ def _fetch(version: Version, root: Path, folder: Path) -> bool:
             shutil.copyfile(root / file.path, part)
         except FileNotFoundError:
             return False
-        if part.stat().st_size != file.size or _sha256(part) != file.sha256:
+        if part.stat().st_size != file.size or sha256_of(part) != file.sha256:
             return False
     return True
 
@@ -521,8 +520,3 @@ def _copy(source: Path, target: Path, can_link: bool) -> None:
 def _is_database(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(16) == b"SQLite format 3\0"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
