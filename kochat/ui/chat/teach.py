@@ -233,7 +233,7 @@ def build(page: gr.Blocks, chat: ChatTab, tab: gr.Tab) -> None:
             buttons=[],
             wrap=True,
             max_height=320,
-            column_widths=["20%", "30%", "12%", "20%", "10%", "8%"],
+            column_widths=["100px", "130px", "80px", "120px", "100px", "110px"],  # in the drawer one scrolls
         )
         with gr.Row():
             forget = gr.Button(t("k_forget"), size="sm", min_width=120, interactive=False, elem_id="forget")
