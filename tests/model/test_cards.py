@@ -6,7 +6,7 @@ import pytest
 
 from kochat.config import TrainingConfig
 from kochat.errors import SettingsError
-from kochat.model import checkpoint
+from kochat.files import sha256_of
 from kochat.model.cards import Card, card_of_training, model_card, source_name
 from kochat.training.fine_tuning import fine_tune
 
@@ -278,7 +278,7 @@ def test_no_file_of_a_checkpoint_tells_where_anything_lay(tmp_path, tiny_base):
     assert values["recipe"][-1].startswith(
         "python -m kochat train --data pairs.csv --base checkpoints/tiny-base --output checkpoints/mine --"
     )
-    assert values["weights_sha256"] == checkpoint._sha256(output / "model.safetensors")
+    assert values["weights_sha256"] == sha256_of(output / "model.safetensors")
 
 
 def test_a_calibration_is_in_the_card_and_an_odd_one_is_refused():
