@@ -15,8 +15,8 @@ from kochat.cli.export import warn_of_size
 from kochat.config import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:  # brings huggingface_hub, which takes a while
+    from kochat.sharing.package import Hardware
     from kochat.sharing.repository import Published
-    from kochat.sharing.space import Hardware
 
 
 class Deploy(TyperGroup):

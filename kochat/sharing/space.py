@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -18,12 +18,13 @@ import httpx2
 from huggingface_hub import HfApi, SpaceHardware, Volume
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
 
-from kochat.config import DEFAULT_CHECKPOINT, PACKAGE
+from kochat.config import DEFAULT_CHECKPOINT
 from kochat.errors import HubError
 from kochat.files import safe_name
 from kochat.model import checkpoint as checkpoints
 from kochat.sharing.hub import files_of
 from kochat.sharing.hub_cards import app_readme
+from kochat.sharing.package import Hardware, package_files, price_an_hour, versions
 from kochat.sharing.repository import Files, Published, check_rights, connect, explained, publish, validate
 
 ZERO_GPU, CPU_BASIC = "zero-a10g", "cpu-basic"
@@ -31,22 +32,6 @@ ZERO_GPU, CPU_BASIC = "zero-a10g", "cpu-basic"
 ZERO_GPU_PYTHON, ZERO_GPU_TORCH = "3.12.12", "2.11.0"
 PYTHON = "3.12"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-# What the page imports, beside gradio, whose version the README.md of a Space says.
-REQUIREMENTS = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "accelerate",
-    "huggingface-hub",
-    "httpx2",
-    "pandas",
-    "openpyxl",
-    "scikit-learn",
-    "typer",
-    "psutil",
-    "filelock",
-)
 APP = '''"""The page of kochat on this Space."""
 
 import os
@@ -69,15 +54,6 @@ FAILURES_IN_A_ROW = 5  # of questions after the state of a Space
 LOG_LINES = 20
 BROKEN = ("NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR")
 RESTING = ("STOPPED", "PAUSED", "SLEEPING", "DELETING")
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What a Space runs on; `price` is in US dollars an hour, None where the Hub does not say."""
-
-    name: str
-    title: str
-    price: float | None
 
 
 def deploy_space(
@@ -136,7 +112,7 @@ def space_files(
     repo: str, checkpoint: str | Path, hardware: str, title: str | None = None, with_pairs: bool = False
 ) -> tuple[Files, tuple[str, ...]]:
     """All files of the Space, and those of the checkpoint that are left out. Raises CheckpointError."""
-    files: Files = {f"kochat/{name}": path for name, path in _package()}
+    files: Files = {f"kochat/{name}": path for name, path in package_files()}
     files |= {f"kochat/shipped/{DEFAULT_CHECKPOINT.name}/{path.name}": path for path in DEFAULT_CHECKPOINT.iterdir()}
     own, card, left = files_of(checkpoint, with_pairs)
     loaded = checkpoints.load(checkpoint)
@@ -159,17 +135,9 @@ def space_files(
     return files, left
 
 
-def _package() -> Iterator[tuple[str, Path]]:
-    """The files of this package, without what Python or the Finder has put there and without the checkpoints."""
-    for path in sorted(PACKAGE.rglob("*")):
-        parts = path.relative_to(PACKAGE).parts
-        if path.is_file() and parts[0] != "shipped" and not any(one.startswith((".", "__pycache__")) for one in parts):
-            yield "/".join(parts), path
-
-
 def requirements(hardware: str) -> str:
     """requirements.txt: what is installed here, and torch as the hardware needs it."""
-    pinned = {name: metadata.version(name).partition("+")[0] for name in REQUIREMENTS}
+    pinned = versions()
     lines = ["# Gradio is that of sdk_version in README.md."]
     if hardware == ZERO_GPU:
         pinned["torch"] = ZERO_GPU_TORCH
@@ -188,8 +156,7 @@ def hardware_called(api: HfApi, name: str) -> Hardware:
     if name in (ZERO_GPU, CPU_BASIC):
         return Hardware(name, "ZeroGPU" if name == ZERO_GPU else "CPU Basic", 0.0)
     one = offered.get(name)
-    hours = {"minute": 60, "hour": 1, "second": 3600}.get(one.unit_label) if one else None
-    return Hardware(name, one.pretty_name if one else name, one.unit_cost_usd * hours if hours else None)
+    return Hardware(name, one.pretty_name, price_an_hour(one)) if one else Hardware(name, name, None)
 
 
 @contextlib.contextmanager

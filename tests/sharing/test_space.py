@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from kochat.cli.main import app as commands
 from kochat.errors import HubError
-from kochat.sharing import repository, space
+from kochat.sharing import package, repository, space
 
 REPO = "somebody/talk"
 
@@ -24,14 +24,14 @@ def at_once(monkeypatch):
     monkeypatch.setattr(space, "BETWEEN_LOOKS", 0.0)
 
 
-WHOLE_PACKAGE = space._package
+WHOLE_PACKAGE = package.package_files
 
 
 @pytest.fixture(autouse=True)
 def few_files(tmp_path, monkeypatch):
     """The package is of two hundred files and the shipped chatbot of 10 MB: nothing to wait for in each test."""
     monkeypatch.setattr(
-        space, "_package", lambda: [one for one in WHOLE_PACKAGE() if one[0] in ("__init__.py", "labels.py")]
+        space, "package_files", lambda: [one for one in WHOLE_PACKAGE() if one[0] in ("__init__.py", "labels.py")]
     )
     shipped = tmp_path / "kochat-mini"
     shipped.mkdir()
@@ -95,7 +95,7 @@ def test_front_matter_and_requirements_fit_the_hardware(tiny_checkpoint, hardwar
 def test_the_requirements_of_a_space_are_those_of_the_package():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {one.split(">=")[0] for one in project["dependencies"]}
-    assert {*space.REQUIREMENTS, "gradio"} == names
+    assert {*package.REQUIREMENTS, "gradio"} == names
 
 
 def test_pairs_stay_here_unless_they_are_asked_for(tmp_path, model, tokenizer):
@@ -286,7 +286,7 @@ def test_from_the_command_line(server, tiny_checkpoint, monkeypatch):
 
 def test_what_goes_up_starts_without_the_rest_of_the_project(tmp_path, monkeypatch, tiny_checkpoint):
     """The files alone, in a folder of their own: the package takes itself to be installed and finds its chatbots."""
-    monkeypatch.setattr(space, "_package", WHOLE_PACKAGE)
+    monkeypatch.setattr(space, "package_files", WHOLE_PACKAGE)
     monkeypatch.setattr(space, "DEFAULT_CHECKPOINT", MINI)
     for name, content in space.space_files(REPO, tiny_checkpoint, "cpu-basic")[0].items():
         target = tmp_path / "app" / name
