@@ -52,11 +52,40 @@ STEPS = {
     "variables": r"POST /api/(spaces)/([^/]+/[^/]+)/variables",
     "volumes": r"PUT /api/(spaces)/([^/]+/[^/]+)/volumes",
     "logs": r"GET /api/(spaces)/([^/]+/[^/]+)/logs/(build|run)",
+    "job_hardware": r"GET /api/jobs/hardware",
+    "job_start": r"POST /api/jobs/([^/]+)",
+    "job_list": r"GET /api/jobs/([^/]+)",
+    "job_logs": r"GET /api/jobs/([^/]+)/([^/]+)/logs",
+    "job_cancel": r"POST /api/jobs/([^/]+)/([^/]+)/cancel",
+    "job": r"GET /api/jobs/([^/]+)/([^/]+)",
 }
 FLAVORS = [
     {"name": "cpu-basic", "prettyName": "CPU Basic", "unitCostUSD": 0.0},
     {"name": "t4-small", "prettyName": "Nvidia T4 small", "unitCostUSD": 0.006667},
 ]
+
+
+@dataclass
+class Job:
+    """A job that was started here; `asked` is what its start was asked with."""
+
+    id: str
+    asked: dict
+    stage: str = "RUNNING"
+    message: str | None = None
+    lines: list[str] = field(default_factory=list)  # of its log
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.stage in ("COMPLETED", "CANCELED", "ERROR", "DELETED")
+
+    def to_dict(self) -> dict:
+        """As the Hub tells of it."""
+        owner = {"id": "1", "name": OWNER, "type": "user"}
+        own = {name: self.asked[name] for name in ("flavor", "labels", "command", "environment")}
+        status = {"stage": self.stage, "message": self.message}
+        return {"id": self.id, "createdAt": DATE, "owner": owner, "status": status, **own}
 
 
 @dataclass
@@ -97,7 +126,10 @@ class HubServer:
         log: what building or running a Space has printed.
         buckets: the buckets that are there; public_buckets: which of them everybody can see.
         before_commit: called once, when the next commit has come and is not there yet.
-        lost: take each commit, and end the connection with no answer.
+        lost: take each commit and each job, and end the connection with no answer.
+        jobs: those that were started, in that order.
+        work: what a job does, in a thread of its own; in the end it is over.
+        cuts: after how many lines a reading of a job's log breaks off, one for each; later ones do not.
     """
 
     def __init__(self, repos: dict[str, str | Path]):
@@ -119,6 +151,9 @@ class HubServer:
         self.public_buckets: set[str] = set()
         self.before_commit: Callable[[], object] | None = None
         self.lost = False
+        self.jobs: list[Job] = []
+        self.work: Callable[[Job], object] = lambda job: None
+        self.cuts: list[int] = []
         self.large: dict[str, bytes] = {}  # uploaded before a commit, by their SHA-256
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -208,6 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif step == "offered":
             also = {"cpu": "2 vCPU", "ram": "16 GB", "unitCostMicroUSD": 0, "unitLabel": "minute"}
             self._json([one | also for one in FLAVORS])
+        elif step == "job_hardware":
+            also = {"cpu": "4 vCPU", "ram": "15 GB", "unitCostMicroUSD": 0, "unitLabel": "minute"}
+            self._json([one | also for one in FLAVORS])
+        elif step.startswith("job"):
+            self._job(hub, step, match, body)
         elif step == "bucket":
             self._bucket(hub, *match.groups())
         elif step == "info" and match[2] in hub.renamed:
@@ -246,6 +286,54 @@ class _Handler(BaseHTTPRequestHandler):
                 if own == kind and [name.split("/")[0]] == asked["author"] and asked["filter"] == ["kochat"]
             ]
         )
+
+    def _job(self, hub: HubServer, step: str, match: re.Match, body: bytes) -> None:
+        if step == "job_start":
+            job = Job(f"job-{len(hub.jobs) + 1}", json.loads(body))
+            hub.jobs.append(job)
+            threading.Thread(target=self._work, args=(hub, job), daemon=True).start()
+            if hub.lost:
+                self.close_connection = True
+                return
+            return self._json(job.to_dict())
+        if step == "job_list":
+            wanted = [one.split("=") for one in parse_qs(urlsplit(self.path).query).get("label", [])]
+            found = (job for job in hub.jobs if all(job.asked["labels"][k] == v for k, v in wanted))
+            return self._json([job.to_dict() for job in found])
+        job = next((one for one in hub.jobs if one.id == match[2]), None)
+        if job is None:
+            return self._fail(404, "", "Job not found")
+        if step == "job_logs":
+            return self._job_log(hub, job)
+        if step == "job_cancel":
+            job.stage = "CANCELED"
+        self._json(job.to_dict())
+
+    def _work(self, hub: HubServer, job: Job) -> None:
+        hub.work(job)
+        if not job.is_over:
+            job.stage = "COMPLETED"
+
+    def _job_log(self, hub: HubServer, job: Job) -> None:
+        """Its lines from the first one on, as they come, until it is over."""
+        cut, sent = hub.cuts.pop(0) if hub.cuts else None, 0
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while True:
+            is_over = job.is_over
+            for line in job.lines[sent:cut]:
+                event = f"data: {json.dumps({'data': line, 'timestamp': DATE})}\n\n".encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+                sent += 1
+            if sent == cut or hub.broken:
+                self.close_connection = True
+                return
+            if is_over:
+                self.wfile.write(b"0\r\n\r\n")
+                return
+            time.sleep(0.005)
 
     def _bucket(self, hub: HubServer, verb: str, name: str) -> None:
         if verb == "POST":

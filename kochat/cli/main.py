@@ -27,6 +27,7 @@ from kochat.inference import remote
 from kochat.labels import AUTO
 from kochat.model.checkpoint import folder_meant
 from kochat.runs import queue, registry, worker
+from kochat.runs.registry import Run
 from kochat.runs.spare import FROM_INPUT
 
 app = typer.Typer(
@@ -161,12 +162,26 @@ def _as_option(hint: type) -> type:
 
 @app.command()
 @_with_options(TrainingConfig)
-def train(run: Annotated[str, typer.Option(help="Be the process of this run.", hidden=True)] = "", **settings):
+def train(
+    run: Annotated[str, typer.Option(help="Be the process of this run.", hidden=True)] = "",
+    on: Annotated[
+        Literal["here", "hf-jobs"],
+        typer.Option(help="Which machine trains: this one, or one of Hugging Face, which costs what is said first."),
+    ] = "here",
+    flavor: Annotated[str, typer.Option(help="The hardware there, as the Hub calls it.")] = "t4-small",
+    **settings,
+):
     """Fine-tune a base on pairs and write a checkpoint; Ctrl+C stops it, to be resumed."""
     if run:
         _be_the_process_of(run)
     elif not (settings["data"] and settings["output"]):
         raise typer.BadParameter("--data and --output are needed.")
+    elif on == "hf-jobs":
+        if runs.is_one_of_several():
+            raise typer.BadParameter("--on hf-jobs starts one process by itself.")
+        _say_the_price(flavor)
+        run = queue.start(TrainingConfig(**_with_whole_paths(settings)), {"flavor": flavor})
+        watch(run)
     elif runs.is_one_of_several():
         config = TrainingConfig(**_with_whole_paths(settings))
         runs.train_with_others(lambda: queue.create(config, pid=os.getpid()))
@@ -174,6 +189,14 @@ def train(run: Annotated[str, typer.Option(help="Be the process of this run.", h
         queue.warm_up()  # while the data are read
         run = queue.start(TrainingConfig(**_with_whole_paths(settings)))
         watch(run, seen=0 if run.state() == "queued" else 1)
+
+
+def _say_the_price(flavor: str) -> None:
+    from kochat.sharing import jobs
+
+    hardware = jobs.offered(flavor)
+    price = "what https://huggingface.co/pricing says" if hardware.price is None else f"${hardware.price:.2f} an hour"
+    typer.echo(f"{hardware.title} costs {price} while it runs, which is {jobs.MAX_HOURS} hours at most.", err=True)
 
 
 def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:
@@ -184,17 +207,32 @@ def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _be_the_process_of(run: str) -> None:
-    from kochat.model.gpt2 import quiet
-
     worker.lower_priority()
-    quiet()
     is_forked = run == FROM_INPUT
     if is_forked:
         run = worker.wait_for_runs()
     if not run:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    worker.execute(registry.find(run), on_event=print_event, pause=2 * is_forked)
+    found = registry.find(run)
+    train = _train_elsewhere(found)
+    if train is None:
+        from kochat.model.gpt2 import quiet  # brings torch
+
+        quiet()
+    worker.execute(found, on_event=print_event, pause=2 * is_forked, train=train)
+
+
+def _train_elsewhere(run: Run) -> worker.Train | None:
+    """What follows a run that is trained on another machine; None for one that is trained here."""
+    if not run.is_elsewhere():
+        return None
+    from huggingface_hub.utils import disable_progress_bars
+
+    from kochat.sharing import jobs
+
+    disable_progress_bars()  # what is printed goes into a file
+    return jobs.train
 
 
 @app.command()

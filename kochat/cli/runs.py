@@ -60,6 +60,8 @@ def print_event(event: dict) -> None:
     match event["type"]:
         case "queued":
             typer.echo("queued")
+        case "job":
+            typer.echo(f"job {event['url']}", err=True)
         case "preparing":
             typer.echo(event["what"].replace("_", " "), err=True)
         case "started":

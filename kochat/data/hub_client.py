@@ -14,6 +14,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 TIMEOUT = 8.0  # seconds without a byte after which the Hub counts as out of reach
 PATIENCE = 120.0  # the same, for what is written: the Hub may take a while over a commit of large files
+LOG_OF_A_JOB = re.compile(r"/api/jobs/[^/]+/[^/]+/logs")  # in which nothing may come for as long
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.][\w./-]*)?", re.ASCII)
 
 
@@ -40,7 +41,8 @@ def bound_requests() -> None:
 def _bounded_client() -> httpx2.Client:
     # Some of the library's requests ask for no limit, and would wait forever for a server that is silent.
     def bound(request: httpx2.Request) -> None:
-        limits, most = request.extensions["timeout"], TIMEOUT if request.method in ("GET", "HEAD") else PATIENCE
+        is_quick = request.method in ("GET", "HEAD") and not LOG_OF_A_JOB.search(request.url.path)
+        limits, most = request.extensions["timeout"], TIMEOUT if is_quick else PATIENCE
         request.extensions["timeout"] = {kind: min(s or most, most) for kind, s in limits.items()}
 
     client = default_client_factory()

@@ -59,9 +59,10 @@ def runs_at_once() -> int:
     return int(value)
 
 
-def create(config: TrainingConfig, pid: int | None = None) -> Run:
+def create(config: TrainingConfig, pid: int | None = None, job: dict[str, Any] | None = None) -> Run:
     """A new run on disk, which waits for its turn, or is trained by the process `pid` at once.
 
+    With a `job` it is trained on another machine: what of it whoever follows it there needs to know (see `execute`).
     The data are read once, so that what is wrong with them is said now. Raises DataError, SettingsError for
     a name of no label, and CheckpointError for an output that is taken.
     """
@@ -86,6 +87,8 @@ def create(config: TrainingConfig, pid: int | None = None) -> Run:
         run.write("queued", at=time.time(), pairs=len(table), finish=False)
         if pid:
             mark_launched(run, pid)
+        if job is not None:
+            write_atomically(run.job_file, json.dumps(job))
         # Written last: with its config.json a run is there, whole.
         write_atomically(run.path / "config.json", json.dumps(config.to_dict(), ensure_ascii=False, indent=2) + "\n")
     return run
@@ -96,18 +99,22 @@ def _names(name: str) -> Iterator[str]:
     yield from (f"{name}-{i}" for i in range(2, 10**6))
 
 
-def start(config: TrainingConfig) -> Run:
-    """Queue a new run, and start it if it is its turn. Raises as `create`."""
-    run = create(config)
+def start(config: TrainingConfig, job: dict[str, Any] | None = None) -> Run:
+    """Queue a new run, and start it if it is its turn. `job` and what it raises are as for `create`."""
+    run = create(config, job=job)
     dispatch()
     return run
 
 
 def again(run: Run, **changes: Any) -> Run:
-    """A new run with the settings of another, some of them changed, under the next free name. Raises as `create`."""
+    """A new run with the settings of another, some of them changed, under the next free name, on the same machine.
+
+    Raises as `create`.
+    """
     taken = {run.checkpoint_name} | checkpoint.names_taken() | set(registry.reserved())
     name = next(name for name in _names(run.checkpoint_name) if name not in taken)
-    return start(replace(run.config, output=str(checkpoint.folder_of(name)), **changes))
+    job = {"flavor": json.loads(run.job_file.read_text("utf-8"))["flavor"]} if run.is_elsewhere() else None
+    return start(replace(run.config, output=str(checkpoint.folder_of(name)), **changes), job)
 
 
 def resume(run: Run, finish: bool = False, pid: int | None = None) -> None:
@@ -146,7 +153,7 @@ def stop(run: Run) -> None:
 def delete(run: Run) -> None:
     """Remove a run and its saved state from disk; its checkpoint stays. Raises RunError while it is on."""
     with lock():
-        if run.state() in ("queued", "running"):
+        if run.state() in ("queued", "running") or run in registry.left_alone():
             raise RunError("run_in_use", name=run.name)
         (run.path / "config.json").unlink()  # from here on it is not there any more
         shutil.rmtree(run.path)
@@ -154,13 +161,14 @@ def delete(run: Run) -> None:
 
 
 def dispatch() -> None:
-    """Start the runs whose turn it is; let a process go that has waited long for one."""
+    """Start the runs whose turn it is, and follow again those elsewhere that nobody follows any more."""
     with lock():
-        room = runs_at_once() - len(registry.running())
-        for run in registry.queued():
+        room = runs_at_once() - sum(not run.is_elsewhere() for run in registry.running())
+        for run in [*registry.queued(), *registry.left_alone()]:
             if _has_process(run):  # started by somebody who was killed before saying so; it will say so itself
                 continue
-            if run.record().finishing:  # takes seconds, and no place from those that train
+            # Neither takes a place from those that train here; the first takes seconds.
+            if run.record().finishing or run.is_elsewhere():
                 _launch(run)
             elif room > 0:
                 _launch(run)
@@ -185,7 +193,7 @@ def warm_up() -> None:
 
 
 def _launch(run: Run) -> None:
-    if _launcher:
+    if _launcher and not run.is_elsewhere():
         return _launcher(run)
     spare = process = _spare.take(str(home()), run.name)
     if not process:
@@ -252,7 +260,7 @@ def follow(run: Run, pause: float = 0.2) -> Iterator[dict[str, Any]]:
         events = run.events()
         yield from events[seen:]
         seen = len(events)
-        if state == "queued":
+        if state == "queued" or (state == "interrupted" and run.is_elsewhere()):
             dispatch()
         elif state != "running":
             return
@@ -271,7 +279,7 @@ def seconds_until_start(run: Run) -> float | None:
         *registry.running(),
         *(one for one in registry.queued() if one.record().queued_at < run.record().queued_at),
     ]
-    needed = [_seconds_needed(one) for one in ahead]
+    needed = [_seconds_needed(one) for one in ahead if not one.is_elsewhere()]
     return None if None in needed else sum(needed) / runs_at_once()
 
 
@@ -281,7 +289,7 @@ def _seconds_needed(run: Run) -> float | None:
     # As long as the newest run on the same base took for a pair.
     for other in registry.list_runs():
         record = other.record()
-        if record.epochs and record.pairs and other.config.base == run.config.base:
+        if record.epochs and record.pairs and other.config.base == run.config.base and not other.is_elsewhere():
             newest = record.epochs[max(record.epochs)]
             a_pair = newest["seconds"] / newest["epoch"] / record.pairs
             return a_pair * run.record().pairs * (run.config.epochs or newest["epochs"])

@@ -1,7 +1,8 @@
 """Runs on disk: one fine-tuning each, as every viewer sees it.
 
-A run is `runs/NAME/` with config.json, events.jsonl (the one truth), log.txt and state/. Knows files and
-whether a process lives; starts nothing (see queue.py), trains nothing (see worker.py).
+A run is `runs/NAME/` with config.json, events.jsonl (the one truth), log.txt and state/; one that is trained on another
+machine also has job.json. Knows files and whether a process lives; starts nothing (see queue.py), trains nothing (see
+worker.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kochat.training import recipe
 
 log = logging.getLogger(__name__)
 SPARE_TAKES = 120  # seconds at most until the process is there that a run is trained in
+FOLLOWED_AGAIN = 10  # seconds at least from one process that follows a run elsewhere to the next
 RESUMABLE = ("stopped", "interrupted", "failed", "cancelled")
 CURVE_COLUMNS = (
     "epoch",
@@ -78,6 +80,15 @@ class Run:
     def state_folder(self) -> Path:
         """What it goes on from."""
         return self.path / "state"
+
+    @property
+    def job_file(self) -> Path:
+        """Where it is trained, if on another machine: the hardware, and what else whoever follows it keeps."""
+        return self.path / "job.json"
+
+    def is_elsewhere(self) -> bool:
+        """Whether it is trained on another machine, and the process of it here only follows."""
+        return self.job_file.is_file()
 
     def events(self) -> list[dict[str, Any]]:
         """The journal so far."""
@@ -237,6 +248,17 @@ def queued() -> list[Run]:
     return [run for run in reversed(list_runs()) if run.state() == "queued"]
 
 
+def left_alone() -> list[Run]:
+    """The runs that go on elsewhere, and that no process here follows any more."""
+    return [
+        run
+        for run in list_runs()
+        if run.is_elsewhere()
+        and time.time() - run.record().launched_at > FOLLOWED_AGAIN
+        and run.state() == "interrupted"
+    ]
+
+
 def shown() -> Run | None:
     """The run to look at: the one that is on, else the one that was on last, else the newest."""
     return max(running() or list_runs(), key=lambda run: run.record().launched_at, default=None)
@@ -252,8 +274,10 @@ def reserved() -> dict[str, Run]:
 
 
 def seconds_a_visit() -> float | None:
-    """What a visit to one pair took in the run that was on last, as `Run.seconds_a_visit`; None where none tells."""
-    measured = ((run.record().launched_at, run.seconds_a_visit()) for run in list_runs())
+    """What a visit to one pair took in the run that was on last on this machine, as `Run.seconds_a_visit`; None where
+    none tells.
+    """
+    measured = ((run.record().launched_at, run.seconds_a_visit()) for run in list_runs() if not run.is_elsewhere())
     return max(((at, a_visit) for at, a_visit in measured if a_visit), default=(0.0, None))[1]
 
 

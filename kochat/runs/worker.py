@@ -29,15 +29,24 @@ from kochat.training.events import Preparing, to_dict
 
 RESERVE = 64 * 1024  # bytes kept free for the last words when the disk is full
 BETWEEN_LOOKS = 0.2  # seconds
+# How a run is trained: it yields events as the journal has them. It is given the run, whether to stop, and what to call
+# with an event that comes before the first that it can yield.
+Events = Iterator[dict[str, Any]]
+Train = Callable[[Run, Callable[[], bool], Callable[[dict[str, Any]], None]], Events]
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event: None, pause: float = 0.0) -> None:
+def execute(
+    run: Run,
+    on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+    pause: float = 0.0,
+    train: Train | None = None,
+) -> None:
     """Train `run` in this process until it ends, then start the next in the queue.
 
-    `pause`: seconds in which the page may do that, which forks it in a moment from the process that waits.
-    SIGTERM and SIGINT stop it before its next step, its state saved. Raises what `fine_tune` raises, after
-    a last word in the journal.
+    `train` is given for a run that is trained elsewhere. `pause`: seconds in which the page may start the next, which
+    forks it in a moment from the process that waits. SIGTERM and SIGINT stop it before its next step, its state saved.
+    Raises what `fine_tune` raises, after a last word in the journal.
     """
     own = queue.process_lock(run)
     try:
@@ -50,7 +59,7 @@ def execute(run: Run, on_event: Callable[[dict[str, Any]], None] = lambda event:
             with queue.lock():  # whoever started this process has noted it by then, or was killed
                 if (run.record().process or {}).get("pid") != os.getpid():
                     queue.mark_launched(run, os.getpid())
-            _train(run, on_event, _stopping(run, signals))
+            _train(run, on_event, _stopping(run, signals), train=train)
     finally:
         time.sleep(pause)
         queue.dispatch()
@@ -151,6 +160,7 @@ def _train(
     on_event: Callable[[dict[str, Any]], None],
     should_stop: Callable[[], bool],
     is_untold: Callable[[dict[str, Any]], bool] = lambda event: False,
+    train: Train | None = None,
 ) -> None:
     reserve = run.path / "reserve"
     try:
@@ -162,7 +172,7 @@ def _train(
             run.write(**_as_arguments(event))
             on_event(event)
 
-        for event in _events(run, should_stop, tell):
+        for event in (train or _events)(run, should_stop, tell):
             if not is_untold(event):
                 tell(event)
         if run.record().state == "finished":
@@ -187,9 +197,7 @@ def _as_arguments(event: dict[str, Any]) -> dict[str, Any]:
     return {"kind": event["type"], **{name: value for name, value in event.items() if name != "type"}}
 
 
-def _events(
-    run: Run, should_stop: Callable[[], bool], tell: Callable[[dict[str, Any]], None]
-) -> Iterator[dict[str, Any]]:
+def _events(run: Run, should_stop: Callable[[], bool], tell: Callable[[dict[str, Any]], None]) -> Events:
     """What a training yields, after what it tells while it gets ready."""
     if not run.record().finishing:
         tell(to_dict(Preparing("starting")))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-PREPARING = ("starting", "reading_data", "loading_model", "asking_base")
+# The last three of a run that is trained on another machine.
+PREPARING = (
+    "starting",
+    "reading_data",
+    "loading_model",
+    "asking_base",
+    "uploading",
+    "waiting_for_job",
+    "waiting_anew",  # since there is no saved state to go on from
+)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import gradio as gr
 
 from kochat.data import review
 from kochat.files import explained
-from kochat.runs import library, queue
+from kochat.runs import library, queue, registry
 from kochat.ui import api, auth, connections, keeping, login, middleware, models, monitor, routes, text, zero_gpu
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
@@ -190,7 +190,9 @@ def _look_after_the_queue() -> None:
     said, tidied = "", -math.inf
     while True:
         try:
-            if "queued" in monitor.watcher.look() and not zero_gpu.is_training():
+            states = monitor.watcher.look()
+            is_due = "queued" in states and not zero_gpu.is_training()
+            if is_due or ("interrupted" in states and registry.left_alone()):
                 queue.dispatch()
             keeping.notice()
             if time.monotonic() - tidied > BETWEEN_TIDYING:
