@@ -143,7 +143,7 @@ def test_a_file_name_becomes_a_name_that_is_free():
         lambda by: importing.look("x.csv", "", "", "", by),
         lambda by: importing.make_empty("mine", by),
         lambda by: data.rename("theirs", "mine", by),
-        lambda by: form.start("jobs", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", by),
+        lambda by: form.start("jobs", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, False, "", "here", by),
     ],
 )
 def test_what_the_owner_does_is_refused_to_others(home, do):
@@ -201,11 +201,11 @@ def test_another_ones_dataset_is_not_there_for_anybody_else(home, tmp_path, key)
 def test_the_form_takes_kept_labels_names_and_no_limits(monkeypatch, typed):
     taken = []
     monkeypatch.setattr(queue, "start", taken.append)
-    form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, "yes", typed, request())
+    form.start("jobs", None, "kochat-mini", "x", 2.0, 8, 1e-3, 0.1, 0, "auto", 0, "yes", typed, "here", request())
     config = taken[0]
     assert (config.keep_labels, config.label_names) == (True, ("우산장수=비", "건설현장=볕"))
     assert (config.epochs, config.rows, config.patience) == (2, None, None)
-    form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, "no", None, request())
+    form.start("jobs", None, "kochat-mini", "x", 2, 8, 1e-3, 0.1, 5, "auto", None, "no", None, "here", request())
     assert (taken[1].label_names, taken[1].rows) == ((), 5)
 
 
@@ -233,10 +233,9 @@ def test_what_the_labels_of_a_dataset_are_called_reaches_the_file_that_is_traine
 def test_a_dataset_without_a_good_row_is_not_trained_on(home):
     importing.make_empty("mine", request())
     data.save(("mine", None), "", "질문만", "", "0", request())
+    mine = f"{sources.PREFIX}mine"
     with pytest.raises(gr.Error, match="“mine” has no row that can be used"):
-        form.start(
-            f"{sources.PREFIX}mine", None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, "auto", "", request()
-        )
+        form.start(mine, None, "kochat-mini", "x", 1, 8, 1e-3, 0, 0, "auto", 0, "auto", "", "here", request())
 
 
 def test_bars_count_whole_rows_and_show_names_as_text():

@@ -17,7 +17,7 @@ from kochat.runs.registry import RESUMABLE, Run
 from kochat.runs.verdict import verdict
 from kochat.training.events import best_epoch
 from kochat.ui import empty, progress
-from kochat.ui.auth import is_owner_themselves, owner_only
+from kochat.ui.auth import is_owner_themselves, owner_only, require_owner_themselves
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, confirm, downloads, following
@@ -201,6 +201,8 @@ def act(do: Callable[[Run], object]):
     @owner_only
     def handler(names: list[str], request: gr.Request):
         for run in chosen_runs(names)[:1]:
+            if run.is_elsewhere():  # the owner pays for it
+                require_owner_themselves(request)
             do(run)
 
     return handler

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.kept_pairs import PAIRS_FILE
 from kochat.runs import queue, registry
+from kochat.sharing import jobs
+from kochat.sharing.package import Hardware
 from kochat.training import recipe
 from kochat.ui import auth, progress, zero_gpu
 from kochat.ui.sources import (
@@ -35,6 +39,8 @@ from kochat.ui.widgets import PRIVATE
 KEEP_LABELS = {"auto": None, "yes": True, "no": False}
 KOGPT2_SIZE = (768, 125e6)  # its width and parameters
 AUTO_SHARE = "auto"  # of validation: what the number of pairs says
+PRICES_HOLD = 3600  # seconds until they are asked for again
+HERE = "here"  # on this machine; else the name of a hardware of Hugging Face
 
 
 @shows_errors
@@ -53,9 +59,13 @@ def start(
     patience,
     keep_labels,
     label_names,
+    where,
     request: gr.Request,
 ):
     """Queue a run with what the form says."""
+    if where != HERE:
+        auth.require_owner_themselves(request)  # who pays, whatever visitors may do
+        jobs.offered(where)  # what is in the way of it is said now
     if data == OWN_FILE:
         check_upload(upload)
     settings = {"epochs": _number(epochs), "batch_size": _number(batch_size), "rows": _number(rows)}
@@ -67,7 +77,7 @@ def start(
         config = replace(config, data=str(snapshot(data.removeprefix(PREFIX), request)))
     if data == OWN_FILE:  # gradio's copy goes some day; a run may be looked at, or continued, later
         config = replace(config, data=str(pairs.keep(Path(upload).read_bytes(), upload, home() / "uploads")))
-    queue.start(config)
+    queue.start(config, *([] if where == HERE else [{"flavor": where}]))
 
 
 def names_in(text: str | None) -> tuple[str, ...]:
@@ -82,13 +92,15 @@ def _number(number: float | None) -> int | float | None:
 
 
 @shows_errors
-def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Request) -> str:
+def plan(data: str, upload: str | None, base: str, epochs, rows, where: str, request: gr.Request) -> str:
     """What a training with these choices would be: its pairs, its epochs, about how long; empty where nothing tells.
 
-    For the owner, who alone can start one.
+    On a machine of Hugging Face, what that costs. For the owner, who alone can start one.
     """
     if not auth.is_owner(request):
         return ""
+    if where != HERE and auth.is_owner_themselves(request):
+        return _price(language_of(request), where)
     try:
         num_pairs = _num_pairs(data, upload, _number(rows), request)
         folder = checkpoint.list_checkpoints(for_chat=False).get(base)
@@ -108,6 +120,22 @@ def plan(data: str, upload: str | None, base: str, epochs, rows, request: gr.Req
     time = progress.duration(language, recipe.seconds(config, num_pairs, parameters, a_visit))
     said = say(language, "k_plan", pairs=num_pairs, epochs=config.epochs, time=time)
     return said + (" " + say(language, "k_plan_rehearsal", n=config.rehearsal) if config.rehearsal else "")
+
+
+def _price(language: str, flavor: str) -> str:
+    try:
+        hardware = _offered(flavor, int(time.time() // PRICES_HOLD))
+    except KochatError as error:  # say it before somebody presses start
+        return error.text(language)
+    if hardware.price is None:
+        return say(language, "k_job_price_unknown", hardware=hardware.title, hours=jobs.MAX_HOURS)
+    price = f"{hardware.price:.2f}"
+    return say(language, "k_job_price", hardware=hardware.title, price=price, hours=jobs.MAX_HOURS)
+
+
+@functools.lru_cache(maxsize=2 * len(jobs.FLAVORS))
+def _offered(flavor: str, hour: int) -> Hardware:
+    return jobs.offered(flavor)
 
 
 def _seconds_a_visit() -> float | None:
@@ -163,7 +191,7 @@ def build() -> tuple[list, gr.Button, gr.Button, dict]:
         stop_button = gr.Button(t("k_stop"), variant="stop", visible=False, elem_id="stop")
     data.change(lambda chosen: gr.File(visible=chosen == OWN_FILE), data, upload, queue=False, **PRIVATE)
 
-    chosen = [data, upload, base, epochs, rows]
+    chosen = [data, upload, base, epochs, rows, more[-1]]
     for one in chosen:
         one.change(plan, chosen, planned, queue=False, trigger_mode="always_last", **PRIVATE)
     planning = {"fn": plan, "inputs": chosen, "outputs": planned, "queue": False, **PRIVATE}
@@ -210,4 +238,13 @@ def build_more() -> list:
         lines=2,
         elem_id="label-names",
     )
-    return [batch_size, rate, share, rows, keep, patience, keep_labels, label_names]
+    where = gr.Dropdown(
+        [(t("k_where_here"), HERE), *((f"Hugging Face Jobs: {flavor}", flavor) for flavor in jobs.FLAVORS)],
+        value=HERE,
+        label=t("k_where"),
+        info=t("k_where_info"),
+        interactive=True,
+        filterable=False,
+        elem_id="where",
+    )
+    return [batch_size, rate, share, rows, keep, patience, keep_labels, label_names, where]

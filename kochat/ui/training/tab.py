@@ -17,7 +17,7 @@ from kochat.runs.journal import Record
 from kochat.runs.registry import RESUMABLE
 from kochat.runs.verdict import Verdict, verdict
 from kochat.ui import empty, progress, sources
-from kochat.ui.auth import is_owner, owner_only
+from kochat.ui.auth import is_owner, owner_only, require_owner_themselves
 from kochat.ui.progress import empty_plot, loss_plot
 from kochat.ui.text import language_of, say, shows_errors, t
 from kochat.ui.training import form
@@ -45,7 +45,10 @@ def act(do: Callable[[registry.Run], None]):
     @owner_only
     def handler(seen: tuple, request: gr.Request):
         if seen and seen[1]:
-            do(registry.find(seen[1]))
+            run = registry.find(seen[1])
+            if run.is_elsewhere():  # the owner pays for it
+                require_owner_themselves(request)
+            do(run)
 
     return handler
 
