@@ -8,6 +8,7 @@ is kept apart from these folders, in `pushed`.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -304,7 +305,9 @@ class _Handler(BaseHTTPRequestHandler):
         if job is None:
             return self._fail(404, "", "Job not found")
         if step == "job_logs":
-            return self._job_log(hub, job)
+            with contextlib.suppress(ConnectionError):  # whoever read it is gone
+                self._job_log(hub, job)
+            return None
         if step == "job_cancel":
             job.stage = "CANCELED"
         self._json(job.to_dict())

@@ -137,7 +137,13 @@ def _with_options(settings: type) -> Callable:
 
     def decorate(command: Callable) -> Callable:
         hints = get_type_hints(settings)
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind != p.VAR_KEYWORD]
+        # As texts, which annotations are in this file, typer would not see what is Annotated.
+        annotations = get_type_hints(command, include_extras=True)
+        own = [
+            p.replace(annotation=annotations[p.name])
+            for p in inspect.signature(command).parameters.values()
+            if p.kind != p.VAR_KEYWORD
+        ]
         options = [
             inspect.Parameter(
                 one.name,
@@ -166,7 +172,7 @@ def train(
     run: Annotated[str, typer.Option(help="Be the process of this run.", hidden=True)] = "",
     on: Annotated[
         Literal["here", "hf-jobs"],
-        typer.Option(help="Which machine trains: this one, or one of Hugging Face, which costs what is said first."),
+        typer.Option(metavar="WHERE", help="Which machine trains: here, or hf-jobs: one of Hugging Face, for money."),
     ] = "here",
     flavor: Annotated[str, typer.Option(help="The hardware there, as the Hub calls it.")] = "t4-small",
     **settings,
@@ -231,7 +237,9 @@ def _train_elsewhere(run: Run) -> worker.Train | None:
 
     from kochat.sharing import jobs
 
-    disable_progress_bars()  # what is printed goes into a file
+    # What is printed goes into a file.
+    disable_progress_bars()
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     return jobs.train
 
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.utils import disable_progress_bars
 
 from kochat.config import TrainingConfig
 from kochat.errors import KochatError
@@ -43,7 +42,6 @@ def main(folder: str) -> None:
 
     SIGTERM stops it before its next step, its state saved.
     """
-    disable_progress_bars()
     stopped: list[int] = []
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))

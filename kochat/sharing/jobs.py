@@ -53,6 +53,7 @@ sys.path.insert(0, folder)
 from kochat.sharing.job_training import main
 main(folder)
 """
+ENVIRONMENT = {"PYTHONUTF8": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 LABEL, LABEL_ATTEMPT = "kochat-run", "kochat-attempt"
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 BETWEEN_LOOKS = 0.2  # seconds
@@ -218,7 +219,7 @@ class _Follower:
                 return self._api.run_job(
                     image=IMAGE,
                     command=command(),
-                    env={REPO: self._repo, REVISION: revision, ATTEMPT: str(attempt), "PYTHONUTF8": "1"},
+                    env=ENVIRONMENT | {REPO: self._repo, REVISION: revision, ATTEMPT: str(attempt)},
                     secrets={"HF_TOKEN": get_token()},
                     flavor=self._known["flavor"],
                     timeout=f"{MAX_HOURS}h",

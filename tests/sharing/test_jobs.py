@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from kochat.cli import main
 from kochat.config import TrainingConfig
+from kochat.data import hub_client
 from kochat.errors import HubError, KochatError
 from kochat.files import sha256_of
 from kochat.model import checkpoint
@@ -495,3 +496,27 @@ def test_the_price_is_said_before_it_starts(server, tiny_base, home, monkeypatch
     monkeypatch.delenv("HF_TOKEN")
     said = CliRunner().invoke(main.app, [*words, "--on", "hf-jobs"])
     assert (said.exception.key, len(registry.list_runs())) == ("hub_no_token", 1)
+
+
+def test_on_zero_gpu_it_has_a_process_of_its_own(tiny_base, home, monkeypatch):
+    lent, started = [], []
+
+    def process(name, output, given):
+        started.append(name)
+        return SimpleNamespace(pid=os.getpid())
+
+    monkeypatch.setattr(queue, "_launcher", lent.append)
+    monkeypatch.setattr(queue, "_process", process)
+    run = queue.start(config(tiny_base, home), FLAVOR)
+    assert (lent, started, run.state()) == ([], ["mine"], "running")
+
+
+def test_a_log_in_which_nothing_comes_for_a_while_is_waited_for():
+    client = hub_client._bounded_client()
+    bound = client.event_hooks["request"][-1]
+    waits = []
+    for path in ("api/jobs/somebody/1/logs", "api/jobs/somebody/1"):
+        request = client.build_request("GET", f"https://huggingface.co/{path}", timeout=120)
+        bound(request)
+        waits.append(request.extensions["timeout"]["read"])
+    assert waits == [120, hub_client.TIMEOUT]
