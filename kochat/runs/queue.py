@@ -62,7 +62,7 @@ def runs_at_once() -> int:
 def create(config: TrainingConfig, pid: int | None = None, job: dict[str, Any] | None = None) -> Run:
     """A new run on disk, which waits for its turn, or is trained by the process `pid` at once.
 
-    With a `job` it is trained on another machine: what of it whoever follows it there needs to know (see `execute`).
+    With a `job` it is trained on another machine: what of it whoever follows it there needs to know.
     The data are read once, so that what is wrong with them is said now. Raises DataError, SettingsError for
     a name of no label, and CheckpointError for an output that is taken.
     """

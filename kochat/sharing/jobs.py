@@ -289,10 +289,12 @@ class _Follower:
             return []
         self._looked_at = time.monotonic()
         try:
-            return self._rest(job)
+            found = self._rest(job)
         except (HfHubHTTPError, *LOST) as error:  # it is there later, too
             log.warning("the journal of the job %s could not be read yet: %s", job.id, error)
             return []
+        reached = found[-1]["number"] if found else last
+        return [*found, event] if event["number"] == reached + 1 and "type" in event else found
 
     def _rest(self, job: _Job) -> list[dict[str, Any]]:
         """What the journal in the repository has behind the last event that is here; nothing where there is none."""
@@ -369,9 +371,9 @@ class _Follower:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _explanation(self, error: Exception) -> KochatError:
-        """What to say of a request that failed while a job is on."""
-        if isinstance(error, KochatError):
+    def _explanation(self, error: Exception) -> Exception:
+        """What to say of a request that failed while a job is on; other errors stay what they are."""
+        if not isinstance(error, (HfHubHTTPError, *LOST)):
             return error
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else 500
         if status in (401, 403):

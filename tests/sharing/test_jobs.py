@@ -198,6 +198,23 @@ def test_what_the_log_has_lost_or_cut_comes_from_the_repository(server, run, tin
     assert run.record().started["pairs"] == 20
 
 
+def test_behind_what_it_has_lost_a_log_is_followed_live(server, run, tiny_checkpoint):
+    lines = lines_of(EVENTS)
+
+    def work(job):
+        repository(server).files |= {"journal-1.jsonl": journal_of(EVENTS[:5])} | result_of(tiny_checkpoint)
+        job.lines += [lines[0], *lines[5:8]]
+        end = time.monotonic() + 20
+        while len(run.record().steps) < 6 and time.monotonic() < end:
+            time.sleep(0.005)
+        job.lines += lines[8:] if len(run.record().steps) == 6 else []
+
+    server.work = work
+    follow(run)
+    assert run.state() == "finished"
+    assert told(run) == {1: list(range(1, len(EVENTS) + 1))}
+
+
 class KilledError(BaseException):
     """As if the process had been killed: nobody catches it."""
 
@@ -288,12 +305,15 @@ def test_stopped_it_cancels_the_job_and_begins_anew_where_nothing_was_saved(serv
     follow(run, stop_at(run, "step"))
     assert (run.state(), run.record().final["step"]) == ("stopped", 2)
     assert server.jobs[0].stage == "CANCELED"
+    assert told(run) == {1: [1, 2, 3, 4]}
+    stopped = {"type": "stopped", "step": 3, "seconds": 3.0}  # which it said when nobody listened any more
+    repository(server).files["journal-1.jsonl"] = journal_of([*EVENTS[:5], stopped])
     replay(server, tiny_checkpoint)
     queue.resume(run, pid=os.getpid())
     follow(run)
     assert run.state() == "finished"
     assert preparing(run)[-2:] == ["waiting_anew", "reading_data"]
-    assert told(run) == {1: [1, 2, 3, 4], 2: list(range(1, len(EVENTS) + 1))}
+    assert told(run) == {1: [1, 2, 3, 4, 5], 2: list(range(1, len(EVENTS) + 1))}
     assert len(server.jobs) == 2
 
 
