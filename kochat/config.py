@@ -175,11 +175,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """The settings of a pre-training; the defaults made the base of kochat-mini."""
+    """The settings of a pre-training; the defaults made the base of the first kochat-mini."""
 
     text: str = _setting("", "A file with a line a text, .xz or plain.")
     output: str = _setting("", "The folder of the new base; it must not exist yet.")
-    pairs: str | None = _setting(None, "Pairs whose training part the tokenizer learns from too.")
+    pairs: tuple[str, ...] = _setting(
+        (), "Pairs whose training part the tokenizer learns from too; may be given several times."
+    )
+    withheld_share: float = _setting(
+        0.05, "Share of the questions of the pairs kept out for validation, and as many for test."
+    )
     vocabulary: int = _setting(6000, "Tokens.")
     layers: int = _setting(6, "Transformer blocks.")
     width: int = _setting(224, "Numbers a token is made of.")
@@ -191,6 +196,7 @@ class PretrainingConfig:
     learning_rate: float = _setting(3e-3, "The highest rate of the schedule.")
     lines: int | None = _setting(None, "Use only the first lines.")
     seed: int = _setting(0, "Of the order of the lines and the first weights.")
+    save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
 
     def __post_init__(self):
         validate.not_empty(self)
@@ -198,5 +204,8 @@ class PretrainingConfig:
             self, vocabulary=400, layers=1, width=1, heads=1, positions=8, block=8, batch_size=1, passes=1
         )
         validate.at_least(self, lines=1, seed=0)
+        validate.between(self, 0, 0.45, "withheld_share")
+        validate.one_of(self, save_dtype=("float32", "float16", "bfloat16"))
         validate.between(self, 0, MAX_SEED, "seed")
         validate.positive(self, 1.0, "learning_rate")
+        object.__setattr__(self, "pairs", tuple(self.pairs))

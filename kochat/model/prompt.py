@@ -111,12 +111,23 @@ class Prompt:
         Like BPE-dropout (Provilkov et al. 2020, "BPE-Dropout: Simple and Effective Subword Regularization"), whose
         randomness in tokenizers no seed reaches. A token that cannot be cut stays as it is.
         """
-        text = self.tokenizer.convert_ids_to_tokens(token)
-        if len(text) < 2 or re.fullmatch(r"<0x[0-9A-F]{2}>", text):
-            return [token]
-        place, encode = rng.randrange(1, len(text)), self.text_tokenizer.model.tokenize
-        ids = [one.id for part in (text[:place], text[place:]) for one in encode(part)]
-        return [token] if self.tokenizer.unk_token_id in ids else ids
+        places = self._cuts_of(token)
+        return places[rng.randrange(len(places))] if places else [token]
+
+    def _cuts_of(self, token: int) -> list[list[int]]:
+        """The tokens of the two parts of `token`, for each place where it can be cut."""
+        if token not in self._cuts:
+            text, encode = self.tokenizer.convert_ids_to_tokens(token), self.text_tokenizer.model.tokenize
+            is_byte = re.fullmatch(r"<0x[0-9A-F]{2}>", text)
+            places = () if is_byte else range(1, len(text))
+            cuts = [[one.id for part in (text[:i], text[i:]) for one in encode(part)] for i in places]
+            unknown = self.tokenizer.unk_token_id
+            self._cuts[token] = [[token] if unknown in ids else ids for ids in cuts]
+        return self._cuts[token]
+
+    @cached_property
+    def _cuts(self) -> dict[int, list[list[int]]]:
+        return {}
 
     def _id(self, token: str) -> int:
         return self.tokenizer.convert_tokens_to_ids(token)

@@ -5,6 +5,7 @@ Knows lines of text, the tokenizer and the trainer; nothing of labels or replies
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import random
 import re
@@ -12,6 +13,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate.utils import set_seed
 
@@ -23,9 +25,12 @@ from kochat.model.batches import block, epoch_order, pad
 from kochat.model.cards import Card, source_name
 from kochat.model.commands import command
 from kochat.model.gpt2 import make_model
-from kochat.model.tokenizer import make_tokenizer
+from kochat.model.tokenizer import Tokenizer, make_tokenizer
 from kochat.training.events import Finished, Step
 from kochat.training.trainer import Trainer, mean_loss
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Lines with these are left out: the bot should not learn to swear. Stems, as people write them.
 COARSE = re.compile(
@@ -77,14 +82,14 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
     lines = read_lines(Path(config.text), config.lines)
     # In the file the reviews of a film stand together; a line should not hint at the next.
     random.Random(config.seed).shuffle(lines)
-    texts = _tokenizer_texts(config, lines)
+    learned = [_training_part(one, config) for one in config.pairs]
+    texts = itertools.chain(lines, *(itertools.chain(table["Q"], table["A"]) for table in learned * PAIRS_WEIGHT))
     tokenizer = make_tokenizer(texts, config.vocabulary, alphabet=config.vocabulary // 4)
     stream = _encode(tokenizer, lines)
     starts = range(0, len(stream) - config.block + 1, config.block)
     set_seed(config.seed)
     model = make_model(tokenizer, config.layers, config.width, config.heads, config.positions, config.seed)
-    an_epoch = -(-len(starts) // config.batch_size)
-    steps = an_epoch * config.passes
+    steps = -(-len(starts) // config.batch_size) * config.passes
     settings = TrainingConfig(
         data=config.text,
         optimizer="muon",
@@ -93,12 +98,11 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
         label_loss=0.0,
         seed=config.seed,
     )
-    trainer = Trainer(model, settings, steps)
+    trainer, done = Trainer(model, settings, steps), itertools.count(1)
     for number in range(1, config.passes + 1):
-        order = epoch_order([config.block] * len(starts), config.batch_size, config.seed, number)
-        for done, batch in enumerate(order, start=(number - 1) * an_epoch + 1):
+        for batch in epoch_order([config.block] * len(starts), config.batch_size, config.seed, number):
             result = trainer.step(pad([block(stream, starts[i], config.block) for i in batch], tokenizer.pad_token_id))
-            yield Step(done, steps, mean_loss([result]), time.monotonic() - start)
+            yield Step(next(done), steps, mean_loss([result]), time.monotonic() - start)
     card = Card(
         max_length=MAX_LENGTH,
         data={"source": source_name(config.text)},
@@ -106,11 +110,17 @@ def pretrain(config: PretrainingConfig) -> Iterator[Step | Finished]:
         sources=[source_name(config.text)],
         recipe=[command("pretrain", config)],
     )
-    checkpoint.save(config.output, model, tokenizer, card)
+    checkpoint.save(config.output, model, tokenizer, card, config.save_dtype)
     yield Finished(config.output, epoch=None, seconds=time.monotonic() - start)
 
 
-def _encode(tokenizer, lines: list[str]) -> array:
+def _training_part(source: str, config: PretrainingConfig) -> pd.DataFrame:
+    """The pairs of a file that are not withheld: what a training withholds, its base has not seen either."""
+    shares = config.withheld_share, config.withheld_share
+    return pairs.split_by_question(pairs.read_pairs(source), *shares, config.seed).training
+
+
+def _encode(tokenizer: Tokenizer, lines: list[str]) -> array:
     """All lines as one run of token ids, </s> after each; an array, since a list takes ten times as much."""
     stream = array("H" if len(tokenizer) <= 2**16 else "L")
     for start in range(0, len(lines), 10_000):
@@ -118,15 +128,3 @@ def _encode(tokenizer, lines: list[str]) -> array:
             stream.extend(one.ids)
             stream.append(tokenizer.eos_token_id)
     return stream
-
-
-def _tokenizer_texts(config: PretrainingConfig, lines: list[str]) -> Iterator[str]:
-    yield from lines
-    if config.pairs:
-        # Only what training will see, so that what it withholds stays unseen by the tokenizer too.
-        everything = pairs.read_pairs(config.pairs)
-        shares = pairs.withheld_shares(None, None, len(everything))
-        table = pairs.split_by_question(everything, *shares, config.seed).training
-        for _ in range(PAIRS_WEIGHT):
-            yield from table["Q"]
-            yield from table["A"]

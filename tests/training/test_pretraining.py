@@ -54,7 +54,7 @@ def test_lines_come_from_plain_and_packed_files(text, tmp_path, sample):
 
 @pytest.mark.slow
 def test_text_becomes_a_base_that_is_fine_tuned_and_replies(text, tmp_path):
-    events = list(pretrain(config(text, tmp_path, passes=2, batch_size=4, pairs="emotions", learning_rate=1e-2)))
+    events = list(pretrain(config(text, tmp_path, passes=2, batch_size=4, pairs=("emotions",), learning_rate=1e-2)))
     steps = [event for event in events if isinstance(event, Step)]
     assert [step.step for step in steps] == list(range(1, steps[0].steps + 1))
     assert sum(s.loss for s in steps[-5:]) / 5 < sum(s.loss for s in steps[:5]) / 5 - 0.5
