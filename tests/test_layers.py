@@ -35,7 +35,7 @@ TORCH = {
     "sharing/int8",
     "evaluation/notebook_loss",
 }
-SKLEARN = {"evaluation/baselines"}
+SKLEARN = {"evaluation/baselines", "inference/retrieval"}
 
 
 @functools.cache

@@ -52,6 +52,9 @@ LabelOption = Annotated[str, typer.Option(help='A label of the checkpoint, or "a
 TemperatureOption = Annotated[float, typer.Option(help="Draw the tokens, the more freely the higher; 0 is greedy.")]
 TopPOption = Annotated[float, typer.Option(help="Draw among the likeliest tokens of this probability in all.")]
 SeedOption = Annotated[int | None, typer.Option(help="Draws the same reply again. Default: another one each time.")]
+RerankOption = Annotated[
+    bool, typer.Option("--rerank", help="Choose between this reply and answers to the nearest questions trained on.")
+]
 
 
 def language() -> str:
@@ -99,9 +102,10 @@ def reply(
     temperature: TemperatureOption = 0.0,
     top_p: TopPOption = 1.0,
     seed: SeedOption = None,
+    rerank: RerankOption = False,
 ) -> None:
     """Print one reply."""
-    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed, "rerank": rerank}
     typer.echo(_to_talk_to(checkpoint).reply(question, label, strength, **drawn))
 
 
@@ -113,9 +117,11 @@ def chat(
     temperature: TemperatureOption = 0.0,
     top_p: TopPOption = 1.0,
     seed: SeedOption = None,
+    rerank: RerankOption = False,
 ) -> None:
     """Talk until you write 'quit' (the notebook's loop)."""
     bot = _to_talk_to(checkpoint)
+    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed, "rerank": rerank}
     while True:
         try:
             question = input("user > ").strip()
@@ -127,7 +133,7 @@ def chat(
         if not question:
             continue
         typer.echo("Chatbot > ", nl=False)
-        for piece in bot.stream(question, label, strength, temperature=temperature, top_p=top_p, seed=seed):
+        for piece in bot.stream(question, label, strength, **drawn):
             typer.echo(piece, nl=False)
         typer.echo()
 

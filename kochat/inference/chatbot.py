@@ -9,7 +9,8 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ from kochat.inference.generation import Generation
 from kochat.inference.matching import MAX_QUESTIONS, Match, QuestionMatcher
 from kochat.inference.reading import Reading
 from kochat.inference.remote import RemoteChatbot, is_url
+from kochat.inference.retrieval import Candidate, Retriever
 from kochat.labels import AUTO
 from kochat.model import checkpoint
 from kochat.model.kept_pairs import newest
@@ -85,6 +87,8 @@ class Chatbot:
     `strength` is how much the label is strengthened (0: not at all; None: the checkpoint's own).
     Replies are greedy. With a `temperature` above 0 they are drawn, out of the likeliest tokens that together have
     the probability `top_p`: the same `seed` draws the same reply, None another one each time (sampling.py).
+    With `rerank` a reply is the best of `candidates`: the one that would have been given without, or an answer that
+    was trained on.
     Safe to use from several threads.
     """
 
@@ -102,6 +106,7 @@ class Chatbot:
         self._exact = Decoder(weights)
         quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
+        self._pairs = loaded.pairs
         # Among these it reads the label by itself; what its owner hid is there for whoever asks for it by name.
         self._read_labels = [label for label in self.labels if label not in loaded.card.hidden_labels]
         own = newest(loaded.pairs, loaded.card.data)
@@ -133,10 +138,14 @@ class Chatbot:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int | None = None,
+        rerank: bool = False,
     ) -> str:
-        """The reply. Raises ReplyError for an empty question, an unknown label, or a number out of its range."""
+        """The reply. Raises ReplyError for an empty question, an unknown label, or a number out of its range.
+
+        With `rerank` also where the checkpoint keeps no pairs.
+        """
         drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
-        return "".join(self.stream(question, label, strength, **drawn))
+        return "".join(self.stream(question, label, strength, **drawn, rerank=rerank))
 
     def stream(
         self,
@@ -147,9 +156,54 @@ class Chatbot:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int | None = None,
+        rerank: bool = False,
     ) -> Iterator[str]:
-        """The reply piece by piece, as soon as each piece is certain; the join is the reply."""
-        return self.generate(question, label, strength, temperature=temperature, top_p=top_p, seed=seed)
+        """The reply piece by piece, as soon as each piece is certain; the join is the reply.
+
+        With `rerank` it comes in one piece.
+        """
+        drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        if rerank:
+            return filter(None, [self.candidates(question, label, strength, **drawn)[0].answer])
+        return self.generate(question, label, strength, **drawn)
+
+    @cached_property
+    def retriever(self) -> Retriever | None:
+        """What finds the nearest of the questions that it was trained on; None where it keeps none."""
+        return Retriever(self._pairs) if self._pairs else None
+
+    def candidates(
+        self,
+        question: str,
+        label: str = AUTO,
+        strength: float | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> list[Candidate]:
+        """What may be said, the best first: the reply, and the answers to the nearest questions under its label.
+
+        The reply alone where the question is one of its own in other words (`matcher`): that answer it has learned.
+        Raises as `reply` with `rerank`.
+        """
+        if not self.retriever:
+            raise ReplyError("no_kept_pairs", name=self.name)
+        drawn = sampling.checked(temperature, top_p, seed)
+        is_matched = self._match(self._checked(question), self._own_label(label)) is not None
+        [(question, label)] = self._understood([(question, label)])
+        request = self._request(question, label, strength, drawn)
+        [tokens] = self._engine.replies([request])
+        nearest = self.retriever.candidates(question, label, self.text_of(tokens))[: 1 if is_matched else None]
+        room = min(MAX_REPLY_TOKENS, self._exact.positions - len(request.prompt))
+        nearest = [one for one in nearest if one.is_generated or len(self.ids_of(one.answer)) <= room]
+        # Strengthened likelihoods choose no better, and take twice as long.
+        scores = self.scores([(question, one.answer, label) for one in nearest])
+        ranked = [
+            Candidate(**asdict(one), log_likelihood=nats / (len(one.answer) + 1))
+            for one, nats in zip(nearest, scores, strict=True)
+        ]
+        return sorted(ranked, key=lambda one: one.score, reverse=True)
 
     def generate(
         self,
@@ -296,6 +350,10 @@ class Chatbot:
     def text_of(self, tokens: Sequence[int]) -> str:
         """The text that the tokens of a reply make."""
         return text_of(self.tokenizer, tokens)
+
+    def ids_of(self, reply: str) -> list[int]:
+        """The tokens of a whole reply, its </s> included, as the `start` of `explain` may be."""
+        return [*self.prompt.text_ids(reply), self.tokenizer.eos_token_id]
 
     def _continued(self, request: GenerationRequest, start: list[int]) -> list[int]:
         """The tokens of the reply that begins with `start`, and its </s> unless it is cut. Raises ReplyError."""

@@ -39,6 +39,7 @@ BUSY = (408, 429, 502, 503, 504)  # that may be over soon
 AT_ONCE = 16  # requests of `replies`
 BETWEEN_LOOKS = 10.0  # seconds, where nobody could say what the engine serves
 CANNOT = ("prompt", "predict_label", "predict_labels", "explain", "score", "scores", "examine", "calibrate", "generate")
+CANNOT += ("candidates",)
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +63,8 @@ class RemoteChatbot:
     into a model: asking for it raises ReplyError. Nothing is asked of the engine before it is needed. Safe to use from
     several threads.
     """
+
+    retriever = None  # there are no pairs here to look anything up in
 
     def __init__(self, url: str):
         address, _, self._model = url.partition("#")
@@ -125,9 +128,12 @@ class RemoteChatbot:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int | None = None,
+        rerank: bool = False,
     ) -> Iterator[str]:
         """As Chatbot.stream. Raises ReplyError, also where the engine is away."""
         drawn = sampling.checked(temperature, top_p, seed)
+        if rerank:
+            raise ReplyError("engine_cannot", what="rerank")
         if strength:
             raise ReplyError("engine_cannot", what="strength")
         question = clean(question)

@@ -41,6 +41,7 @@ def reply(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int | None = None,
+    rerank: bool = False,
     request: gr.Request = None,
 ) -> str:
     """What a small Korean chatbot replies to a question. It knows no earlier turn.
@@ -53,9 +54,10 @@ def reply(
         temperature: Above 0 the reply is drawn; at 0 it is always the same.
         top_p: Draw among the likeliest tokens of this probability in all.
         seed: Draws the same reply again; without it, it is another each time.
+        rerank: Choose between this reply and answers to the nearest questions that the chatbot was trained on.
     """
     _check_length(question, request)
-    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    drawn = {"temperature": temperature, "top_p": top_p, "seed": seed, "rerank": rerank}
     start = time.monotonic()
     if checkpoint is None:
         checkpoint = ENGINE if engine() else DEFAULT_CHECKPOINT.name

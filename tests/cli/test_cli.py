@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from kochat.cli import main
 from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.errors import DataError, KochatError
+from kochat.inference import chatbot
 from kochat.model import checkpoint
 from kochat.model.cards import FIGURE_NAMES, STRENGTH_NAMES
 from kochat.model.commands import command
@@ -53,6 +54,15 @@ def test_reply_and_chat_draw_where_asked_for(tiny_checkpoint, bot):
     assert f"Chatbot > {said}\n" in invoke("chat", *options, stdin="안녕\nquit\n").stdout
     refused = invoke("reply", "안녕", "--checkpoint", tiny_checkpoint, "--temperature", 3)
     assert refused.exception.key == "bad_temperature"
+
+
+def test_reply_and_chat_look_up_where_asked_for(tmp_path, model, tokenizer):
+    card, pairs = checkpoint.Card(labels=["0", "1"], max_length=64), [("안녕", "반가워요.", "0")]
+    keeper = checkpoint.save(tmp_path / "keeper", model, tokenizer, card, pairs=pairs)
+    said = chatbot.load(keeper).reply("안녕", "0", rerank=True)
+    options = ["--checkpoint", keeper, "--label", "0", "--rerank"]
+    assert invoke("reply", "안녕", *options).stdout == said + "\n"
+    assert f"Chatbot > {said}\n" in invoke("chat", *options, stdin="안녕\nquit\n").stdout
 
 
 def test_compare_asks_every_checkpoint_under_every_label_and_strength(tiny_checkpoint, bot, tmp_path):

@@ -105,6 +105,8 @@ def test_in_front_of_our_own_server_it_talks_as_the_chatbot_does(ours, bot):
 def test_what_an_engine_cannot_do_is_said(ours):
     far = kochat.load(ours)
     assert refusal(far.reply, "안녕", "0", 0.5) == "engine_cannot"
+    assert refusal(far.reply, "안녕", "0", rerank=True) == "engine_cannot"
+    assert far.retriever is None
     assert far.reply("안녕", "0", 0) == far.reply("안녕", "0", None) == far.reply("안녕", "0")
     for name in remote.CANNOT:
         assert hasattr(chatbot.Chatbot, name) or name == "prompt"

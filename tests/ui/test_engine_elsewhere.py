@@ -96,7 +96,7 @@ def test_the_page_is_there_while_the_engine_is_away(monkeypatch):
     monkeypatch.setenv("KOCHAT_ENGINE", "http://127.0.0.1:9/v1")
     page.build()
     with pytest.raises(gr.Error, match="does not answer just now"):
-        list(chat.asked("안녕", [], "auto", 0.0, models.ENGINE, False, 0.0, a_request()))
+        list(chat.asked("안녕", [], "auto", 0.0, models.ENGINE, False, 0.0, "generated", a_request()))
     monkeypatch.setenv("KOCHAT_ENGINE", "host")
     with pytest.raises(ReplyError, match="no address of a server"):
         page.build()

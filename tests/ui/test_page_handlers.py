@@ -13,6 +13,7 @@ from kochat.config import TrainingConfig
 from kochat.data import checks
 from kochat.data.splits import MAX_WITHHELD_NAMED
 from kochat.errors import CheckpointError, DataError
+from kochat.inference import retrieval
 from kochat.inference.sampling import Sampling
 from kochat.model import checkpoint
 from kochat.model.cards import COLOURS, FIGURE_NAMES, Card
@@ -267,7 +268,7 @@ def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again
     assert messages.sampling_of(first[-1]) == Sampling()
     seeds, last = set(), first
     for _ in range(3):
-        *_, (_, new) = chat.again(last, "1", 0.0, "tiny", False, 0, None)
+        *_, (_, new) = chat.again(last, "1", 0.0, "tiny", False, 0, "generated", None)
         assert len(new) == 2
         assert messages.text_of(new[-1]) != messages.text_of(last[-1])
         sampling = messages.sampling_of(new[-1])
@@ -284,9 +285,52 @@ def test_again_takes_the_last_reply_back_and_gives_another_that_can_be_had_again
         history,
         [*history, messages.message("assistant", text.TEXTS["en"]["k_unsure_reply"], "", "2", "tiny", 0.0)],
     ):
-        *_, (_, new) = chat.again(before, "2", 0.0, "tiny", False, 0, None)
+        *_, (_, new) = chat.again(before, "2", 0.0, "tiny", False, 0, "generated", None)
         assert messages.text_of(new[-1]) == bot.reply("안녕", "2")
         assert messages.sampling_of(new[-1]) == Sampling()
+
+
+@pytest.fixture
+def keeper(home, model, tokenizer, monkeypatch):
+    """A tiny chatbot in the list that keeps a pair."""
+    card, rows = Card(labels=["0", "1", "2"], max_length=64), [("안녕", "반가워요.", "1")]
+    models._bots.clear()
+    monkeypatch.setattr(retrieval, "WEIGHT", 100)  # it is untrained, and finds everything as likely
+    checkpoint.save(home / "checkpoints" / "keeper", model, tokenizer, card, pairs=rows)
+    checkpoint.save(home / "checkpoints" / "forgets", model, tokenizer, card)
+    return models.bot("keeper")
+
+
+def test_the_choice_is_for_who_keeps_pairs_and_says_why_where_it_is_not(keeper):
+    settings = variety.choosing("keeper")
+    assert settings.keys() == {"interactive", "info"}  # from one that keeps pairs to another the choice stays
+    assert settings["interactive"]
+    assert str(settings["info"]) == str(text.t("k_choosing_info"))
+    for name, why in (("forgets", "k_no_choosing"), (None, "k_no_choosing"), (models.ENGINE, "k_engine_no_choosing")):
+        settings = variety.choosing(name)
+        assert not settings["interactive"]
+        assert settings["value"] == "generated"
+        assert str(settings["info"]) == str(text.t(why))
+
+
+def test_a_reply_is_looked_up_and_chosen_where_that_is_chosen(keeper):
+    history = [messages.message("user", "안녕")]
+    *_, reranked = chat.reply_to(history, "1", 0.0, "keeper", "ko", rerank=True)
+    assert messages.text_of(reranked[-1]) == "반가워요."
+    assert messages.is_reranked(reranked[-1])
+    assert "찾아서 고름 · keeper" in reranked[-1]["content"][0]["text"]
+    for name, choice in (("keeper", "generated"), ("forgets", "reranked")):
+        *_, (_, plain) = chat.asked("안녕", [], "1", 0.0, name, False, 0, choice, None)
+        assert messages.text_of(plain[-1]) == keeper.reply("안녕", "1")
+        assert not messages.is_reranked(plain[-1])
+    # Another choice, another reply; after that, and once more, it is drawn.
+    last = plain
+    for temperature in (0, 0.8, 0.8):
+        *_, (_, new) = chat.again(last, "1", 0.0, "keeper", False, 0, "reranked", None)
+        assert messages.sampling_of(new[-1]).temperature == temperature
+        assert messages.is_reranked(new[-1]) == (not temperature)
+        assert messages.text_of(new[-1]) != messages.text_of(last[-1])
+        last = new
 
 
 def test_a_checkpoint_is_borrowed_without_taking_the_place_of_others(home, tiny_checkpoint):

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from kochat.inference.retrieval import WEIGHT
 from kochat.inference.sampling import GREEDY, Sampling
 from kochat.labels import label_name
-from kochat.ui.chat.messages import reply_at, sampling_of, strength_of
+from kochat.ui.chat.messages import is_reranked, reply_at, sampling_of, strength_of
 from kochat.ui.chat.variety import drawn_told
 from kochat.ui.models import ENGINE, bot
 from kochat.ui.text import language_of, say, shows_errors, t
@@ -26,6 +27,7 @@ from kochat.ui.widgets import PRIVATE, ChatTab, label_class, label_word, level, 
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot, ExplainedStep
+    from kochat.inference.retrieval import Candidate
 
 MAX_LABELS = 12  # side by side; of more the likeliest
 # A token opens its runners-up here in the browser; a runner-up asks the server how the reply would go on. Nothing is
@@ -57,6 +59,7 @@ class Source:
     checkpoint: str
     strength: float | None = None
     sampling: Sampling = GREEDY
+    reranked: bool = False
 
 
 def source_at(history: list[dict], picked: int | None) -> Source | None:
@@ -65,7 +68,8 @@ def source_at(history: list[dict], picked: int | None) -> Source | None:
     wanted = [] if picked is None else [i for i in (picked, picked + 1) if i in places][:1]
     for place in wanted + places[::-1]:
         if reply := reply_at(history, place):
-            return Source(*reply, strength_of(history[place]), sampling_of(history[place]))
+            one = history[place]
+            return Source(*reply, strength_of(one), sampling_of(one), is_reranked(one))
     return None
 
 
@@ -74,32 +78,66 @@ def explanation_html(language: str, chatbot: Chatbot, source: Source, start: Seq
     card, question = chatbot.card, source.question
     strength = card.strength if source.strength is None else source.strength
     sampling = source.sampling._asdict()
-    steps = chatbot.explain(question, source.label, strength, **sampling)
+    candidates = chatbot.candidates(question, source.label, strength, **sampling) if source.reranked else []
+    looked_up = None if not candidates or candidates[0].is_generated else candidates[0].answer
+    if looked_up is None:
+        steps = chatbot.explain(question, source.label, strength, **sampling)
+    else:  # of whose tokens guidance would not have let every one come into question
+        steps = chatbot.explain(question, source.label, 0, start=chatbot.ids_of(looked_up))
     named = label_name(source.label, language, card.labels, card.label_names)
     about = [f"“{question[:200]}{'…' if len(question) > 200 else ''}”", named, chatbot.name]
     told = [say(language, "k_why_intro")]
-    if strength > 0:
+    if looked_up is not None:
+        told.append(say(language, "k_why_was_looked_up"))
+    elif strength > 0:
         told.append(say(language, "k_why_strength", strength=f"{strength:g}"))
     told += drawn_told(language, source.sampling, sum(step.drawn for step in steps))
     if any(re.search(r" \d/\d$", step.token) for step in steps):
         told.append(say(language, "k_why_bytes"))
-    if (reply_of(chatbot, steps) or say(language, "k_silent")) != source.said:
+    now = looked_up or reply_of(chatbot, steps) or say(language, "k_silent")
+    if now != source.said:
         told.append(say(language, "k_why_differs"))
     start, ids = list(start), [step.token_id for step in steps]
     is_own = bool(start) and ids[: len(start) - 1] == start[:-1]  # chosen among the runners-up of this very reply
     blocks = [_steps_html(language, say(language, "k_why_reply"), steps, start if is_own else [])]
     if start:
         other = chatbot.explain(question, source.label, strength, start=start, **sampling)
-        missed = not source.sampling.temperature and _nats(other) < _nats(steps)
+        missed = not (source.sampling.temperature or looked_up) and _nats(other) < _nats(steps)
         greedy = missed and say(language, "k_why_greedy")
         title = say(language, "k_what_if")
         blocks.append(_steps_html(language, title, other, [] if is_own else start, len(start) - 1, greedy or ""))
     return (
         f'<p><b dir="auto">{html.escape(" · ".join(about))}</b></p>'
+        + candidates_html(language, candidates)
         + "".join(f'<p class="quiet">{html.escape(one)}</p>' for one in told)
         + f'<div class="both">{"".join(blocks)}</div>'
         + labels_html(language, chatbot, source, strength)
     )
+
+
+def candidates_html(language: str, candidates: Sequence[Candidate]) -> str:
+    """What a reply was chosen among, the best first: where each comes from, and what speaks for it."""
+    if not candidates:
+        return ""
+    rows = "".join(
+        f"<tr{' class=chosen' if i == 0 else ''}><td>{html.escape(one.answer) or '…'}</td>"
+        f"<td>{html.escape(_origin(language, one))}</td><td>{one.log_likelihood:.2f}</td>"
+        f"<td>{one.similarity:.2f}</td><td>{one.score:.2f}</td></tr>"
+        for i, one in enumerate(candidates)
+    )
+    keys = ("k_why_candidate", "k_why_origin", "k_why_nats", "k_why_similarity", "k_why_score")
+    heads = "".join(f"<th>{html.escape(say(language, key))}</th>" for key in keys)
+    title, told = say(language, "k_why_candidates"), say(language, "k_why_candidates_info", weight=f"{WEIGHT:g}")
+    return (
+        f'<h4>{html.escape(title)}</h4><p class="quiet">{html.escape(told)}</p>'
+        f'<div class="rows candidates"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _origin(language: str, candidate: Candidate) -> str:
+    """Whether a candidate was generated, and to which question that was trained on it was the answer."""
+    known = candidate.question and say(language, "k_why_looked_up", question=candidate.question)
+    return " · ".join(filter(None, [candidate.is_generated and say(language, "k_why_generated"), known]))
 
 
 def _nats(steps: Sequence[ExplainedStep]) -> float:
@@ -185,7 +223,11 @@ def labels_html(language: str, chatbot: Chatbot, source: Source, strength: float
     labels = [label for label in chatbot.labels if label in likeliest]
     # The first of several is drawn with the seed itself: that is the reply in question.
     asked = sorted(labels, key=lambda label: label != source.label)
-    said = chatbot.replies([(source.question, label) for label in asked], strength, **source.sampling._asdict())
+    how = source.sampling._asdict()
+    if source.reranked:
+        said = [chatbot.reply(source.question, label, strength, **how, rerank=True) for label in asked]
+    else:
+        said = chatbot.replies([(source.question, label) for label in asked], strength, **how)
     replies = dict(zip(asked, said, strict=True))
     rows = "".join(
         f"<tr{' class=chosen' if label == source.label else ''}>"

@@ -23,16 +23,18 @@ def message(
     strength: float | None = None,
     sampling: Sampling = GREEDY,
     place: int = 0,
+    reranked: bool = False,
 ) -> dict:
     """A message for gr.Chatbot that shows `text` as it is, with a small note below.
 
     A reply's edge has the colour of its label, which is at `place` among those of the checkpoint.
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
-    a reply the label, the checkpoint, the strength and the sampling that it comes from.
+    a reply the label, the checkpoint, the strength and the sampling that it comes from, and whether it was chosen among
+    candidates.
     """
     kind = f"note {label_class(place)}" if label else "note"
     shown = html.escape(text, quote=False) + (f'<small class="{kind}">{html.escape(note)}</small>' if note else "")
-    source = json.dumps([label, name, strength, *sampling], ensure_ascii=False)
+    source = json.dumps([label, name, strength, *sampling, reranked], ensure_ascii=False)
     metadata = {"log": text, **({"id": source} if label else {})}
     return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}
 
@@ -62,6 +64,11 @@ def strength_of(reply: dict) -> float | None:
 def sampling_of(reply: dict) -> Sampling:
     """How a reply was drawn; greedy where that is not known, as all were before it was kept."""
     return Sampling(*_source(reply)[3:6])
+
+
+def is_reranked(reply: dict) -> bool:
+    """Whether a reply was chosen among candidates; not where that is not known, as none was before it was kept."""
+    return any(_source(reply)[6:7])
 
 
 def until_last_question(history: list[dict]) -> list[dict]:

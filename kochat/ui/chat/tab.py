@@ -9,8 +9,16 @@ import gradio as gr
 
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
-from kochat.ui.chat.messages import message, source_of, strength_of, text_of, until_last_question
-from kochat.ui.chat.variety import grown, samplings, variety_slider
+from kochat.ui.chat.messages import (
+    is_reranked,
+    message,
+    sampling_of,
+    source_of,
+    strength_of,
+    text_of,
+    until_last_question,
+)
+from kochat.ui.chat.variety import RERANKED, choosing, choosing_radio, grown, samplings, variety_slider
 from kochat.ui.models import ENGINE, bot, card, first_name
 from kochat.ui.monitor import replies
 from kochat.ui.profile import label_dropdown, looks, profile_html, welcome
@@ -60,8 +68,9 @@ def note_for(
     name: str,
     strength: float = 0,
     temperature: float = 0,
+    reranked: bool = False,
 ) -> str:
-    """What stands small under a reply: its label, how sure 자동 was, a strength, a temperature, its checkpoint."""
+    """What stands small under a reply: its label, how sure 자동 was, strength, temperature, choice, its checkpoint."""
     shown = label_name(label, language, known.labels, known.label_names)
     if label == AUTO:  # an engine elsewhere does not say what it reads
         shown = AUTO_NAMES[language]
@@ -69,7 +78,8 @@ def note_for(
         shown = f"{AUTO_NAMES[language]} → {shown} {read[label]:.0%}"
     strong = say(language, "k_strength_note", strength=f"{strength:g}") if strength else ""
     drawn = say(language, "k_variety_note", temperature=f"{temperature:g}") if temperature else ""
-    return " · ".join(filter(None, (shown, strong, drawn, name)))
+    chosen_among = say(language, "k_choosing_note") if reranked else ""
+    return " · ".join(filter(None, (shown, strong, drawn, chosen_among, name)))
 
 
 def reply_to(
@@ -81,11 +91,13 @@ def reply_to(
     unsure: bool = False,
     temperature: float = 0,
     replaced: dict | None = None,
+    rerank: bool = False,
 ) -> Iterator[list[dict]]:
     """The conversation with the reply to its last question, as it grows. Raises as `bot` and `Chatbot.stream`.
 
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
-    `replaced` is another one, where the bot has anything else to say.
+    `replaced` is another one, where the bot has anything else to say. With `rerank` a reply is chosen among candidates,
+    where the checkpoint keeps pairs, and one in the place of such a reply is drawn.
     """
     # What is whole by then is drawn once.
     question, chatbot, shown_at = text_of(history[-1])[-MAX_MESSAGE_LENGTH:], bot(name), time.monotonic()
@@ -104,16 +116,20 @@ def reply_to(
         yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength, place=place)]
         return
     before, silent = text_of(replaced) if replaced else "", say(language, "k_silent")
+    rerank = rerank and chatbot.retriever is not None
     is_same = bool(replaced) and _is_from(replaced, used, name, strength) and before != say(language, "k_unsure_reply")
+    is_same = is_same and (is_reranked(replaced) == rerank or (rerank and sampling_of(replaced).temperature > 0))
     tried = samplings(temperature, bool(replaced), is_same)
-    for so_far in grown(chatbot, question, used, strength, tried, "" if before == silent else before):
+    reranked = tried[0] if rerank and not is_same else None
+    for so_far in grown(chatbot, question, used, strength, tried, "" if before == silent else before, reranked):
         if time.monotonic() - shown_at > BETWEEN_PIECES:
             yield [*history, message("assistant", so_far[0])]
             shown_at = time.monotonic()
     said, sampling = so_far
     more += " · " + say(language, "k_unfamiliar") if is_strange else ""
-    note = note_for(*about, sampling.temperature) + more
-    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling, place)]
+    is_chosen = sampling is reranked
+    note = note_for(*about, sampling.temperature, is_chosen) + more
+    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling, place, is_chosen)]
 
 
 def _is_from(reply: dict, label: str, name: str, strength: float) -> bool:
@@ -130,6 +146,7 @@ def asked(
     name: str,
     unsure: bool,
     temperature: float,
+    choice: str,
     request: gr.Request,
 ):
     """Put the question into the conversation and stream the reply; nothing happens for an empty one."""
@@ -138,12 +155,20 @@ def asked(
         return
     history = [*history, message("user", text[-MAX_MESSAGE_LENGTH:])]
     yield busy(value=""), history
-    yield from _until_whole(reply_to(history, label, strength, name, language_of(request), unsure, temperature))
+    settings = label, strength, name, language_of(request), unsure, temperature
+    yield from _until_whole(reply_to(history, *settings, rerank=choice == RERANKED))
 
 
 @shows_errors
 def again(
-    history: list[dict], label: str, strength: float, name: str, unsure: bool, temperature: float, request: gr.Request
+    history: list[dict],
+    label: str,
+    strength: float,
+    name: str,
+    unsure: bool,
+    temperature: float,
+    choice: str,
+    request: gr.Request,
 ):
     """Take the last reply back and put another one in its place."""
     kept = until_last_question(history)
@@ -152,8 +177,8 @@ def again(
         return
     yield busy(), kept
     replaced = history[-1] if len(history) > len(kept) else None
-    steps = reply_to(kept, label, strength, name, language_of(request), unsure, temperature, replaced)
-    yield from _until_whole(steps)
+    settings = label, strength, name, language_of(request), unsure, temperature
+    yield from _until_whole(reply_to(kept, *settings, replaced, choice == RERANKED))
 
 
 def _until_whole(steps: Iterator[list[dict]]) -> Iterator[tuple]:
@@ -226,8 +251,8 @@ def build_label(first: str | None) -> gr.Dropdown:
     )
 
 
-def build_settings(first: str | None) -> tuple[gr.Dropdown, gr.Slider, gr.Slider]:
-    """The checkpoint, the strength of the label and the variety, one below the other."""
+def build_settings(first: str | None) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Radio]:
+    """The checkpoint, the strength of the label, the variety and how replies are chosen, one below the other."""
     chosen = gr.Dropdown(
         chat_choices(),
         value=first,
@@ -240,7 +265,9 @@ def build_settings(first: str | None) -> tuple[gr.Dropdown, gr.Slider, gr.Slider
     strength = gr.Slider(
         0, MAX_STRENGTH, step=STRENGTH_STEP, buttons=[], elem_id="strength", **strength_slider(card(first), first)
     )
-    return chosen, strength, variety_slider()
+    variety, choice = variety_slider(), choosing_radio(first)
+    chosen.change(lambda name: gr.Radio(**choosing(name)), chosen, choice, queue=False, **PRIVATE)
+    return chosen, strength, variety, choice
 
 
 def build_conversation(first: str | None) -> gr.Chatbot:
@@ -300,14 +327,14 @@ def build_head(first: str | None) -> tuple[gr.HTML, gr.Button, gr.Button, gr.But
 
 def build_drawer(
     page: gr.Blocks, first: str | None
-) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Checkbox]:
+) -> tuple[gr.Column, gr.Dropdown, gr.Slider, gr.Slider, gr.Radio, gr.Checkbox]:
     """What stands beside the conversation, on a small screen over it: the settings of the next reply."""
     with gr.Column(elem_id="drawer", min_width=0) as drawer:
         toggles(gr.Button(t("k_close"), size="sm", elem_id="drawer-close"), "drawer")
-        chosen, strength, variety = build_settings(first)
+        chosen, strength, variety, choice = build_settings(first)
         unsure = build_unsure(page, chosen)
         gr.Markdown(t("k_no_memory"), elem_classes="quiet")
-    return drawer, chosen, strength, variety, unsure
+    return drawer, chosen, strength, variety, choice, unsure
 
 
 def build(page: gr.Blocks) -> ChatTab:
@@ -321,12 +348,12 @@ def build(page: gr.Blocks) -> ChatTab:
             with gr.Row(elem_id="composer"):
                 label = build_label(first)
                 box = build_box()
-        drawer, chosen, strength, variety, unsure = build_drawer(page, first)
+        drawer, chosen, strength, variety, choice, unsure = build_drawer(page, first)
 
     at_once = {"queue": False, **PRIVATE}
     asking = {"outputs": [box, conversation], "concurrency_id": "reply", "concurrency_limit": 32, **PRIVATE}
     asking["show_progress_on"] = conversation  # which shows that a reply is on its way
-    under = [conversation, label, strength, chosen, unsure, variety]
+    under = [conversation, label, strength, chosen, unsure, variety, choice]
 
     def example(
         history: list[dict],
@@ -335,10 +362,11 @@ def build(page: gr.Blocks) -> ChatTab:
         name: str,
         unsure: bool,
         temperature: float,
+        choice: str,
         request: gr.Request,
         event: gr.SelectData,
     ):
-        yield from asked(event.value["text"], history, label, strength, name, unsure, temperature, request)
+        yield from asked(event.value["text"], history, label, strength, name, unsure, temperature, choice, request)
 
     # Before the next, which the browser waits for.
     box.submit(None, [box, conversation], None, js="kochat.keepQuestion", **at_once)

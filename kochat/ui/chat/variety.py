@@ -1,4 +1,6 @@
-"""How freely the page's replies are drawn, and another reply in the place of one that is taken back."""
+"""How the page's replies are chosen: how freely they are drawn, whether among answers that are looked up, and another
+reply in the place of one that is taken back.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,9 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from kochat.inference.sampling import GREEDY, Sampling, checked
+from kochat.model import checkpoint
+from kochat.model.kept_pairs import PAIRS_FILE
+from kochat.ui.models import ENGINE
 from kochat.ui.text import say, t
 
 if TYPE_CHECKING:
@@ -17,6 +22,7 @@ MAX_VARIETY, VARIETY_STEP = 1.5, 0.1  # temperatures
 TOP_P = 0.9
 AGAIN = 0.8  # the temperature of another reply where the slider stands at 0
 MAX_TRIES = 5
+GENERATED, RERANKED = "generated", "reranked"  # the values of the choice between the two
 
 
 def variety_slider() -> gr.Slider:
@@ -32,6 +38,21 @@ def variety_slider() -> gr.Slider:
         buttons=[],
         elem_id="variety",
     )
+
+
+def choosing(name: str | None) -> dict:
+    """How the choice between generated and looked up replies stands: the latter only for who keeps pairs to look in."""
+    path = checkpoint.list_checkpoints().get(name or "")
+    can = path is not None and (path / PAIRS_FILE).is_file()
+    info = t("k_choosing_info") if can else t("k_engine_no_choosing") if name == ENGINE else t("k_no_choosing")
+    return {"interactive": can, "info": info, **({} if can else {"value": GENERATED})}
+
+
+def choosing_radio(name: str | None) -> gr.Radio:
+    """The choice between generated and looked up replies; generated at first."""
+    choices = [(t("k_choosing_generated"), GENERATED), (t("k_choosing_reranked"), RERANKED)]
+    settings = {"value": GENERATED, **choosing(name)}
+    return gr.Radio(choices, label=t("k_choosing"), min_width=150, elem_id="choosing", **settings)
 
 
 def sampling_at(temperature: float) -> Sampling:
@@ -50,15 +71,23 @@ def samplings(temperature: float, is_again: bool, is_same: bool) -> list[Samplin
 
 
 def grown(
-    chatbot: Chatbot, question: str, label: str, strength: float, tried: list[Sampling], before: str = ""
+    chatbot: Chatbot,
+    question: str,
+    label: str,
+    strength: float,
+    tried: list[Sampling],
+    before: str = "",
+    reranked: Sampling | None = None,
 ) -> Iterator[tuple[str, Sampling]]:
     """The text of a reply so far, piece by piece, and its sampling; the last one is the whole reply.
 
-    What may still become the text `before` is held back, and drawn anew where it does. Raises as `Chatbot.stream`.
+    That with the sampling `reranked` is chosen among candidates. What may still become the text `before` is held back,
+    and drawn anew where it does. Raises as `Chatbot.stream`.
     """
     for sampling in tried:
         said = ""
-        for piece in chatbot.stream(question, label, strength, **sampling._asdict()):
+        more = {"rerank": True} if sampling is reranked else {}
+        for piece in chatbot.stream(question, label, strength, **sampling._asdict(), **more):
             said += piece
             if not before.startswith(said):
                 yield said, sampling

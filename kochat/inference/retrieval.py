@@ -1,0 +1,85 @@
+"""Retrieval: the answers to the nearest questions that a checkpoint was trained on, candidates beside its own reply.
+
+How alike questions are is the cosine of TF-IDF of their characters. Knows texts and numbers; no model: how likely an
+answer is, whoever asks says. scikit-learn takes a second to import and so is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from kochat.data.pairs import Pair
+
+NGRAMS = (1, 3)  # characters, within words
+# Chosen on the validation questions of kochat-mini: benchmarks/retrieval.py.
+NUM_NEAREST = 4  # answers
+WEIGHT = 2.0  # of a similarity, in nats a character
+# Of a question whose answer may be given. To less similar ones hardly a true answer is found, and people find more
+# sense in what the model says by itself.
+MIN_SIMILARITY = 0.4
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """An answer that may be given: to which of the known questions it was one, and how alike that is, from 0 to 1.
+
+    `is_generated` where the model says it by itself; `question` is None where no question was answered so.
+    """
+
+    answer: str
+    question: str | None
+    similarity: float
+    is_generated: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate(Nearest):
+    """The same with what the model makes of it under the label: nats a character, of which </s> is one."""
+
+    log_likelihood: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """What candidates are ranked by."""
+        return self.log_likelihood + WEIGHT * self.similarity
+
+
+class Retriever:
+    """Finds the nearest of the questions of `pairs`, (question, answer, label), of which there is at least one."""
+
+    def __init__(self, pairs: Sequence[Pair]):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        questions = {question: i for i, question in enumerate(dict.fromkeys(question for question, _, _ in pairs))}
+        self._vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True)
+        # The rows that it makes have length 1, so that a product is the cosine.
+        self._vectors = self._vectorizer.fit_transform(questions).T.tocsr()
+        self._pairs: dict[str, list[tuple[str, str]]] = {}
+        places: dict[str, list[int]] = {}
+        for question, answer, label in pairs:
+            self._pairs.setdefault(label, []).append((question, answer))
+            places.setdefault(label, []).append(questions[question])
+        self._places = {label: np.array(ones) for label, ones in places.items()}
+
+    def candidates(self, question: str, label: str, generated: str, most: int = NUM_NEAREST) -> list[Nearest]:
+        """What the model says by itself, and the answers to the nearest questions under the label, the nearest first.
+
+        Questions below MIN_SIMILARITY do not count. Of those that were answered alike the nearest does, of several as
+        near the first.
+        """
+        nearest: dict[str, tuple[str, float]] = {}
+        if label in self._places:
+            similarities = (self._vectorizer.transform([question]) @ self._vectors).toarray()[0][self._places[label]]
+            for i in np.argsort(-similarities, kind="stable"):
+                if not similarities[i]:
+                    break
+                known, answer = self._pairs[label][i]
+                nearest.setdefault(answer, (known, min(1.0, float(similarities[i]))))
+        own = Nearest(generated, *nearest.pop(generated, (None, 0.0)), is_generated=True)
+        others = [Nearest(answer, *found) for answer, found in nearest.items() if found[1] >= MIN_SIMILARITY]
+        return [own, *others[:most]]
