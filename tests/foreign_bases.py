@@ -17,7 +17,7 @@ from transformers import (
 )
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-SHAPE |= {"max_position_embeddings": 96}
+SHAPE |= {"max_position_embeddings": 64}
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 ARCHITECTURES = {
     "llama": (LlamaForCausalLM, LlamaConfig, SHAPE | GROUPED),

@@ -88,7 +88,7 @@ def test_an_engine_over_it_replies_as_over_kochats_own(strong, tokenizer):
 def test_replies_of_other_architectures_are_those_of_generate(tmp_path, sample, kind):
     folder = write_base(tmp_path / kind, kind, [*sample["Q"], *sample["A"]])
     tokenizer = load_tokenizer(folder)
-    model, prompt = load_model(folder, tokenizer), Prompt(tokenizer, 64)
+    model, prompt = load_model(folder, tokenizer), Prompt(tokenizer, 48)
     encoded = [prompt.encode_prompt(question, "0") for question in QUESTIONS]
     expected = [
         model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=None)[

@@ -165,18 +165,16 @@ def test_bfloat16_learns_as_float32_does(tiny_base, tmp_path):
 def test_a_step_in_less_memory_is_the_same_step(tiny_base, tmp_path):
     def train(name, **settings):
         # Without clipping, which would hide a gradient that is right but for its length.
-        made = config(tiny_base, tmp_path / name, rows=30, dropout=0.0, max_grad_norm=1e6, **settings)
+        made = config(tiny_base, tmp_path / name, rows=21, epochs=1, dropout=0.0, max_grad_norm=1e6, **settings)
         losses = [event.loss for event in fine_tune(made) if isinstance(event, Step)]
         return losses, checkpoint.load(made.output).model.state_dict()
 
     losses, weights = train("whole", batch_size=8)
-    assert len(losses) == 8
+    assert len(losses) == 3
     again, same = train("checkpointed", batch_size=8, gradient_checkpointing=True)
     assert again == losses
     assert all(torch.equal(same[name], weight) for name, weight in weights.items())
-    accumulated, alike = train("accumulated", batch_size=3, gradient_accumulation_steps=3)
-    assert len(accumulated) == 2 * math.ceil(30 / 9)
-    accumulated, alike = train("accumulated-too", batch_size=2, gradient_accumulation_steps=4)
+    accumulated, alike = train("accumulated", batch_size=2, gradient_accumulation_steps=4)
     assert accumulated == pytest.approx(losses, rel=1e-5)
     for name, weight in weights.items():
         torch.testing.assert_close(alike[name], weight, rtol=1e-4, atol=1e-5)
