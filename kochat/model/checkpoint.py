@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 import unicodedata
@@ -138,8 +139,8 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
     if as_base or (card.labels and not loaded.is_gpt2):
         _ = loaded.model  # what is wrong with it is said now
     if not as_base and (card.labels or loaded.is_gpt2):
-        vocabulary = (loaded.weights.config if loaded.is_gpt2 else loaded.config)["vocab_size"]
-        if len(loaded.tokenizer) > vocabulary:  # load_model makes up what a base lacks
+        known = loaded.weights.config if loaded.is_gpt2 else loaded.config
+        if len(loaded.tokenizer) > known.get("vocab_size", math.inf):  # load_model makes up what a base lacks
             raise CheckpointError("damaged_checkpoint", name=name)
     return loaded
 

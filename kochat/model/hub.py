@@ -50,7 +50,7 @@ def _weights_among(names: set[str]) -> list[str]:
 
 def _check_kind(config: Path, repo: str) -> None:
     """Raise HubError where a config.json is that of a model that cannot be a base."""
-    with contextlib.suppress(ValueError, AttributeError):  # a damaged one is named when the model is loaded
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # a damaged one is named when the model is loaded
         found = json.loads(config.read_text("utf-8"))
         if not is_causal_lm(found):
             raise HubError("not_a_causal_lm", name=repo, found=found.get("model_type"))
