@@ -44,7 +44,7 @@ def base(request, folder):
 
 
 def config(base, folder, output, **settings):
-    settings = {"epochs": 40, "batch_size": 3, "learning_rate": 3e-2, "max_length": 48, "lora_rank": 8, **settings}
+    settings = {"epochs": 60, "batch_size": 3, "learning_rate": 3e-2, "max_length": 48, "lora_rank": 8, **settings}
     settings = {"data": str(folder / "pairs.csv"), "precision": "float32", **settings}
     return TrainingConfig(base=str(base), output=str(output), **settings)
 
