@@ -80,7 +80,16 @@ class TrainingConfig:
         None, "Share of the questions kept out of training and of choosing, to report on. Unset: as for validation."
     )
     epochs: int | None = _setting(None, "Passes over the pairs.")
-    batch_size: int | None = _setting(None, "Pairs a step, for each process.")
+    batch_size: int | None = _setting(None, "Pairs of a batch; several processes share it.")
+    gradient_accumulation_steps: int = _setting(
+        1, "Batches whose gradients make one step: one of as many pairs in less memory."
+    )
+    gradient_checkpointing: bool = _setting(
+        False, "Compute activations again in the backward pass instead of keeping them: slower, in less memory."
+    )
+    lora_rank: int | None = _setting(
+        None, "Train adapters of this rank instead of all weights, and merge them in the end (pip install peft)."
+    )
     learning_rate: float | None = _setting(None, "The highest rate of the schedule.")
     max_length: int | None = _setting(None, "The longest example in tokens; longer ones are cut.")
     strip_punctuation: bool | None = _setting(None, "Replace ? . ! , by a space, as the notebook does.")
@@ -115,7 +124,7 @@ class TrainingConfig:
     save_minutes: float = _setting(5.0, "Save the state so often within an epoch, to resume from.")
     report_to: str = _setting("none", "trackio: report each epoch there too (pip install trackio).")
     seed: int = _setting(0, "Of the split, the order and the dropout.")
-    precision: str = _setting("auto", "float32, bfloat16, or auto: what this machine is faster in.")
+    precision: str = _setting("auto", "float32, bfloat16, float16 (on a GPU), or auto: what this machine is faster in.")
     save_dtype: str = _setting("float32", "Of the saved weights: float32, float16 or bfloat16.")
     sample_questions: tuple[str, ...] = _setting(
         (), "Answered after every epoch; without any, some of the data's own and a few general ones."
@@ -133,6 +142,7 @@ class TrainingConfig:
         validate.at_least(
             self, rows=1, epochs=1, batch_size=1, max_length=8, patience=1, seed=0, repeats=1, rehearsal=0
         )
+        validate.at_least(self, gradient_accumulation_steps=1, lora_rank=1)
         validate.between(self, 0, 0.9, "validation_share", "test_share")
         validate.between(self, 0, 0.9, "dropout", "question_dropout", "subword_dropout")
         validate.between(self, 0, 1, "warmup_share", "label_loss", "label_dropout", "question_loss", "weight_decay")
@@ -143,7 +153,11 @@ class TrainingConfig:
         validate.one_of(self, recipe=("auto", "pairs", "base"))
         validate.one_of(self, schedule=("cosine", "linear", "constant"))
         validate.one_of(self, optimizer=("adamw", "muon"))
-        validate.one_of(self, precision=("auto", "float32", "bfloat16"))
+        validate.one_of(self, precision=("auto", "float32", "bfloat16", "float16"))
+        if self.optimizer == "muon" and (self.lora_rank or self.precision == "float16"):
+            validate.refuse(
+                "optimizer", "muon", "adamw with lora_rank or float16", "lora_rank나 float16과 함께라면 adamw인"
+            )
         validate.one_of(self, keep=("auto", "best", "last"))
         validate.one_of(self, report_to=("none", "trackio"))
         validate.one_of(self, save_dtype=("float32", "float16", "bfloat16"))

@@ -31,7 +31,9 @@ REFUSED = {
     "learning_rate": [0, -1e-3, 1.1, math.inf, "1e-3"],
     "max_grad_norm": [0, math.inf, math.nan],
     "schedule": ["cosinus", "", None],
-    "precision": ["float16", None],
+    "precision": ["float64", None],
+    "lora_rank": [0, 1.5, "8"],
+    "gradient_accumulation_steps": [0, 1.5, None],
     "save_dtype": ["int8", None],
     "rehearsal": [-1, 0.5],
     "recipe": ["notebook", None],
@@ -52,7 +54,10 @@ ALLOWED = {
     "warmup_share": [0, 1],
     "learning_rate": [1.0, 1e-9, None],
     "schedule": ["cosine", "linear", "constant"],
-    "precision": ["auto", "float32", "bfloat16"],
+    "precision": ["auto", "float32", "bfloat16", "float16"],
+    "lora_rank": [None, 1, 64],
+    "gradient_accumulation_steps": [1, 4],
+    "gradient_checkpointing": [False, True],
     "save_dtype": ["float32", "float16", "bfloat16"],
 }
 

@@ -23,6 +23,7 @@ TORCH = {
     "model/weights",
     "model/gpt2",
     "inference/decoder",
+    "inference/causal_lm",
     "inference/sampling",
     "inference/engine",
     "inference/chatbot",

@@ -23,7 +23,7 @@ def test_the_ranges_admit_what_is_installed_and_name_the_same_packages():
     assert {one.name for one in ranges} == set(exact)
     assert [one.name for one in ranges if exact[one.name] not in one.specifier] == []
     extras = PYPROJECT["project"]["optional-dependencies"]
-    tools = [Requirement(one) for one in (*extras["dev"], *extras["export"])]
+    tools = [Requirement(one) for one in (*extras["dev"], *extras["lora"], *extras["export"])]
     exact = requirements("requirements-dev.txt")
     assert {one.name: exact[one.name] in one.specifier for one in tools} == dict.fromkeys(exact, True)
 

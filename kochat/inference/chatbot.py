@@ -18,6 +18,7 @@ import torch
 from kochat.data.checks import clean, clean_label
 from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
+from kochat.inference.causal_lm import decoder_of
 from kochat.inference.decoder import Decoder, suits_int8
 from kochat.inference.drafts import Drafts
 from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, token_texts
@@ -33,6 +34,7 @@ from kochat.model.prompt import IGNORE, Part, Prompt
 
 if TYPE_CHECKING:
     from kochat.data.pairs import Pair
+    from kochat.model.weights import Weights
 
 MAX_STRENGTH = 100  # one too large for a float32 would break the pass that it shares with others
 MAX_QUESTION_LENGTH = 10_000  # characters; of a longer one the end counts, as with max_length
@@ -98,13 +100,13 @@ class Chatbot:
         self.labels = list(loaded.card.labels)
         if not self.labels:
             raise ReplyError("not_for_chat", name=loaded.name)
-        self.weights = weights = loaded.weights
-        positions = weights.config["n_positions"]
+        self._loaded, self._exact = loaded, decoder_of(loaded)
+        positions = self._exact.positions
         self.prompt = Prompt(self.tokenizer, min(loaded.card.max_length, positions), loaded.card.strip_punctuation)
         # Likelihoods are of whole answers, however short the examples were cut in training.
         self._uncut = replace(self.prompt, max_length=positions)
-        self._exact = Decoder(weights)
-        quick = Decoder(weights, int8=True) if suits_int8(weights) else self._exact
+        is_quicker_in_int8 = loaded.is_gpt2 and suits_int8(loaded.weights)
+        quick = Decoder(loaded.weights, int8=True) if is_quicker_in_int8 else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
         self._pairs = loaded.pairs
         # Among these it reads the label by itself; what its owner hid is there for whoever asks for it by name.
@@ -119,6 +121,16 @@ class Chatbot:
         is_calibrated = bool(self.card.familiarity) and "of" not in self.card.familiarity
         tells = is_small and not is_calibrated
         self.own_labels = {pair[2] for pair in own} - {pair[2] for pair in earlier} if tells else set()
+
+    @property
+    def weights(self) -> Weights:
+        """The weights of a GPT-2. Raises CheckpointError where it is another model."""
+        return self._loaded.weights
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers its model has."""
+        return self._loaded.num_parameters
 
     @property
     def engine(self) -> Engine:

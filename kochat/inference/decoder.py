@@ -48,7 +48,7 @@ class Decoder:
         self.last_norm = _norm(weights, "ln_f")
         self.head = linear(weights.head().t(), None)
         self.positions, self.width = weights.config["n_positions"], weights.config["n_embd"]
-        self.device = self.tokens.device
+        self.device, self.vocabulary = self.tokens.device, len(self.tokens)
         self.lengths: list[int] = []
         self.cache = self._empty(1, FIRST_LENGTH)
 
@@ -120,7 +120,7 @@ class Decoder:
     def _scored_together(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         """The indices of (length, tokens wanted), the shortest first, so many at a time as memory should hold."""
         together: list[int] = []
-        tokens, room = 0, LOGITS_AT_ONCE // len(self.tokens)
+        tokens, room = 0, LOGITS_AT_ONCE // self.vocabulary
         for i in sorted(range(len(sizes)), key=lambda i: sizes[i][0]):
             if together and (len(together) == SCORED_AT_ONCE or tokens + sizes[i][1] > room):
                 yield together

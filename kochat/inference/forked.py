@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from kochat.inference.decoder import Decoder
+from kochat.inference.causal_lm import decoder_of
 from kochat.inference.engine import Engine
 from kochat.model import checkpoint
 
@@ -29,5 +29,5 @@ def engine_of(folder: str) -> Engine:
         loaded = checkpoint.load(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _engines.clear()
-        _engines[key] = Engine(Decoder(loaded.weights.to(device)), loaded.tokenizer.eos_token_id)
+        _engines[key] = Engine(decoder_of(loaded, device), loaded.tokenizer.eos_token_id)
     return _engines[key]

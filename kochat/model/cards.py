@@ -20,6 +20,7 @@ from kochat.config import TrainingConfig
 from kochat.data import hub_datasets
 from kochat.data.hub_client import split_revision
 from kochat.labels import NAMES, are_emotions, has_names, in_order, is_plain_column
+from kochat.model.architectures import GPT2
 from kochat.model.card_figures import FIGURE_NAMES as FIGURE_NAMES
 from kochat.model.card_figures import STRENGTH_NAMES as STRENGTH_NAMES
 from kochat.model.card_figures import figures_text
@@ -65,6 +66,7 @@ class Card:
     unsure: bool = False  # says that it is not sure where a question is unfamiliar, unless asked otherwise
     profile: dict[str, Any] = field(default_factory=dict)  # what its owner chose, see PROFILE_TEXTS
     base: str | None = None
+    architecture: str = GPT2  # its model_type
     data: dict[str, Any] = field(default_factory=dict)  # source, rows, sha256, own_labels, newest_pairs (examples.py)
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class Card:
         if "data" not in wrong and not _is_number_of_pairs(self.data.get("rows", 0)):
             wrong.append("data")
         wrong += [name for name in ("base", "created") if type(getattr(self, name) or "") is not str]
+        if not (isinstance(self.architecture, str) and re.fullmatch(r"[\w.-]{1,40}", self.architecture)):
+            wrong.append("architecture")
         if not _is_profile(self.profile):
             wrong.append("profile")
         if type(self.unsure) is not bool:
@@ -279,7 +283,7 @@ def licence_of(card: Card) -> str:
 def _front_matter(card: Card) -> str:
     return (
         f"---\nlanguage: ko\nlicense: {licence_of(card)}\nlibrary_name: transformers\npipeline_tag: text-generation\n"
-        "tags: [kochat, gpt2, korean, chatbot]\n---"
+        f"tags: [kochat, {card.architecture}, korean, chatbot]\n---"
     )
 
 
@@ -287,7 +291,8 @@ def _about(card: Card) -> str:
     if not card.labels:
         return "A small Korean GPT-2, trained on plain text by kochat. It does not answer yet: fine-tune it on pairs."
     return (
-        "A Korean chatbot (GPT-2) made with kochat: it answers one question at a time, conditioned on a label. "
+        f"A Korean chatbot ({'GPT-2' if card.architecture == GPT2 else card.architecture}) made with kochat: "
+        "it answers one question at a time, conditioned on a label. "
         f"Its labels are {', '.join(_named(label, card) for label in card.labels)}."
         + (" 0 is everyday, 1 breakup and negative, 2 love and positive." if has_names(card.labels) else "")
         + " It remembers no earlier turn, and what it says is not advice."

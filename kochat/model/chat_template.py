@@ -8,13 +8,12 @@ a space, which `Prompt` takes as they are.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kochat.labels import labels_by_name
 from kochat.model.cards import Card
-from kochat.model.prompt import STRIPPED
+from kochat.model.prompt import MARKUP, STRIPPED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,7 +26,7 @@ def chat_template(tokenizer: PreTrainedTokenizerFast, card: Card) -> str:
 
     Where neither is there, the prompt has no label if the checkpoint was trained without it too, else its first one.
     """
-    added = [token for token in tokenizer.get_added_vocab() if re.fullmatch(r"</?\w+>", token)]
+    added = [token for token in tokenizer.get_added_vocab() if MARKUP.fullmatch(token)]
     values = {
         "specials": sorted(added),
         "punctuation": list(STRIPPED) if card.strip_punctuation else [],

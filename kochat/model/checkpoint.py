@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 import unicodedata
@@ -24,6 +25,7 @@ from kochat.files import MAX_NAME_LENGTH as MAX_NAME_LENGTH
 from kochat.files import atomic_folder, safe_name, sha256_of, write_atomically
 from kochat.labels import CHATBOT_DATA_LABELS
 from kochat.model import hub
+from kochat.model.architectures import GPT2, positions_of
 from kochat.model.cards import Card, model_card
 from kochat.model.chat_template import chat_template
 from kochat.model.kept_pairs import MAX_PAIRS as MAX_PAIRS
@@ -51,6 +53,16 @@ class Checkpoint:
     card: Card
 
     @cached_property
+    def config(self) -> dict[str, Any]:
+        """What config.json holds. Raises CheckpointError."""
+        return _read_config(self.folder)
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Whether it is a GPT-2, whose replies kochat itself decodes. Raises CheckpointError."""
+        return self.config.get("model_type") == GPT2
+
+    @cached_property
     def pairs(self) -> list[Pair]:
         """What it was trained on, (question, answer, label), as far as it is kept. Raises CheckpointError."""
         return read_pairs(self.folder, self.name)
@@ -69,20 +81,30 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights alone, for the tokens that there are. Raises CheckpointError."""
+        """The weights of a GPT-2 alone, for the tokens that there are. Raises CheckpointError, also for any other."""
+        if not self.is_gpt2:
+            raise CheckpointError("only_gpt2", name=self.name, found=self.config.get("model_type"))
         from kochat.model.weights import read_weights, weights_of
 
         ours = read_weights(self.folder) if (self.folder / CARD_FILE).is_file() else None
         whole = ours or weights_of(self.model)
-        if len(self.tokenizer) >= whole.config["vocab_size"]:
-            return whole
-        return whole.for_vocabulary(max(self.tokenizer.get_vocab().values()) + 1)
+        return whole if self.num_tokens >= whole.config["vocab_size"] else whole.for_vocabulary(self.num_tokens)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the model has, shared ones once. Raises CheckpointError."""
+        return self.weights.parameters() if self.is_gpt2 else self.model.num_parameters()
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """One more than the largest id of the tokenizer; the model may have embeddings for more."""
+        return max(self.tokenizer.get_vocab().values()) + 1
 
 
 def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
     """Load a checkpoint folder, one of the list by its name, or a Hub id: owner/name, or owner/name@revision.
 
-    A folder must be complete; as a base to train on it may lack kochat.json. A model from the Hub
+    A folder must be complete; as a base to train on it may lack kochat.json. A GPT-2 from the Hub
     without one is taken to be trained as the notebook does. Raises CheckpointError or HubError.
     """
     if folder := folder_meant(source):
@@ -91,7 +113,8 @@ def load(source: str | os.PathLike, as_base: bool = False) -> Checkpoint:
         explain_absence(str(source))
     folder = hub.fetch(str(source))
     try:
-        card = read_card(folder, needed=False) or Card([] if as_base else list(CHATBOT_DATA_LABELS))
+        as_notebook = not as_base and _read_config(folder).get("model_type") == GPT2
+        card = read_card(folder, needed=False) or Card(list(CHATBOT_DATA_LABELS) if as_notebook else [])
         return _load(folder, split_revision(str(source))[0], card, as_base)
     except CheckpointError as error:
         # The folder's own name is the hash of a commit.
@@ -113,11 +136,20 @@ def _load(folder: Path, name: str, card: Card, as_base: bool) -> Checkpoint:
 
     loaded = Checkpoint(name, folder, load_tokenizer(folder), card)
     loaded.tokenizer.chat_template = chat_template(loaded.tokenizer, card)
-    if as_base:
+    if as_base or (card.labels and not loaded.is_gpt2):
         _ = loaded.model  # what is wrong with it is said now
-    elif len(loaded.tokenizer) > loaded.weights.config["vocab_size"]:
-        raise CheckpointError("damaged_checkpoint", name=name)
+    if not as_base and (card.labels or loaded.is_gpt2):
+        known = loaded.weights.config if loaded.is_gpt2 else loaded.config
+        if len(loaded.tokenizer) > known.get("vocab_size", math.inf):  # load_model makes up what a base lacks
+            raise CheckpointError("damaged_checkpoint", name=name)
     return loaded
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        return {**json.loads((folder / "config.json").read_text("utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError("damaged_checkpoint", name=folder.name) from error
 
 
 def read_card(folder: Path, needed: bool = True) -> Card | None:
@@ -145,10 +177,12 @@ def read_card(folder: Path, needed: bool = True) -> Card | None:
 
 def size_of(folder: Path) -> tuple[int, float]:
     """How wide the model of a checkpoint folder is, and about how many parameters it has. Raises CheckpointError."""
+    config = _read_config(folder)
+    of_gpt2 = config.get("model_type") == GPT2
+    names = ("n_embd", "n_layer", "vocab_size") if of_gpt2 else ("hidden_size", "num_hidden_layers", "vocab_size")
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        width, layers, vocabulary = (int(config[name]) for name in ("n_embd", "n_layer", "vocab_size"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        width, layers, vocabulary = (int(config[name]) for name in names)
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError("damaged_checkpoint", name=folder.name) from error
     return width, 12.0 * layers * width**2 + vocabulary * width
 
@@ -248,7 +282,7 @@ def save(
 def _write(folder: Path, name: str, model: Model, tokenizer: Tokenizer, card: Card, dtype: str) -> None:
     from kochat.model.gpt2 import save_model
 
-    positions = model.config.n_positions
+    positions = positions_of(model.config)
     save_model(model, folder, dtype, min(MAX_REPLY_TOKENS, max(1, positions - card.max_length)))
     tokenizer.model_max_length, tokenizer.chat_template = positions, chat_template(tokenizer, card)
     tokenizer.save_pretrained(folder)

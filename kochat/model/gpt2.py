@@ -6,22 +6,35 @@ files come out as CheckpointError.
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as hf_logging
 
 from kochat.errors import CheckpointError
+from kochat.model.architectures import GPT2, is_causal_lm
 from kochat.model.batches import Batch
 from kochat.model.prompt import IGNORE, Part
-from kochat.model.tokenizer import UNREADABLE
+from kochat.model.tokenizer import UNREADABLE, added_specials
 
-Model = GPT2LMHeadModel
+Model = PreTrainedModel
+COMPUTED = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 
 
 def make_model(
@@ -60,7 +73,7 @@ def loss(
     batch: Batch,
     label_loss: float = 0.0,
     question_loss: float = 0.0,
-    teacher: GPT2LMHeadModel | None = None,
+    teacher: Model | None = None,
 ) -> Loss:
     """The mean negative log-likelihood of the answer tokens and their </s>, as `objective`.
 
@@ -69,13 +82,12 @@ def loss(
     the same but for the count that it divides by. With a `teacher`, the target of a rehearsed example is the
     distribution that the teacher has there instead of the token (Li and Hoiem 2017, "Learning without Forgetting").
     """
-    hidden = model.transformer(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    weight_of_part = hidden.new_tensor([0.0, question_loss, label_loss, 1.0], dtype=torch.float32)
     parts, targets = batch["parts"][:, 1:], batch["input_ids"][:, 1:]
+    weight_of_part = torch.tensor([0.0, question_loss, label_loss, 1.0], device=parts.device)
     is_answer = batch["labels"][:, 1:] != IGNORE
     weights = weight_of_part[parts]
-    learned = weights > 0  # logits only where there is loss: most of the work is in the vocabulary
-    logits = model.lm_head(hidden[:, :-1][learned])
+    learned = weights > 0
+    logits = _logits(model, batch["input_ids"], batch["attention_mask"], learned)
     losses = functional.cross_entropy(logits.float(), targets[learned], reduction="none")
     objective_losses, is_new = losses, ~batch["rehearsed"]
     if teacher is not None and not is_new.all():
@@ -88,12 +100,20 @@ def loss(
     return Loss(objective, losses.detach()[is_counted[learned]].sum(), is_counted.sum(), is_answer.sum())
 
 
+def _logits(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
+    """The logits at the learned positions, bool of shape (examples, tokens - 1): (positions, vocabulary).
+
+    Only there, since most of the work is in the vocabulary.
+    """
+    kept = functional.pad(learned, (0, 1))  # nothing is learned at the last token
+    return model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits
+
+
 @torch.no_grad()
-def _distributions(teacher: GPT2LMHeadModel, batch: Batch, learned: torch.Tensor) -> torch.Tensor:
+def _distributions(teacher: Model, batch: Batch, learned: torch.Tensor) -> torch.Tensor:
     """The teacher's probabilities at the learned positions of the rehearsed examples: (positions, vocabulary)."""
     rows = batch["rehearsed"]
-    hidden = teacher.transformer(batch["input_ids"][rows], attention_mask=batch["attention_mask"][rows])
-    return teacher.lm_head(hidden.last_hidden_state[:, :-1][learned[rows]]).float().softmax(-1)
+    return _logits(teacher, batch["input_ids"][rows], batch["attention_mask"][rows], learned[rows]).float().softmax(-1)
 
 
 class LossModule(nn.Module):
@@ -101,10 +121,10 @@ class LossModule(nn.Module):
 
     def __init__(
         self,
-        model: GPT2LMHeadModel,
+        model: Model,
         label_loss: float = 0.0,
         question_loss: float = 0.0,
-        teacher: GPT2LMHeadModel | None = None,
+        teacher: Model | None = None,
     ):
         super().__init__()
         self.model, self.label_loss, self.question_loss = model, label_loss, question_loss
@@ -130,54 +150,85 @@ def scale_logits(model: GPT2LMHeadModel, factor: float) -> None:
         model.transformer.ln_f.bias *= factor
 
 
-def set_dropout(model: GPT2LMHeadModel, share: float) -> None:
+def set_dropout(model: Model, share: float) -> None:
     """Make every dropout of the model leave out `share` of its inputs while training."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
-    model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = share
+        elif isinstance(getattr(module, "attention_dropout", None), float):  # of Llama's attention, and others'
+            module.attention_dropout = share
+    if model.config.model_type == GPT2:
+        model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = share
 
 
-def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """The GPT-2 of a folder in float32, its vocabulary grown to the tokenizer's. Raises CheckpointError.
+def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Model:
+    """The model of a folder in float32, its vocabulary grown to the tokenizer's. Raises CheckpointError.
 
-    Strict: transformers fills weights that are missing at random; here the folder is refused.
+    Strict: transformers fills weights that are missing at random; here the folder is refused. Tokens of ours that the
+    folder's tokenizer lacks get the mean of all others' embeddings (Hewitt 2021, "Initializing New Word Embeddings
+    for Pretrained Language Models").
     """
     try:
-        config = AutoConfig.from_pretrained(folder)
-        if config.model_type != "gpt2":
-            raise CheckpointError("not_a_gpt2", name=folder.name, found=config.model_type)
-        if config.activation_function == "gelu_new":  # the same function in one kernel instead of eight
-            config.activation_function = "gelu_pytorch_tanh"
-        model, info = GPT2LMHeadModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, weights_only=True, output_loading_info=True
+        config = _read_config(folder)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            weights_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except UNREADABLE as error:
         raise CheckpointError("damaged_checkpoint", name=folder.name) from error
-    # Old checkpoints hold masks that are computed today.
-    extra = [k for k in info["unexpected_keys"] if not k.endswith((".attn.bias", ".attn.masked_bias"))]
+    # Old checkpoints hold masks and angles that are computed today.
+    extra = [k for k in info["unexpected_keys"] if not k.endswith(COMPUTED)]
     finite = all(tensor.isfinite().all() for tensor in model.parameters())
     if extra or info["missing_keys"] or info["mismatched_keys"] or info["error_msgs"] or not finite:
         raise CheckpointError("damaged_checkpoint", name=folder.name)
-    if len(tokenizer) > model.config.vocab_size:
-        model.resize_token_embeddings(len(tokenizer))
+    _add_tokens(model, len(tokenizer), added_specials(folder, tokenizer))
     for config in (model.config, model.generation_config):
         config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
-def save_model(model: GPT2LMHeadModel, folder: Path, dtype: str, max_new_tokens: int) -> None:
+def _read_config(folder: Path) -> PreTrainedConfig:
+    found = json.loads((folder / "config.json").read_text("utf-8"))
+    if not is_causal_lm(found):
+        raise CheckpointError("not_a_causal_lm", name=folder.name, found=found["model_type"])
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.model_type == GPT2 and config.activation_function == "gelu_new":
+        config.activation_function = "gelu_pytorch_tanh"  # the same function in one kernel instead of eight
+    return config
+
+
+@torch.no_grad()
+def _add_tokens(model: Model, size: int, added: list[int]) -> None:
+    """Grow the vocabulary to `size`; its new rows, and those of the ids `added`, become the mean of the others.
+
+    A model may have rows for more tokens than its tokenizer, which were never trained.
+    """
+    known = model.config.vocab_size
+    if size > known:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    if new := sorted({*added, *range(known, size)}):
+        for matrix in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:
+            matrix[new] = matrix[: new[0]].mean(0)
+
+
+def save_model(model: Model, folder: Path, dtype: str, max_new_tokens: int) -> None:
     """Write config.json, model.safetensors with weights of `dtype`, and generation_config.json.
 
-    With the last, other engines decode as we do: greedily, up to `max_new_tokens`. The model itself stays as it is.
+    With the last, other engines decode as we do: greedily, up to `max_new_tokens`. The model's own weights stay.
     """
     weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
-    if model.lm_head.weight is model.transformer.wte.weight:
-        del weights["lm_head.weight"]  # converted apart, the shared matrix would be written twice
-    model.save_pretrained(folder, state_dict=weights)
+    # Converted apart, a shared matrix (that of a tied LM head) would be written twice.
+    once = {name for name, _ in model.named_parameters()}
+    for name in {name for name, _ in model.named_parameters(remove_duplicate=False)} - once:
+        del weights[name]
     ids = {f"{kind}_token_id": getattr(model.config, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    GenerationConfig(**ids, do_sample=False, max_new_tokens=max_new_tokens).save_pretrained(folder)
+    model.generation_config = GenerationConfig(**ids, do_sample=False, max_new_tokens=max_new_tokens)
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=sys.maxsize)
 
 
 assert len(Part) == 4, "loss() has a weight for each part"

@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
 from kochat.data.hub_client import TIMEOUT, bound_requests, split_revision
 from kochat.data.hub_client import looks_like_hub_id as looks_like_hub_id
 from kochat.errors import HubError
+from kochat.model.architectures import is_causal_lm
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SHARDS = ("model.safetensors.index.json", "model-*.safetensors")  # transformers reads weights in several files too
@@ -48,11 +49,11 @@ def _weights_among(names: set[str]) -> list[str]:
 
 
 def _check_kind(config: Path, repo: str) -> None:
-    """Raise HubError where a config.json is that of another architecture than GPT-2."""
-    with contextlib.suppress(ValueError, AttributeError):  # a damaged one is named when the model is loaded
-        kind = json.loads(config.read_text("utf-8")).get("model_type")
-        if kind != "gpt2":
-            raise HubError("not_a_gpt2", name=repo, found=kind)
+    """Raise HubError where a config.json is that of a model that cannot be a base."""
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # a damaged one is named when the model is loaded
+        found = json.loads(config.read_text("utf-8"))
+        if not is_causal_lm(found):
+            raise HubError("not_a_causal_lm", name=repo, found=found.get("model_type"))
 
 
 def fetch(source: str) -> Path:
@@ -68,7 +69,7 @@ def fetch(source: str) -> Path:
         weights = _weights_among(names)
         if missing := [name for name in NEEDED if name not in names] + (["model.safetensors"] if not weights else []):
             raise HubError("hub_incomplete", name=repo, missing=", ".join(missing))
-        # What is no GPT-2 is refused before its weights, which may be gigabytes, are downloaded.
+        # What cannot be a base is refused before its weights, which may be gigabytes, are downloaded.
         _check_kind(Path(hf_hub_download(repo, "config.json", revision=revision)), repo)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=[*WANTED, *weights]))
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError

@@ -33,6 +33,9 @@ SPECIALS = (PAD, EOS, USER, LABEL_MARK, SYSTEM, UNK, MASK)
 IGNORE = -100  # what torch's cross entropy leaves out
 MAX_CHARACTERS = 20_000  # of a pair; tokenizing a cell of 100 MB would take gigabytes, and no model takes so much
 
+# Added tokens that are structure, ours or that of other models; an emoticon, as KoGPT2 has them, is text.
+MARKUP = re.compile(r"</?\w+>|<[|｜].+[|｜]>|\[/?[A-Z_]+\]")
+
 MAX_REPLY_TOKENS = 128
 STRIPPED = "?.!,"  # by `strip_punctuation`, as the notebook does
 
@@ -101,7 +104,7 @@ class Prompt:
         # thread's text may turn into structure, and it leaves tokens alone that are not flagged special.
         description = json.loads(self.tokenizer.backend_tokenizer.to_str())
         added = description["added_tokens"]
-        description["added_tokens"] = [t for t in added if not re.fullmatch(r"</?\w+>", t["content"])]
+        description["added_tokens"] = [t for t in added if not MARKUP.fullmatch(t["content"])]
         description["post_processor"] = description["truncation"] = description["padding"] = None
         return tokenizers.Tokenizer.from_str(json.dumps(description))
 
@@ -128,6 +131,11 @@ class Prompt:
     @cached_property
     def _cuts(self) -> dict[int, list[list[int]]]:
         return {}
+
+    @property
+    def structure(self) -> list[int]:
+        """The ids that stand between the pieces of text, and that of </s>."""
+        return [self._id(token) for token in (USER, LABEL_MARK, SYSTEM, EOS)]
 
     def _id(self, token: str) -> int:
         return self.tokenizer.convert_tokens_to_ids(token)
@@ -204,7 +212,7 @@ class Prompt:
         found += [(one, part, True) for one, part in zip(ids[1 + kept :], parts[1 + kept :], strict=True)]
         found += [(one, Part.ANSWER, i < room) for i, one in enumerate(said)]
         # What ends a label and an answer is learned with them, but it is structure to look at.
-        structure = {self._id(token) for token in (USER, LABEL_MARK, SYSTEM, EOS)}
+        structure = set(self.structure)
         texts = self.tokenizer.convert_ids_to_tokens([one for one, _, _ in found])
         return [
             Piece(text, one, Part.STRUCTURE if one in structure else part, kept)

@@ -101,7 +101,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a folder, with our special tokens (notebook, cell 19).
 
     KoGPT2's config names GPT2Tokenizer, which cannot read Korean; its tokenizer.json is right. A
-    GPT-2 of others gets the tokens it lacks. Raises CheckpointError.
+    model of others gets the tokens it lacks. Raises CheckpointError.
     """
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(
@@ -114,3 +114,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         [tokenizers.AddedToken(token, special=True, normalized=False) for token in SPECIALS]
     )
     return tokenizer
+
+
+def added_specials(folder: Path, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Ids that `load_tokenizer` gave to special tokens of ours which the tokenizer of the folder lacks."""
+    found = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    known = {token["content"] for token in found["added_tokens"]} | set(_vocabulary(found["model"]))
+    return sorted(tokenizer.convert_tokens_to_ids(token) for token in SPECIALS if token not in known)
+
+
+def _vocabulary(model: dict) -> Iterable[str]:
+    vocabulary = model["vocab"]  # of a Unigram model with a score for each token
+    return vocabulary if isinstance(vocabulary, dict) else (token for token, _ in vocabulary)

@@ -24,6 +24,7 @@ from kochat.config import DEFAULT_CHECKPOINT, home
 from kochat.errors import CheckpointError, SettingsError
 from kochat.files import atomic_folder, safe_name
 from kochat.model import checkpoint
+from kochat.model.architectures import GPT2
 from kochat.model.cards import MAX_PROFILE_EXAMPLES, PROFILE_TEXTS, source_name
 from kochat.runs import evaluation_job, queue, registry
 
@@ -230,6 +231,8 @@ def _check_config(folder: Path, name: str) -> None:
     Loading it would fill the memory.
     """
     config = json.loads((folder / "config.json").read_text("utf-8"))
+    if config.get("model_type") != GPT2:
+        raise CheckpointError("only_gpt2", name=name, found=config.get("model_type"))
     width, layers = int(config.get("n_embd", 768)), int(config.get("n_layer", 12))
     others = int(config.get("vocab_size", 50257)) + int(config.get("n_positions", 1024))
     inner = int(config.get("n_inner") or 4 * width)

@@ -26,9 +26,10 @@ def package(name: str) -> ModuleType:
 def chatbot_for_engines(loaded: Checkpoint) -> Chatbot:
     """The Chatbot of a checkpoint.
 
-    Raises CheckpointError where it computes as no engine does, and ReplyError for a base that does not answer.
+    Raises CheckpointError where it is no GPT-2 or computes as no engine does, and ReplyError for a base that does not
+    answer.
     """
-    bot, config = Chatbot(loaded), loaded.weights.config
+    config, bot = loaded.weights.config, Chatbot(loaded)
     is_plain = config["scale_attn_weights"] and not config["scale_attn_by_inverse_layer_idx"]
     if config["activation_function"] not in ACTIVATIONS or not is_plain:
         raise CheckpointError("engine_unknown", name=bot.name)

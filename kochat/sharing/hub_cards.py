@@ -45,7 +45,7 @@ def model_readme(repo: str, card: Card, with_pairs: bool, examples: Sequence[tup
         **_licence(repo, card),
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=[TAG, "gpt2", "korean", "chatbot"],
+        tags=[TAG, card.architecture, "korean", "chatbot"],
         base_model=base_model(card),
         base_model_relation="finetune" if base_model(card) else None,
         datasets=hub_datasets(card) or None,

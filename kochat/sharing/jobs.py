@@ -29,6 +29,7 @@ import httpx2
 from huggingface_hub import DatasetCardData, HfApi, JobInfo, get_token
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
+from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, HubError, KochatError, RunError
 from kochat.files import atomic_folder, is_disk_full, sha256_of, write_atomically
 from kochat.model import checkpoint
@@ -44,6 +45,7 @@ from kochat.training.events import Preparing, to_dict
 FLAVORS = ("t4-small", "l4x1", "a10g-small", "a100-large", "h200")  # with one accelerator: that is what a training uses
 MAX_HOURS = 6  # after which the Hub ends a job
 IMAGE, PYTHON = "ghcr.io/astral-sh/uv:python3.12-bookworm", "3.12"
+PEFT = "peft>=0.21,<0.22"  # as the extra `lora` has it; it need not be installed here
 START = f"""
 import os, sys, tempfile
 from huggingface_hub import snapshot_download
@@ -218,7 +220,7 @@ class _Follower:
             try:
                 return self._api.run_job(
                     image=IMAGE,
-                    command=command(),
+                    command=command(self._run.config),
                     env=ENVIRONMENT | {REPO: self._repo, REVISION: revision, ATTEMPT: str(attempt)},
                     secrets={"HF_TOKEN": get_token()},
                     flavor=self._known["flavor"],
@@ -441,10 +443,11 @@ def _is_passing(error: Exception) -> bool:
     return not isinstance(error, HfHubHTTPError) or error.response.status_code in (408, 429, *range(500, 600))
 
 
-def command() -> list[str]:
+def command(config: TrainingConfig) -> list[str]:
     """What the job does: install what kochat needs, download the repository, and train what is in it."""
-    needed = [word for name, version in versions().items() for word in ("--with", f"{name}=={version}")]
-    return ["uv", "run", "--no-project", "--python", PYTHON, *needed, "python", "-c", START]
+    needed = [f"{name}=={version}" for name, version in versions().items()] + ([PEFT] if config.lora_rank else [])
+    given = [word for one in needed for word in ("--with", one)]
+    return ["uv", "run", "--no-project", "--python", PYTHON, *given, "python", "-c", START]
 
 
 def _files(run: Run) -> Files:

@@ -124,7 +124,7 @@ class Examples:
 
     def batches_an_epoch(self) -> int:
         """How many batches one pass over the training pairs, and what is rehearsed beside them, takes."""
-        return -(-(len(self.training) * self.config.repeats + self.rehearsed) // self.config.batch_size)
+        return -(-(len(self.training) * self.config.repeats + self.rehearsed) // self._pairs_a_step)
 
     def batches(self, epoch: int) -> list[list[Example]]:
         """The batches of an epoch: the same for the same settings, whatever happened before.
@@ -137,7 +137,7 @@ class Examples:
         rows = new + rehearsed
         is_old = [False] * len(new) + [True] * len(rehearsed)
         examples = self.training * config.repeats + [encode(*row) for row in rehearsed]
-        order = epoch_order([len(one.input_ids) for one in examples], config.batch_size, config.seed, epoch)
+        order = epoch_order([len(one.input_ids) for one in examples], self._pairs_a_step, config.seed, epoch)
         rng = random.Random(f"{config.seed}/{epoch}/labels")
         drop = [rng.random() < config.label_dropout for _ in rows]
         chosen = [encode(q, a, None) if d else one for one, d, (q, a, _) in zip(examples, drop, rows, strict=True)]
@@ -152,6 +152,10 @@ class Examples:
             most = self.prompt.max_length
             chosen = [new if len(new.input_ids) <= most else old for new, old in zip(spelled, chosen, strict=True)]
         return [[chosen[i] for i in batch] for batch in order]
+
+    @property
+    def _pairs_a_step(self) -> int:
+        return self.config.batch_size * self.config.gradient_accumulation_steps
 
     def _rehearsed(self, rng: random.Random) -> list[Pair]:
         """The earlier pairs of an epoch: half of them the newest, more of one kind where the other has too few."""

@@ -14,18 +14,19 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
+from kochat import validate
 from kochat.config import TrainingConfig
 from kochat.data.splits import MIN_PAIRS_TO_WITHHOLD
 from kochat.errors import SettingsError
 from kochat.inference import familiarity
-from kochat.inference.decoder import Decoder
+from kochat.inference.causal_lm import decoder_of_model
 from kochat.model import checkpoint
+from kochat.model.architectures import positions_of
 from kochat.model.batches import pad
 from kochat.model.cards import card_of_training
 from kochat.model.kept_pairs import MAX_PAIRS, MAX_VALIDATION_PAIRS, newest
 from kochat.model.prompt import Example, Prompt
-from kochat.model.weights import weights_of
-from kochat.training import processes, recipe
+from kochat.training import lora, processes, recipe
 from kochat.training import state as state_files
 from kochat.training.events import Epoch, Event, Finished, Preparing, Saved, Started, Step, Stopped
 from kochat.training.examples import Examples, read_split, still_known, still_unseen, to_keep
@@ -73,6 +74,8 @@ class _Training:
 
     def __init__(self, config: TrainingConfig, state: Path | None, tell: Tell = lambda event: None):
         self.start, self.state, self.tell = time.monotonic(), state, tell
+        if config.lora_rank:
+            lora.package()  # where it is missing, that is said now
         self.saved = processes.from_main(lambda: state_files.newest(state)) if state else None
         if not self.saved:
             checkpoint.check_free(config.output)
@@ -89,6 +92,7 @@ class _Training:
         set_seed(config.seed + processes.process_index())  # not the same dropout for the shares of a batch
         self.model, labels = base.model, split.table["label"].unique()
         self.card = card_of_training(config, base.name, base.card, labels, len(split.table), split.sha256)
+        self.card.architecture = self.model.config.model_type
         self.card.data |= split.facts(base.pairs if len(split.test) else ())
         kept = base.card.data.get("label_column") if config.keep_labels else None
         self.card.data["label_column"] = kept or split.table.attrs.get("label_column")
@@ -137,7 +141,8 @@ class _Training:
     def trainer(self) -> Trainer:
         """The model with optimisers and schedules for all steps of this process."""
         batches = self.examples.batches_an_epoch()
-        trainer = Trainer(self.model, self.config, batches * self.config.epochs, self.examples.rehearsed > 0)
+        steps, rehearses = batches * self.config.epochs, self.examples.rehearsed > 0
+        trainer = Trainer(self.model, self.config, steps, rehearses, self.prompt.structure)
         self.steps_an_epoch = batches
         return trainer
 
@@ -167,7 +172,7 @@ class _Training:
 
     def _step(self, trainer: Trainer, batch: list[Example]) -> Step:
         position, start = self.position, time.monotonic()
-        result = trainer.step(pad(trainer.share(batch), self.examples.pad_id))
+        result = trainer.step(*(pad(part, self.examples.pad_id) for part in trainer.parts(batch)))
         position.answer_loss += result.answer.item()
         position.answer_tokens += result.tokens.item()
         position.tokens += sum(len(example.input_ids) for example in batch)
@@ -235,10 +240,11 @@ class _Training:
             self.card.metrics["calibration"] = trainer.calibrate(self.examples.validation_batches())
         asked = processes.from_main(self.probes.in_the_end)
         self.card.metrics |= self.probes.for_card(self.position.before, asked)
-        measured = familiarity.calibrate(self.prompt, Decoder(weights_of(self.model)), self.unseen)
+        measured = familiarity.calibrate(self.prompt, decoder_of_model(self.model), self.unseen)
         self.card.familiarity = measured or self.card.familiarity
         if processes.is_main() and not self._is_written():
             tokenizer = self.prompt.tokenizer
+            trainer.merge()
             checkpoint.save(
                 config.output, self.model, tokenizer, self.card, config.save_dtype, self.pairs, self.validation
             )
@@ -288,10 +294,14 @@ def _settle(
     config: TrainingConfig, base: checkpoint.Checkpoint, num_pairs: int, validation_questions: int
 ) -> TrainingConfig:
     """The settings with nothing left open. Raises SettingsError where this base cannot have them."""
-    config = recipe.filled(config, base.card, num_pairs, bool(base.pairs), base.model.config.n_embd)
-    positions = base.model.config.n_positions
+    config = recipe.filled(config, base.card, num_pairs, bool(base.pairs), base.model.config.hidden_size)
+    positions = positions_of(base.model.config)
     if config.max_length > positions:
         raise SettingsError("length_over_model", max_length=config.max_length, positions=positions)
+    if config.calibrate and not base.is_gpt2:  # the last normalisation of others cannot scale their logits alike
+        validate.refuse("calibrate", True, "off for a base that is no GPT-2", "GPT-2가 아닌 베이스에서는 끈")
+    if config.gradient_checkpointing and not base.model.supports_gradient_checkpointing:
+        validate.refuse("gradient_checkpointing", True, "off for this base", "이 베이스에서는 끈")
     enough = validation_questions >= QUESTIONS_TO_CHOOSE_BY
     if config.keep == "auto" or not validation_questions:
         config = replace(config, keep="best" if enough else "last")

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from kochat.config import SAMPLE_QUESTIONS, TrainingConfig
 from kochat.data.pairs import Pair
+from kochat.inference.causal_lm import decoder_of_model
 from kochat.inference.decoder import Decoder
 from kochat.inference.drafts import Drafts
 from kochat.inference.engine import Engine, GenerationRequest, text_of
 from kochat.model.cards import Card
 from kochat.model.prompt import IGNORE, Prompt
-from kochat.model.weights import weights_of
 from kochat.training.examples import spread
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
+    from kochat.model.gpt2 import Model
 
 OWN_SAMPLES = 4  # of the data's own questions
 SAMPLE_LABELS = 6  # of more labels only the first are answered under
@@ -56,7 +56,7 @@ class Probes:
 
     def __init__(
         self,
-        model: GPT2LMHeadModel,
+        model: Model,
         prompt: Prompt,
         config: TrainingConfig,
         card: Card,
@@ -98,7 +98,7 @@ class Probes:
         if not (samples or own or base):
             return Probe([])
         self.model.eval()
-        decoder, keys = Decoder(weights_of(self.model)), spread(list(self.own), own)
+        decoder, keys = decoder_of_model(self.model), spread(list(self.own), own)
         engine = Engine(decoder, self.prompt.tokenizer.eos_token_id, self._drafts)
         said = self._samples(engine) if samples else []
         right = self._own_right(engine, keys) if keys else None

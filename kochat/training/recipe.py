@@ -23,6 +23,8 @@ MINI_WIDTH, MINI_RATE = 224, 1e-3
 # replies to own and to sample questions are made at most about 20 times (probes.py).
 TEACHER, A_REPLY = 1 / 3, 1.5
 SAMPLE_REPLIES, OWN_REPLIES, TIMES = 30, 100, 20
+# LoRA's best rate is so many times that of training all weights (Schulman et al. 2025, "LoRA Without Regret").
+LORA_RATE = 10
 READY = 10.0  # seconds, about, until torch and the base are loaded
 
 
@@ -52,10 +54,13 @@ def filled(
     `base` is the card of the base, of a model `width` wide; `has_earlier`: whether it keeps the pairs that it was
     trained on.
     """
+    is_rate_open = config.learning_rate is None
     if is_by_pairs(config, base):
         config = _with(config, **_by_pairs(num_pairs, has_earlier, width))
-    config = _with(config, rehearsal=0, keep_labels=False, label_loss=0.2)
-    return config.with_defaults(base.defaults)
+    config = _with(config, rehearsal=0, keep_labels=False, label_loss=0.2).with_defaults(base.defaults)
+    if config.lora_rank and is_rate_open:
+        config = replace(config, learning_rate=float(f"{min(1.0, LORA_RATE * config.learning_rate):.2g}"))
+    return config
 
 
 def _by_pairs(num_pairs: int, has_earlier: bool, width: int) -> dict[str, Any]:

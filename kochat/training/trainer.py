@@ -21,39 +21,61 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
 from torch.optim import AdamW, Muon, Optimizer
-from transformers import GPT2LMHeadModel, get_scheduler
+from transformers import get_scheduler
 
+from kochat import validate
 from kochat.config import TrainingConfig
 from kochat.errors import SettingsError
 from kochat.model.batches import Batch
-from kochat.model.gpt2 import Loss, LossModule, scale_logits, set_dropout
+from kochat.model.gpt2 import Loss, LossModule, Model, scale_logits, set_dropout
 from kochat.model.prompt import IGNORE, Example, Part
+from kochat.training import lora
 
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # as accelerate calls it
 StateDict = dict[str, torch.Tensor]
 T = TypeVar("T")
 
 
 class Trainer:
-    """A model on its way: one `step` a batch. With `rehearses` it is held to what it knew for rehearsed examples."""
+    """A model on its way: one `step` a batch. With `rehearses` it is held to what it knew for rehearsed examples.
 
-    def __init__(self, model: GPT2LMHeadModel, config: TrainingConfig, steps: int, rehearses: bool = False):
-        precision = {"float32": "no", "bfloat16": "bf16"}[choose_precision(config.precision)]
+    `structure` are the ids of the prompt's special tokens, which LoRA trains too.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: TrainingConfig,
+        steps: int,
+        rehearses: bool = False,
+        structure: Sequence[int] = (),
+    ):
+        precision = choose_precision(config.precision)
         # accelerate keeps its precision for the whole process; a second training may want another.
         AcceleratorState._reset_state()
         # Each process has a share of a batch, so a step is one step of the schedule however many processes there are.
         shares = DataLoaderConfiguration(split_batches=True)
-        self.accelerator = Accelerator(mixed_precision=precision, dataloader_config=shares)
+        self.accelerator = Accelerator(mixed_precision=MIXED_PRECISION[precision], dataloader_config=shares)
         if config.dropout is not None:
             set_dropout(model, config.dropout)
-        self.model = model
-        # Without this the few rows that a batch looks up become a gradient as large as the vocabulary, zeros
-        # nearly all, to be added to that of the LM head. Several processes exchange dense gradients only.
-        tied = model.lm_head.weight is model.transformer.wte.weight
-        model.transformer.wte.sparse = tied and self.accelerator.num_processes == 1
+        self.model, self.adapted = model, None
+        if config.lora_rank:  # what is not trained need not be more precise than what is computed with it
+            model.to(getattr(torch, precision))
+        teacher = copy.deepcopy(model).eval().requires_grad_(False).to(self.accelerator.device) if rehearses else None
+        if config.lora_rank:
+            self.adapted = lora.adapt(model, config.lora_rank, structure)
+            self.accelerator.register_save_state_pre_hook(_leave_out_frozen)
+        else:
+            # Without this the few rows that a batch looks up become a gradient as large as the vocabulary, zeros
+            # nearly all, to be added to that of the LM head. Several processes exchange dense gradients only.
+            embedding = model.get_input_embeddings()
+            is_tied = model.get_output_embeddings().weight is embedding.weight
+            embedding.sparse = is_tied and self.accelerator.num_processes == 1
+        if config.gradient_checkpointing:
+            model.activation_checkpointing_enable()
         optimizers = make_optimizers(model, config)
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         warmup = round(steps * config.warmup_share)
-        teacher = copy.deepcopy(model).eval().requires_grad_(False).to(self.accelerator.device) if rehearses else None
         self.module = self.accelerator.prepare(LossModule(model, config.label_loss, config.question_loss, teacher))
         self.optimizers = [self.accelerator.prepare(one) for one in optimizers]
         self.schedulers = [
@@ -61,20 +83,27 @@ class Trainer:
             for one in optimizers
         ]
         self.max_grad_norm, self.learning_rate = config.max_grad_norm, config.learning_rate
+        self.accumulation_steps = config.gradient_accumulation_steps
 
-    def step(self, batch: Batch) -> Loss:
-        """Learn from one batch, of which this is the own `share`. Raises SettingsError where the loss is no number.
+    def step(self, *parts: Batch) -> Loss:
+        """Learn from one batch, of which these are the own `parts`. Raises SettingsError where the loss is no number.
 
         Gives the loss of the whole batch.
         """
         self.module.train()
-        own = self.module(self._on_device(batch))
-        whole = self._of_all_processes(own)
+        targets = sum((part["labels"][:, 1:] != IGNORE).sum() for part in parts).to(self.accelerator.device)
+        targets, losses = self._over_processes(targets), []
+        for i, part in enumerate(parts):
+            is_last = i == len(parts) - 1  # then the processes exchange their gradients
+            with contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.module):
+                own = self.module(self._on_device(part))
+                # The gradients of the processes are averaged; what we want is that of the mean over all their tokens.
+                weight = self.accelerator.num_processes * own.targets.clamp(min=1) / targets.clamp(min=1)
+                self.accelerator.backward(own.objective * weight)
+            losses.append(own._replace(objective=own.objective.detach()))  # the graph would stay in memory
+        whole = self._whole(losses)
         if not whole.objective.isfinite():
             raise SettingsError("diverged", learning_rate=self.learning_rate)
-        # The gradients of the processes are averaged; what we want is the gradient of the mean over all their tokens.
-        weight = self.accelerator.num_processes * own.targets.clamp(min=1) / whole.targets.clamp(min=1)
-        self.accelerator.backward(own.objective * weight)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step()
@@ -111,23 +140,31 @@ class Trainer:
         return {"factor": best, "validation_loss": losses[best]}
 
     def weights(self) -> StateDict:
-        """A copy of the model's weights as they are now."""
-        return {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+        """A copy of the weights that are trained, as they are now."""
+        trained = (named for named in self.model.named_parameters() if named[1].requires_grad)
+        return {name: weight.detach().clone() for name, weight in trained}
 
     def set_weights(self, weights: StateDict) -> None:
         """Put a copy of `weights()` back."""
         with torch.no_grad():
-            for name, weight in self.model.named_parameters():
-                weight.copy_(weights[name])
+            trained = dict(self.model.named_parameters())
+            for name, weight in weights.items():
+                trained[name].copy_(weight)
+
+    def merge(self) -> None:
+        """Make a plain model of one that LoRA trained; it can be trained no further then."""
+        if self.adapted:
+            lora.merge(self.adapted)
+            self.adapted = None
 
     def save(self, folder: Path) -> None:
-        """Write model, optimisers, schedules and the random states of every process into `folder`."""
+        """Write what is trained of the model, optimisers, schedules and the random states of every process."""
         self.accelerator.save_state(folder)
         self.accelerator.wait_for_everyone()
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
-        self.accelerator.load_state(folder)
+        self.accelerator.load_state(folder, strict=self.adapted is None)
 
     def agree(self, stop: bool) -> bool:
         """Whether any of the processes wants to stop; then all have to, or the others would wait forever."""
@@ -135,25 +172,27 @@ class Trainer:
             self.accelerator.set_trigger()
         return self.accelerator.check_trigger()
 
-    def share(self, batch: Sequence[Example]) -> Sequence[Example]:
-        """The examples of a batch that this process learns from: every n-th, the same batches however many there are.
+    def parts(self, batch: Sequence[Example]) -> list[Sequence[Example]]:
+        """The examples of a batch that this process learns from, in as many parts as gradients are accumulated over.
 
-        All processes take part in every step; where a batch has none for one of them, it gets one without loss.
+        They are every n-th: the same batches however many processes there are. All take part in every step; where a
+        batch has no example for one of them, it gets one without loss.
         """
         first = batch[0]
         nothing = [IGNORE] * len(first.labels), [int(Part.STRUCTURE)] * len(first.parts)
-        return self._own(batch) or [replace(first, labels=nothing[0], parts=nothing[1], rehearsed=False)]
+        own = self._own(batch) or [replace(first, labels=nothing[0], parts=nothing[1], rehearsed=False)]
+        size = -(-len(own) // self.accumulation_steps)
+        return [own[i : i + size] for i in range(0, len(own), size)]
 
     def _own(self, items: Sequence[T]) -> Sequence[T]:
         return items[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _of_all_processes(self, own: Loss) -> Loss:
-        """The loss of a batch of which every process has a share, without its graph, which would stay in memory."""
-        own = own._replace(objective=own.objective.detach())
-        if self.accelerator.num_processes == 1:
-            return own
-        sums = torch.stack([own.objective * own.targets, own.answer, own.tokens, own.targets])
-        objective, answer, tokens, targets = self._over_processes(sums.double())
+    def _whole(self, parts: Sequence[Loss]) -> Loss:
+        """The loss of a batch of which every process has parts."""
+        if len(parts) == self.accelerator.num_processes == 1:
+            return parts[0]
+        sums = sum(torch.stack([p.objective * p.targets, p.answer, p.tokens, p.targets]).double() for p in parts)
+        objective, answer, tokens, targets = self._over_processes(sums)
         return Loss(objective / targets.clamp(min=1), answer, tokens.long(), targets)
 
     def _over_processes(self, numbers: torch.Tensor) -> torch.Tensor:
@@ -165,7 +204,15 @@ class Trainer:
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
 
-def make_optimizers(model: GPT2LMHeadModel, config: TrainingConfig) -> list[Optimizer]:
+def _leave_out_frozen(models: list[torch.nn.Module], weights: list[StateDict], folder: str) -> None:
+    """Keep only what is trained of the weights that accelerate is about to save: the rest is the base's."""
+    for model, kept in zip(models, weights, strict=True):
+        trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+        for name in kept.keys() - trained:
+            del kept[name]
+
+
+def make_optimizers(model: Model, config: TrainingConfig) -> list[Optimizer]:
     """AdamW for every weight; or Muon for the matrices inside the blocks, AdamW for the rest.
 
     Muon (Jordan 2024) makes each step of a matrix orthogonal; with its steps scaled to AdamW's (Liu et al.
@@ -173,11 +220,15 @@ def make_optimizers(model: GPT2LMHeadModel, config: TrainingConfig) -> list[Opti
     takes longer for a step, which pays where batches are large: in pre-training.
     """
     rate = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
     if config.optimizer == "adamw":
-        return [AdamW(model.parameters(), fused=True, **rate)]
-    matrices = [weight for weight in model.transformer.h.parameters() if weight.ndim == 2]
+        return [AdamW(trained, fused=True, **rate)]
+    head = model.get_output_embeddings()
+    outside = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) or module is head]
+    outside = {id(weight) for module in outside for weight in module.parameters()}
+    matrices = [weight for weight in trained if weight.ndim == 2 and id(weight) not in outside]
     inside = set(map(id, matrices))
-    rest = [weight for weight in model.parameters() if id(weight) not in inside]
+    rest = [weight for weight in trained if id(weight) not in inside]
     return [
         Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate),
         AdamW(rest, betas=(0.9, 0.95), fused=True, **rate),
@@ -222,11 +273,14 @@ def mean_loss(results: Sequence[Loss]) -> float:
 
 
 def choose_precision(wish: str) -> str:
-    """ "float32" or "bfloat16"; for "auto" the one in which this processor multiplies matrices faster.
+    """The precision to train in; for "auto" float32 or bfloat16, in which this processor multiplies matrices faster.
 
     A GPU is asked, not measured. Of a processor, having bfloat16 instructions does not say so: with
-    AVX512-BF16 alone it is the slower one.
+    AVX512-BF16 alone it is the slower one. Raises SettingsError for float16 without a GPU.
     """
+    if wish == "float16" and not torch.cuda.is_available():
+        others = "auto, float32, bfloat16"
+        validate.refuse("precision", wish, f"one of {others} without a GPU", f"GPU가 없으면 {others} 중 하나인")
     if wish != "auto":
         return wish
     if torch.cuda.is_available():

@@ -118,7 +118,7 @@ def _no_limit() -> tuple[int]:
 
 def lend_to(bot: Chatbot, folder: Path) -> Chatbot:
     """Let a chatbot answer on a lent GPU, where that is quicker."""
-    if IS_ON and bot.weights.parameters() >= PARAMETERS_FOR_GPU:
+    if IS_ON and bot.num_parameters >= PARAMETERS_FOR_GPU:
         bot.engine = LentEngine(bot.engine, folder)
     return bot
 

@@ -330,7 +330,7 @@ def test_a_damaged_checkpoint_is_refused(tiny_checkpoint, damage):
 
 def test_a_model_of_another_kind_is_refused_by_its_kind(tiny_checkpoint):
     edit_json(tiny_checkpoint / "config.json", model_type="bert")
-    assert str(refusal(load, tiny_checkpoint)).startswith("tiny is a bert model, and kochat works with GPT-2.")
+    assert str(refusal(load, tiny_checkpoint)).startswith("tiny is a bert model, which kochat cannot train.")
 
 
 def test_code_in_a_folder_is_not_run(tiny_checkpoint, tmp_path):

@@ -154,10 +154,10 @@ def test_a_repository_that_cannot_be_used_is_called_by_its_name_not_by_a_commit(
     answer = ask("load('no/weights')")
     assert answer["key"] == "hub_incomplete"
     assert answer["text"].startswith("no/weights on the Hugging Face Hub has no model.safetensors, which kochat needs.")
-    assert ask("load('a/bert')")["text"].startswith("a/bert is a bert model, and kochat works with GPT-2.")
+    assert ask("load('a/bert')")["text"].startswith("a/bert is a bert model, which kochat cannot train.")
 
 
-def test_what_is_no_gpt2_is_refused_before_its_weights_are_downloaded(ask, server):
+def test_what_cannot_be_a_base_is_refused_before_its_weights_are_downloaded(ask, server):
     assert ask("load('another/bert')")["text"].startswith("another/bert is a bert model")
     assert [request for request in server.requests if "/resolve/" in request and "config.json" not in request] == []
 

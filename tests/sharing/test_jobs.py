@@ -175,6 +175,8 @@ def test_the_script_of_the_job_trains_there_as_it_would_here(server, tiny_base, 
     assert not any(b"hf_write" in one for one in seen["files"].values())
     assert job["command"][:2] == ["uv", "run"]
     assert f"torch=={torch.__version__.partition('+')[0]}" in job["command"]
+    assert not any("peft" in word for word in job["command"])
+    assert jobs.PEFT in jobs.command(TrainingConfig(lora_rank=8))
 
 
 def test_a_connection_that_is_lost_again_and_again_is_followed_from_where_it_was(server, run, tiny_checkpoint):

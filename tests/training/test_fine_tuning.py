@@ -162,6 +162,30 @@ def test_bfloat16_learns_as_float32_does(tiny_base, tmp_path):
     assert choose_precision("auto") in ("float32", "bfloat16")
 
 
+def test_a_step_in_less_memory_is_the_same_step(tiny_base, tmp_path):
+    def train(name, **settings):
+        # Without clipping, which would hide a gradient that is right but for its length.
+        made = config(tiny_base, tmp_path / name, rows=21, epochs=1, dropout=0.0, max_grad_norm=1e6, **settings)
+        losses = [event.loss for event in fine_tune(made) if isinstance(event, Step)]
+        return losses, checkpoint.load(made.output).model.state_dict()
+
+    losses, weights = train("whole", batch_size=8)
+    assert len(losses) == 3
+    again, same = train("checkpointed", batch_size=8, gradient_checkpointing=True)
+    assert again == losses
+    assert all(torch.equal(same[name], weight) for name, weight in weights.items())
+    accumulated, alike = train("accumulated", batch_size=2, gradient_accumulation_steps=4)
+    assert accumulated == pytest.approx(losses, rel=1e-5)
+    for name, weight in weights.items():
+        torch.testing.assert_close(alike[name], weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_float16_without_a_gpu_is_refused(tiny_base, tmp_path):
+    with pytest.raises(SettingsError, match="precision is float16, but must be one of auto, float32, bfloat16 without"):
+        next(fine_tune(config(tiny_base, tmp_path, precision="float16")))
+
+
 def test_what_it_does_before_the_first_step_is_told(tiny_base, tmp_path):
     told = []
     run = fine_tune(config(tiny_base, tmp_path), tell=told.append)
