@@ -17,20 +17,21 @@ SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for
 SEED = 0
 
 
+def tables(chatbot_data: Path) -> dict[str, pd.DataFrame]:
+    """The three tables of pairs, by the names of their files."""
+    everyday = split_by_question(read_pairs("everyday"), SHARE, SHARE, SEED)
+    corpus = pd.concat([read_pairs(chatbot_data), everyday.training])
+    return {"corpus": corpus, "everyday-validation": everyday.validation, "everyday-test": everyday.test}
+
+
 def main() -> None:
-    """Write the three files."""
+    """Write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chatbot_data", type=Path)
     parser.add_argument("folder", type=Path)
     chosen = parser.parse_args()
-    everyday = split_by_question(read_pairs("everyday"), SHARE, SHARE, SEED)
-    corpus = pd.concat([read_pairs(chosen.chatbot_data), everyday.training])
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    for name, table in (
-        ("corpus", corpus),
-        ("everyday-validation", everyday.validation),
-        ("everyday-test", everyday.test),
-    ):
+    for name, table in tables(chosen.chatbot_data).items():
         table[COLUMNS].to_csv(chosen.folder / f"{name}.csv", index=False)
         print(f"{name}.csv: {len(table):,} pairs")
 

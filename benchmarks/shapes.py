@@ -17,7 +17,7 @@ MINI = DEFAULT_CHECKPOINT
 
 
 def kogpt2_shaped() -> Path:
-    """125 M random weights; kochat-mini's tokenizer, whose 6,000 tokens are the first of the 51,200."""
+    """125 M random weights; kochat-mini's tokenizer, whose 6,400 tokens are the first of the 51,200."""
     folder = CACHE / "kogpt2-shaped"
     if not folder.is_dir():
         torch.manual_seed(0)

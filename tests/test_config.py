@@ -141,9 +141,11 @@ def test_the_recorded_command_names_files_without_their_folders(tmp_path):
         "python -m kochat train --data pairs.csv --base checkpoints/my-base --output checkpoints/mine "
         "--epochs 3 --learning-rate 0.001 --no-strip-punctuation"
     )
-    pretraining = PretrainingConfig(text="/data/nsmc.txt.xz", output="/home/kim/base", pairs="/home/kim/pairs.csv")
+    pretraining = PretrainingConfig(
+        text="/data/nsmc.txt.xz", output="/home/kim/base", pairs=("/home/kim/pairs.csv", "jobs")
+    )
     assert command("pretrain", pretraining) == (
-        "python -m kochat pretrain --text nsmc.txt.xz --output checkpoints/base --pairs pairs.csv"
+        "python -m kochat pretrain --text nsmc.txt.xz --output checkpoints/base --pairs pairs.csv --pairs jobs"
     )
 
 

@@ -176,8 +176,8 @@ def test_the_figures_of_kochat_mini_are_those_of_its_card():
     assert [row[0] for row in shown] == [row[0] for row in card if row[0] != "questions"]
     for row, expected in zip(shown, card[1:], strict=True):
         assert numbers(" ".join(row[1:])) == pytest.approx(numbers(" ".join(expected[1:])), rel=0, abs=rounding(row[1]))
-    (questions,) = (row[1] for row in card if row[0] == "questions")
-    assert f"On {questions} pairs" in text_of(FIGURES)
+    (questions,) = (row for row in card if row[0] == "questions")
+    assert f"On {questions[1]} pairs of ChatbotData (validation) and {questions[3]} (test)" in text_of(FIGURES)
 
 
 def test_the_strengths_of_kochat_mini_are_those_of_its_card():

@@ -10,6 +10,7 @@ import torch
 from conftest import MINI, PROJECT
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
+from benchmarks import corpus
 from kochat.config import TrainingConfig
 from kochat.data import pairs
 from kochat.evaluation import heldout, metrics
@@ -34,10 +35,10 @@ def test_it_is_at_most_10_mib_and_says_how_it_was_made():
     readme = (MINI / "README.md").read_text("utf-8")
     for part in ("e9t/nsmc", "CC0", "songys/Chatbot_data", "MIT", "kochat pretrain", "kochat train"):
         assert part in readme
-    assert len(CARD.recipe) == 6
-    assert CARD.split == (1, 0.05, 0.0, 0)
-    assert "There is no test part: these questions were also used to choose the checkpoint" in readme
-    assert list(CARD.metrics["evaluation"]) == ["validation", "held_out"]
+    assert len(CARD.recipe) == 5
+    assert CARD.split == (2, 0.05, 0.05, 0)
+    assert CARD.data["parts"] == {"training": 14_528, "validation": 534, "test": 555}
+    assert list(CARD.metrics["evaluation"]) == ["validation", "test", "held_out"]
 
 
 def test_its_strength_is_what_the_rule_chooses():
@@ -57,20 +58,21 @@ def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
     assert tokenizer.decode(out, skip_special_tokens=True) == mini.reply("12시 땡!", "0")
 
 
-def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data):
-    parts = heldout.split_again(CARD, chatbot_data)
-    assert parts.test.empty
-    figures = metrics.evaluate(mini, parts.validation, training=parts.training)
-    for name in FIGURE_NAMES:
-        if name in CARD.metrics["evaluation"]["validation"]:
-            value = CARD.metrics["evaluation"]["validation"][name]
-            assert getattr(figures, name) == pytest.approx(value, abs=0.01), name
-    assert figures.nll_per_char <= 1.2
-    assert figures.exact >= 0.16
+def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data, tmp_path):
+    corpus.tables(chatbot_data)["corpus"][pairs.COLUMNS].to_csv(tmp_path / "corpus.csv", index=False)
+    parts = heldout.split_again(CARD, tmp_path / "corpus.csv")
+    for part in ("validation", "test"):
+        figures = metrics.evaluate(mini, getattr(parts, part), training=parts.training)
+        for name in FIGURE_NAMES:
+            if name in CARD.metrics["evaluation"][part]:
+                value = CARD.metrics["evaluation"][part][name]
+                assert getattr(figures, name) == pytest.approx(value, abs=0.01), (part, name)
+    assert figures.nll_per_char <= 1.25
+    assert figures.exact >= 0.13
     assert figures.label_accuracy >= 0.84
-    assert figures.true_label_gain > 0
-    assert figures.label_changes_reply >= 0.9
-    assert figures.recognised >= 0.5  # cross-fitted; of answers by people 65.5 %
+    assert figures.true_label_gain > 0.1
+    assert figures.label_changes_reply >= 0.95
+    assert figures.recognised >= 0.62  # cross-fitted; of answers by people 66 %
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def test_both_losses_of_a_pair_are_shown_with_what_makes_them_differ(mini):
     assert found.ours == pytest.approx(-mini.score(*mask.PAIR, "0") / found.answer_tokens, rel=1e-3)
     assert f"답 {found.answer:.2f} ÷ {found.answer_tokens} {found.ours:.2f}" in told
     assert f"÷ {found.counted} {found.notebook:.2f}" in told
-    assert "ln(어휘 크기) = 8.70" in told  # of 6,000 tokens
+    assert "ln(어휘 크기) = 8.76" in told  # of 6,400 tokens
     assert "기울기: 0." in told
     assert "코사인: 1.000" in told
     assert "맞혔어요!" in told
