@@ -113,7 +113,7 @@ def test_a_strange_question_is_marked_or_declined_and_shown_as_text(visit):
     open_why(page)
     expect(page.locator("#explanation")).to_contain_text(f"“{STRANGE}”")
     expect(page.locator("#explanation")).to_contain_text("다시 계산한 답이라")
-    assert text_of(page.locator(STEPS).first) == said
+    assert (text_of(page.locator(STEPS).first) or "…") == said  # which is what stands for an empty reply
     # The choice stays in this browser.
     page.reload()
     page.locator("#question textarea").wait_for()

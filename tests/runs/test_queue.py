@@ -123,9 +123,9 @@ def test_more_at_once_where_the_machine_may(tiny_base, home, monkeypatch, forked
 @pytest.mark.slow
 def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(tiny_base, home, forked_runs):
     # Long enough that it is not over before it is stopped for the second time, on a busy machine too.
-    whole = queue.start(config(tiny_base, home, "whole", epochs=30))
+    whole = queue.start(config(tiny_base, home, "whole", epochs=60))
     list(queue.follow(whole))
-    run = queue.start(config(tiny_base, home, epochs=30))
+    run = queue.start(config(tiny_base, home, epochs=60))
     for stop in (lambda: queue.stop(run), lambda: os.kill(run.record().process["pid"], signal.SIGTERM)):
         at = len(run.record().steps)
         wait_for(lambda at=at: len(run.record().steps) > at + 3)

@@ -428,7 +428,7 @@ def busy(site, monkeypatch):
 
 def join(client, number=0, cookie=None):
     headers = {"cookie": f"{auth.VISITOR}={cookie}"} if cookie else {}
-    body = {"data": [f"안녕 {number}", "0", "tiny", None, 0, 1, None]}
+    body = {"data": [f"안녕 {number}", "0", "tiny", None, 0, 1, None, False]}
     return client.post(f"{API}/call/reply", json=body, headers=headers)
 
 
@@ -467,7 +467,7 @@ def test_many_at_once_keep_a_stranger_waiting_for_a_moment_only(visit, site):
     with ThreadPoolExecutor(8) as pool:
         joined = list(pool.map(lambda number: join(flood, number), range(50)))
         begin = time.monotonic()
-        state, _ = ask(stranger, "reply", "안녕", "0", "tiny", None, 0, 1, None)
+        state, _ = ask(stranger, "reply", "안녕", "0", "tiny", None, 0, 1, None, False)
         waited = time.monotonic() - begin
     assert state == "complete"
     assert waited < 5
@@ -476,7 +476,7 @@ def test_many_at_once_keep_a_stranger_waiting_for_a_moment_only(visit, site):
 
 
 def test_a_question_has_a_length_that_a_visitor_may_not_exceed(visit, owner):
-    asked = ["가" * 10_000, "0", "tiny", None, 0, 1, None]
+    asked = ["가" * 10_000, "0", "tiny", None, 0, 1, None, False]
     assert ask(visit(), "reply", *asked) == (
         "error",
         "The question is longer than 2000 characters. Shorten it and ask again.",
@@ -528,7 +528,7 @@ def test_a_page_of_another_site_gets_nothing_by_the_openai_protocol(visit):
 
 
 def test_what_only_the_queue_gives_cannot_be_had_past_it(visit):
-    answer = visit().post(f"{API}/run/reply", json={"data": ["안녕", "0", "tiny", None, 0, 1, None]})
+    answer = visit().post(f"{API}/run/reply", json={"data": ["안녕", "0", "tiny", None, 0, 1, None, False]})
     assert answer.status_code == 404
 
 
@@ -676,7 +676,7 @@ def test_an_error_that_nobody_foresaw_is_a_number_that_the_log_has_too(visit, si
 
     monkeypatch.setattr(page.bot("tiny"), "reply", broken)
     with caplog.at_level(logging.ERROR, "kochat"):
-        state, told = ask(visit(), "reply", "안녕", "0", "tiny", None, 0, 1, None)
+        state, told = ask(visit(), "reply", "안녕", "0", "tiny", None, 0, 1, None, False)
     assert state == "error"
     number = re.fullmatch(r"Something went wrong that nobody foresaw.* the number ([0-9a-f]{8})\.", told)[1]
     assert f"error {number}" in caplog.text
@@ -779,7 +779,7 @@ def test_where_visitors_may_only_chat_they_cannot_teach(visit, owner, site, monk
         output = press(visit(), site[1], handler, *data)
         assert output["error"] == "Visitors can only chat here. Teaching is for the owner of this server."
     assert not (site[2] / "visitors").exists()
-    assert ask(visit(), "reply", "안녕", "0", "tiny", None, 0, 1, None)[0] == "complete"
+    assert ask(visit(), "reply", "안녕", "0", "tiny", None, 0, 1, None, False)[0] == "complete"
 
 
 def test_where_visitors_may_do_all_they_train_but_do_not_see_inside(visit, site, monkeypatch):
@@ -833,7 +833,7 @@ def test_a_check_reads_nothing_but_what_was_uploaded(visit, site, path):
 
 @pytest.mark.parametrize("name", ["../tiny", "/etc", "tiny/../tiny", "{home}/checkpoints/tiny", "", "CON"])
 def test_a_chatbot_is_a_name_in_the_list_and_never_a_path(visit, site, name):
-    state, told = ask(visit(), "reply", "안녕", "0", name.format(home=site[2]), None, 0, 1, None)
+    state, told = ask(visit(), "reply", "안녕", "0", name.format(home=site[2]), None, 0, 1, None, False)
     assert state == "error"
     assert str(site[2]) not in told
 

@@ -49,13 +49,18 @@ def _facts(language: str, card: Card) -> list[tuple[str, str]]:
     more = f" … ({len(labels)})" if len(labels) > MAX_LABELS_NAMED else ""
     facts = [
         ("k_about_base", card.base or ""),
-        ("k_about_source", ", ".join(source_title(source, language) for source in (card.sources or [])[-1:])),
+        ("k_about_source", ", ".join(source_title(source, language) for source in _learned_from(card))),
         ("k_about_rows", say(language, "k_about_pairs", n=card.data["rows"]) if card.data.get("rows") else ""),
         (None, ", ".join(labels[:MAX_LABELS_NAMED]) + more),
         ("k_about_when", str(card.created).partition("T")[0]),
     ]
     named = [(say(language, key) if key else label_word(language, card), fact) for key, fact in facts]
     return [(term, fact) for term, fact in named if fact]
+
+
+def _learned_from(card: Card) -> list[str]:
+    """The data of its last training; where these were put together of several, all but its base's."""
+    return card.sources[-1:] if card.data.get("source") in card.sources else card.sources[1:] or card.sources
 
 
 def verdict_of(language: str, card: Card) -> list[str]:
