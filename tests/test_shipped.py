@@ -61,13 +61,13 @@ def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
 def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data, tmp_path):
     corpus.tables(chatbot_data)["corpus"][pairs.COLUMNS].to_csv(tmp_path / "corpus.csv", index=False)
     parts = heldout.split_again(CARD, tmp_path / "corpus.csv")
-    for part in ("validation", "test"):
+    for part, most in (("validation", 1.2), ("test", 1.25)):
         figures = metrics.evaluate(mini, getattr(parts, part), training=parts.training)
         for name in FIGURE_NAMES:
             if name in CARD.metrics["evaluation"][part]:
                 value = CARD.metrics["evaluation"][part][name]
                 assert getattr(figures, name) == pytest.approx(value, abs=0.01), (part, name)
-    assert figures.nll_per_char <= 1.25
+        assert figures.nll_per_char <= most
     assert figures.exact >= 0.13
     assert figures.label_accuracy >= 0.84
     assert figures.true_label_gain > 0.1
