@@ -14,6 +14,7 @@ from conftest import MINI, PROJECT
 import kochat
 from kochat.cli.main import app
 from kochat.inference.chatbot import Chatbot
+from kochat.ui.api import reply
 
 READMES = ["README.md", "README.ko.md"]
 PAGES = [*READMES, *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))]
@@ -150,6 +151,12 @@ def test_the_endpoints_of_the_manual_are_those_of_the_page():
     listed = re.findall(r"^\| `/(\w+)` \|", text_of("docs/hosting.md"), re.MULTILINE)
     named = re.findall(r'api_name="(\w+)"', text_of("kochat/ui/api.py"))
     assert sorted(listed) == sorted([*named, "reply", "predict_label", "explain"])
+
+
+def test_curl_gives_every_input_of_the_endpoint():
+    (data,) = re.findall(r"-d '(.+)'", text_of("docs/hosting.md"))
+    given, parameters = json.loads(data)["data"], inspect.signature(reply).parameters
+    assert len(given) == len(parameters) - 1  # gradio gives the request itself
 
 
 @pytest.mark.parametrize("page", READMES)
