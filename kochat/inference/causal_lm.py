@@ -6,6 +6,7 @@ Knows torch, and the interface that the causal language models of transformers h
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
     from kochat.model.checkpoint import Checkpoint
     from kochat.model.gpt2 import Model
+
+PARAMETERS_FOR_GPU = 30_000_000  # a smaller model is as quick on the CPU (docs/performance.md)
+
+
+def device_for(num_parameters: int) -> str:
+    """Where a model of this size is quickest: on the GPU, where this process has one of its own.
+
+    On a ZeroGPU Space torch says that it has, but it must not touch it (ui/zero_gpu.py).
+    """
+    is_lent = "SPACES_ZERO_GPU" in os.environ
+    return "cuda" if num_parameters >= PARAMETERS_FOR_GPU and not is_lent and torch.cuda.is_available() else "cpu"
 
 
 def decoder_of(loaded: Checkpoint, device: str = "cpu") -> Decoder:

@@ -18,7 +18,7 @@ import torch
 from kochat.data.checks import clean, clean_label
 from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
-from kochat.inference.causal_lm import decoder_of
+from kochat.inference.causal_lm import decoder_of, device_for
 from kochat.inference.decoder import Decoder, suits_int8
 from kochat.inference.drafts import Drafts
 from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, token_texts
@@ -100,12 +100,12 @@ class Chatbot:
         self.labels = list(loaded.card.labels)
         if not self.labels:
             raise ReplyError("not_for_chat", name=loaded.name)
-        self._loaded, self._exact = loaded, decoder_of(loaded)
+        self._loaded, self._exact = loaded, decoder_of(loaded, device_for(loaded.num_parameters))
         positions = self._exact.positions
         self.prompt = Prompt(self.tokenizer, min(loaded.card.max_length, positions), loaded.card.strip_punctuation)
         # Likelihoods are of whole answers, however short the examples were cut in training.
         self._uncut = replace(self.prompt, max_length=positions)
-        is_quicker_in_int8 = loaded.is_gpt2 and suits_int8(loaded.weights)
+        is_quicker_in_int8 = self._exact.device.type == "cpu" and loaded.is_gpt2 and suits_int8(loaded.weights)
         quick = Decoder(loaded.weights, int8=True) if is_quicker_in_int8 else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
         self._pairs = loaded.pairs

@@ -48,6 +48,10 @@ const kochat = (() => {
       for (const [part, name] of [["submit", own.send], ["stop", own.stop]]) {
         document.querySelector(`#question .${part}-button:not([aria-label])`)?.setAttribute("aria-label", name);
       }
+      // Those of the places for files are called in English, other than what stands on them.
+      for (const button of document.querySelectorAll(".upload-container[aria-label]")) {
+        if (button.textContent.trim()) button.removeAttribute("aria-label");
+      }
     }).observe(document.body, { childList: true, subtree: true });
   }
 

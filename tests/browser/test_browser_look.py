@@ -1,5 +1,7 @@
 """How the page looks in headless Chromium: what overlaps, what is cut, what makes a phone scroll sideways."""
 
+import re
+
 from browser_tools import open_tab, open_training
 from playwright.sync_api import Locator, expect
 
@@ -87,3 +89,13 @@ def test_the_first_message_is_possible_without_scrolling_at_every_width(visit):
             page.keyboard.press("Escape")
             expect(page.locator("#drawer")).to_be_hidden()
             expect(page.locator("#drawer-button")).to_have_attribute("aria-expanded", "false")
+
+
+def test_a_place_for_a_file_is_called_what_stands_on_it(visit):
+    for locale, name, words in (("ko-KR", "데이터", "클릭"), ("en-US", "Data", "Upload")):
+        page = visit(locale=locale)
+        open_tab(page, name)
+        place = page.locator(".upload-container:visible").first
+        expect(place).to_be_visible()
+        expect(place).not_to_have_attribute("aria-label", re.compile("."))
+        assert words in place.inner_text()

@@ -51,7 +51,7 @@ def _facts(language: str, card: Card) -> list[tuple[str, str]]:
         ("k_about_base", card.base or ""),
         ("k_about_source", ", ".join(source_title(source, language) for source in _learned_from(card))),
         ("k_about_rows", say(language, "k_about_pairs", n=card.data["rows"]) if card.data.get("rows") else ""),
-        (None, ", ".join(labels[:MAX_LABELS_NAMED]) + more),
+        (None, " / ".join(labels[:MAX_LABELS_NAMED]) + more),
         ("k_about_when", str(card.created).partition("T")[0]),
     ]
     named = [(say(language, key) if key else label_word(language, card), fact) for key, fact in facts]

@@ -194,7 +194,7 @@ def build(chosen: gr.Dropdown, tab: gr.Tab) -> None:
         filterable=False,
         elem_id="evaluate-on",
     )
-    upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="evaluate-file")
+    upload = gr.File(label=t("k_upload"), visible=False, height=155, elem_id="evaluate-file")
     button = gr.Button(t("k_evaluate"), elem_id="evaluate")
     bar = gr.HTML(elem_id="evaluate-bar")
     source.change(lambda value: gr.File(visible=value == sources.OWN_FILE), source, upload, **QUICK)

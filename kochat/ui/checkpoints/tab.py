@@ -138,7 +138,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             gr.Markdown(t("k_web_info"), elem_classes="quiet")
             web_page = gr.DownloadButton(t("k_web_download"), visible=False, variant="primary", elem_id="web-download")
             publish.build(chosen)
-            upload = gr.File(label=t("k_upload_zip"), height=130, elem_id="upload-zip")
+            upload = gr.File(label=t("k_upload_zip"), height=155, elem_id="upload-zip")
         with gr.Column(scale=3, min_width=300):
             about.build(chosen, tab, chat)
             with gr.Accordion(t("k_figures_title"), open=False, elem_id="figures-part"):

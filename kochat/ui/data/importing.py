@@ -246,7 +246,7 @@ def header_choices() -> list[tuple]:
 def build() -> Importing:
     """The components, and the events that stay among them."""
     with gr.Accordion(t("k_import"), open=False, visible=False, elem_id="import") as part:
-        upload = gr.File(label=t("k_import_file"), height=130, elem_id="import-file")
+        upload = gr.File(label=t("k_import_file"), height=155, elem_id="import-file")
         hub = gr.Textbox(
             label=t("k_hub_dataset"), placeholder="owner/name", lines=1, submit_btn=True, elem_id="hub-dataset"
         )

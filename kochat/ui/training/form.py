@@ -175,7 +175,7 @@ def build() -> tuple[list, gr.Button, gr.Button, dict]:
         elem_id="data",
     )
     # What may be in a file or a number is checked by the core: its sentences are in the visitor's language.
-    upload = gr.File(label=t("k_upload"), visible=False, height=130, elem_id="upload")
+    upload = gr.File(label=t("k_upload"), visible=False, height=155, elem_id="upload")
     first = base_choices()[0][1]
     base = gr.Dropdown(
         base_choices(), value=first, label=t("k_base"), info=t("k_base_info"), interactive=True, elem_id="base"
