@@ -11,6 +11,7 @@ from conftest import _free_port
 
 import kochat
 
+pytest.importorskip("ray", reason='Ray is not installed: pip install "ray[train,serve]==2.60.0"')
 QUESTIONS = ["헤어졌어", "12시 땡!", "안녕", "고마워", "오늘 날씨는 어때?", "배고파", "심심해", "졸려"]
 
 

@@ -14,6 +14,7 @@ from kochat.training import state
 from kochat.training.events import Epoch, Step
 from kochat.training.fine_tuning import fine_tune
 
+pytest.importorskip("ray", reason='Ray is not installed: pip install "ray[train,serve]==2.60.0"')
 pytestmark = pytest.mark.slow
 
 
