@@ -2,9 +2,10 @@
 
 Writes `corpus.csv`: ChatbotData, those pairs of `everyday` whose questions are not withheld, and the questions of both
 in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. A training on it
-withholds some of ChatbotData's. The withheld ones of `everyday` come into `everyday-validation.csv` and
-`everyday-test.csv`, which `python -m kochat eval --data` takes. With `--keep` a checkpoint that was trained on
-`corpus.csv` keeps the pairs without the paraphrases, which would add nothing but bytes.
+withholds some of ChatbotData's. `suggested.csv` has of that only ChatbotData, and `everyday` under the label that each
+question itself suggests: a last training on it teaches to read labels. The withheld pairs of `everyday` come into
+`everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`. With `--keep` a checkpoint
+that was trained on `corpus.csv` keeps its pairs without the paraphrases, which would add nothing but bytes.
 """
 
 import argparse
@@ -24,12 +25,14 @@ PARAPHRASES = HERE / "paraphrases"
 
 
 def tables(chatbot_data: Path) -> dict[str, pd.DataFrame]:
-    """The three tables of pairs, by the names of their files, and of `corpus` what is no paraphrase ("originals")."""
+    """The tables of pairs by the names of their files, and of `corpus` what is no paraphrase ("originals")."""
     everyday = split_by_question(read_pairs("everyday"), SHARE, SHARE, SEED)
     originals = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS]
     corpus = pd.concat([originals, _new(originals, everyday)])
-    made = {"corpus": corpus, "everyday-validation": everyday.validation, "everyday-test": everyday.test}
-    return made | {"originals": originals}
+    label = everyday.training["Q"].map(_written().dropna().drop_duplicates("Q").set_index("Q")["label"])
+    suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
+    parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
+    return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals}
 
 
 def _new(originals: pd.DataFrame, everyday: Parts) -> pd.DataFrame:
@@ -59,11 +62,16 @@ def _paraphrased(training: pd.DataFrame) -> pd.DataFrame:
     of a question goes with the answers under the others, too. So 자동 learns to read the label of a question that is
     answered under each.
     """
-    written = pd.concat([pd.read_csv(file, dtype=str) for file in sorted(PARAPHRASES.glob("*.csv"))])
+    written = _written()
     written["is_first"] = ~written.duplicated("Q")
     rows = training.rename(columns={"label": "of"}).merge(written, on="Q")
     rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
     return rows[["paraphrase", "A", "of"]].set_axis(COLUMNS, axis=1)
+
+
+def _written() -> pd.DataFrame:
+    """The paraphrases: Q, paraphrase, and of those of `everyday` label."""
+    return pd.concat([pd.read_csv(file, dtype=str) for file in sorted(PARAPHRASES.glob("*.csv"))])
 
 
 def main() -> None:
