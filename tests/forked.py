@@ -7,10 +7,11 @@ Each is a real process with a number of its own, to be stopped, signalled and ki
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
@@ -89,7 +90,11 @@ def instead_of_processes(monkeypatch) -> None:
     from kochat.runs import queue
 
     monkeypatch.setattr(queue, "_process", _process)
-    monkeypatch.setattr(queue, "warm_up", lambda: None)
+    monkeypatch.setattr(queue, "warm_up", _do_not_warm_up)
+
+
+def _do_not_warm_up() -> None:
+    """Nothing: there is no process that would take long to start."""
 
 
 def _process(name: str, output, given):
@@ -102,6 +107,8 @@ def _in_environment(environment: dict[str, str], target, *arguments) -> None:
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
+    # What it starts is forked from the same server: by itself Python starts another, which imports LOADED anew.
+    forkserver.ensure_running = forkserver._forkserver.ensure_running = resource_tracker.ensure_running
     target(*arguments)
 
 
@@ -114,7 +121,7 @@ def _be_the_process_of(name: str, log: str) -> None:
     with open(log, "ab") as output:
         _print_to(output, output)
     quiet()
-    queue._process = _process
+    queue._process, queue.warm_up = _process, _do_not_warm_up
     worker.execute(registry.find(name), on_event=print_event)
     sys.stdout.flush()
     os._exit(0)  # else it would wait for the runs that it has started
@@ -122,8 +129,11 @@ def _be_the_process_of(name: str, log: str) -> None:
 
 def _be_the_command(words: list[str], out, err) -> None:
     from kochat.cli import main
+    from kochat.runs import queue
 
     _print_to(out, err)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; in its background Ctrl-C is ignored
+    queue._process, queue.warm_up = _process, _do_not_warm_up
     sys.argv = ["kochat", *words]
     main.main()
 

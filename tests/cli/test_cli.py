@@ -217,22 +217,16 @@ def test_familiarity_is_measured_and_recorded(tiny_base, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, forked_runs):
+def test_ctrl_c_stops_a_training_and_the_runs_commands_go_on_with_it(tiny_base, tmp_path, processes, forked_runs):
     output = tmp_path / "trained"
     words = ["--rows", "60", "--base", str(tiny_base), "--output", str(output), "--epochs", "10000"]
-    # In the background of a shell Ctrl-C is ignored, and so by all that is started there.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kochat", "train", "--data", "emotions", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    for line in process.stdout:
-        if line.startswith("epoch 1/"):
-            process.send_signal(signal.SIGINT)
-            break
-    assert "stopped at step" in process.stdout.read()
-    assert process.wait() == 0
+    with processes.Command(["train", "--data", "emotions", *words]) as process:
+        for line in process.stdout:
+            if line.startswith("epoch 1/"):
+                process.send_signal(signal.SIGINT)
+                break
+        assert "stopped at step" in process.stdout.read()
+    assert process.returncode == 0
     assert "stopped" in invoke("runs", "list").stdout
     assert not output.exists()
     curve = invoke("runs", "curve", "trained").stdout.splitlines()

@@ -15,6 +15,12 @@ def _none_before(monkeypatch):
     monkeypatch.setattr(evaluation_job, "_newest", {})
 
 
+@pytest.fixture
+def forked(processes, monkeypatch):
+    """Evaluations are such processes; a whole one is started by the page, in its tests in the browser."""
+    monkeypatch.setattr(evaluation_job, "_process", lambda words: processes.Command(["eval", *words]))
+
+
 def wait(job):
     end = time.monotonic() + 120
     while not job.over:
@@ -23,8 +29,7 @@ def wait(job):
     return job
 
 
-@pytest.mark.slow
-def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkpoint, tmp_path, sample):
+def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkpoint, tmp_path, sample, forked):
     data = tmp_path / "pairs.csv"
     sample[:9].to_csv(data, index=False)
     job = evaluation_job.start(tiny_checkpoint, str(data), held_out=False, record=True)
@@ -42,9 +47,7 @@ def test_the_figures_come_with_progress_and_only_one_is_on_at_a_time(tiny_checkp
     assert "| questions | 9 |" in (tiny_checkpoint / "README.md").read_text("utf-8")
 
 
-@pytest.mark.slow
-def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint, processes, monkeypatch):
-    monkeypatch.setattr(evaluation_job, "_process", lambda words: processes.Command(["eval", *words]))
+def test_an_error_of_ours_arrives_as_itself_and_the_card_stays(tiny_checkpoint, forked):
     before = checkpoint.read_card(tiny_checkpoint)
     job = wait(evaluation_job.start(tiny_checkpoint, "jobs", held_out=False, record=True))
     assert job.figures is None
