@@ -35,9 +35,9 @@ def test_it_is_at_most_10_mib_and_says_how_it_was_made():
     readme = (MINI / "README.md").read_text("utf-8")
     for part in ("e9t/nsmc", "CC0", "songys/Chatbot_data", "MIT", "kochat pretrain", "kochat train"):
         assert part in readme
-    assert len(CARD.recipe) == 5
+    assert len(CARD.recipe) == 18
     assert CARD.split == (2, 0.05, 0.05, 0)
-    assert CARD.data["parts"] == {"training": 14_528, "validation": 534, "test": 555}
+    assert CARD.data["parts"] == {"training": 56_017, "validation": 534, "test": 555}
     assert list(CARD.metrics["evaluation"]) == ["validation", "test", "held_out"]
 
 
@@ -61,18 +61,18 @@ def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
 def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data, tmp_path):
     corpus.tables(chatbot_data)["corpus"][pairs.COLUMNS].to_csv(tmp_path / "corpus.csv", index=False)
     parts = heldout.split_again(CARD, tmp_path / "corpus.csv")
-    for part, most in (("validation", 1.2), ("test", 1.25)):
+    for part, most in (("validation", 1.15), ("test", 1.22)):
         figures = metrics.evaluate(mini, getattr(parts, part), training=parts.training)
         for name in FIGURE_NAMES:
             if name in CARD.metrics["evaluation"][part]:
                 value = CARD.metrics["evaluation"][part][name]
                 assert getattr(figures, name) == pytest.approx(value, abs=0.01), (part, name)
         assert figures.nll_per_char <= most
-    assert figures.exact >= 0.13
+    assert figures.exact >= 0.19
     assert figures.label_accuracy >= 0.84
-    assert figures.true_label_gain > 0.1
-    assert figures.label_changes_reply >= 0.95
-    assert figures.recognised >= 0.62  # cross-fitted; of answers by people 66 %
+    assert figures.true_label_gain > 0.11
+    assert figures.label_changes_reply >= 0.97
+    assert figures.recognised >= 0.64  # cross-fitted; of answers by people 64.5 %
 
 
 @pytest.mark.slow

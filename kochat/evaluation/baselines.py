@@ -13,6 +13,7 @@ import pandas as pd
 from kochat.evaluation.heldout import spread
 
 MAX_PAIRS = 20_000  # to learn from
+MAX_SEARCHED = 100_000  # to find the nearest among, which takes less time
 COMPARED_AT_ONCE = 256
 NGRAMS = (1, 3)  # characters, within words
 REGULARISATION = 10.0  # scikit-learn's C
@@ -99,8 +100,8 @@ def baselines(training: pd.DataFrame, table: pd.DataFrame) -> dict[str, np.ndarr
     first; `frequent_exact`: the most frequent answer; `linear_label_accuracy`: a linear classifier of questions,
     where there is more than one label. Both tables have the columns Q, A, label and are not empty.
     """
-    training = spread(training, MAX_PAIRS)
-    nearest = training.iloc[_nearest(list(training["Q"]), list(table["Q"]))]
+    searched, training = spread(training, MAX_SEARCHED), spread(training, MAX_PAIRS)
+    nearest = searched.iloc[_nearest(list(searched["Q"]), list(table["Q"]))]
     answers, labels = table["A"].to_numpy(), table["label"].to_numpy()
     right = {
         "nearest_exact": nearest["A"].to_numpy() == answers,
