@@ -1,8 +1,11 @@
-"""The pairs of kochat-mini: `python -m benchmarks.corpus ChatbotData.csv FOLDER`.
+"""The pairs of kochat-mini: `python -m benchmarks.corpus ChatbotData.csv FOLDER [--keep CHECKPOINT]`.
 
-Writes `corpus.csv`, ChatbotData and those pairs of `everyday` whose questions are not withheld; a training on it
-withholds some of ChatbotData's. The withheld ones of `everyday` come into `everyday-validation.csv` and
-`everyday-test.csv`, which `python -m kochat eval --data` takes.
+Writes `corpus.csv`: ChatbotData, those pairs of `everyday` whose questions are not withheld, and the questions of both
+in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. A training on it
+withholds some of ChatbotData's. `suggested.csv` has of that only ChatbotData, and `everyday` under the label that each
+question itself suggests: a last training on it teaches to read labels. The withheld pairs of `everyday` come into
+`everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`. With `--keep` a checkpoint
+that was trained on `corpus.csv` keeps its pairs without the paraphrases, which would add nothing but bytes.
 """
 
 import argparse
@@ -10,18 +13,65 @@ from pathlib import Path
 
 import pandas as pd
 
+from kochat.data.near_duplicates import canonical, groups
 from kochat.data.pairs import COLUMNS, read_pairs
-from kochat.data.splits import split_by_question
+from kochat.data.splits import WITHHELD_SHARE, Parts, split_by_question
+from kochat.model.kept_pairs import write_pairs
 
 SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for test: 145 and 155
 SEED = 0
+HERE = Path(__file__).parent
+PARAPHRASES = HERE / "paraphrases"
 
 
 def tables(chatbot_data: Path) -> dict[str, pd.DataFrame]:
-    """The three tables of pairs, by the names of their files."""
+    """The tables of pairs by the names of their files, and of `corpus` what is no paraphrase ("originals")."""
     everyday = split_by_question(read_pairs("everyday"), SHARE, SHARE, SEED)
-    corpus = pd.concat([read_pairs(chatbot_data), everyday.training])
-    return {"corpus": corpus, "everyday-validation": everyday.validation, "everyday-test": everyday.test}
+    originals = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS]
+    corpus = pd.concat([originals, _new(originals, everyday)])
+    label = everyday.training["Q"].map(_written().dropna().drop_duplicates("Q").set_index("Q")["label"])
+    suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
+    parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
+    return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals}
+
+
+def _new(originals: pd.DataFrame, everyday: Parts) -> pd.DataFrame:
+    """The pairs of the paraphrases that may be learned.
+
+    Left out are those that are a question of the corpus already; those nearly alike to a withheld question, or to one
+    of the 60 that replies are read to; and those that the training would withhold.
+    """
+    parts = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED)
+    rows = _paraphrased(parts.training)
+    sixty = (HERE / "everyday_questions.txt").read_text("utf-8").splitlines()
+    kept_out = {*sixty}.union(
+        *(part["Q"] for part in (parts.validation, parts.test, everyday.validation, everyday.test))
+    )
+    group_of = groups({*rows["Q"], *kept_out})
+    groups_out, there = {group_of[question] for question in kept_out}, set(map(canonical, originals["Q"]))
+    is_new = rows["Q"].map(lambda question: group_of[question] not in groups_out and canonical(question) not in there)
+    rows = rows[is_new]
+    learned = split_by_question(pd.concat([originals, rows]), WITHHELD_SHARE, WITHHELD_SHARE, SEED).training
+    return rows[rows["Q"].isin(learned["Q"])].drop_duplicates()
+
+
+def _paraphrased(training: pd.DataFrame) -> pd.DataFrame:
+    """Each paraphrase with the answers of its question.
+
+    One of `everyday` has a label, that which the question itself suggests, and goes with the answer under it; the first
+    of a question goes with the answers under the others, too. So 자동 learns to read the label of a question that is
+    answered under each.
+    """
+    written = _written()
+    written["is_first"] = ~written.duplicated("Q")
+    rows = training.rename(columns={"label": "of"}).merge(written, on="Q")
+    rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
+    return rows[["paraphrase", "A", "of"]].set_axis(COLUMNS, axis=1)
+
+
+def _written() -> pd.DataFrame:
+    """The paraphrases: Q, paraphrase, and of those of `everyday` label."""
+    return pd.concat([pd.read_csv(file, dtype=str) for file in sorted(PARAPHRASES.glob("*.csv"))])
 
 
 def main() -> None:
@@ -29,9 +79,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chatbot_data", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="CHECKPOINT", help="rewrite the pairs beside this checkpoint")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables(chosen.chatbot_data).items():
+    made = tables(chosen.chatbot_data)
+    originals = made.pop("originals")
+    if chosen.keep:
+        learned = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED).training
+        write_pairs(chosen.keep, list(learned.itertuples(index=False, name=None)))
+    for name, table in made.items():
         table[COLUMNS].to_csv(chosen.folder / f"{name}.csv", index=False)
         print(f"{name}.csv: {len(table):,} pairs")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # brings pandas, which a reply does without
 HEADER = ["Q", "A", "label"]
 PAIRS_FILE = "pairs.csv.xz"  # what it was trained on
 VALIDATION_FILE = "validation.csv.xz"  # what no training of it has seen
-MAX_PAIRS = 20_000  # of each file
+MAX_PAIRS = 25_000  # of each file
 MAX_VALIDATION_PAIRS = 2000  # that a training writes; more make a figure no surer
 MAX_PAIR_LENGTH = 800  # characters; a longer one is not kept
 MAX_PAIR_BYTES = 2**26  # of so many; a small file may unpack to more than the memory holds

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from benchmarks import corpus
 from kochat.data import pairs
+from kochat.data.near_duplicates import canonical
+from kochat.data.splits import split_by_question
 
 SAMPLES = {
     "emotions": (300, ["0", "1", "2"]),
@@ -51,3 +55,23 @@ def test_samples_are_plain_utf8_without_odd_characters(shipped):
     assert "\r" not in text
     assert "\ufeff" not in text
     assert "\ufffd" not in text
+
+
+def test_paraphrases_are_of_questions_that_there_are_and_teach_none_that_is_withheld(chatbot_data):
+    everyday, chats = (pairs.read_pairs(name) for name in ("everyday", chatbot_data))
+    written = {name: pd.read_csv(corpus.PARAPHRASES / f"{name}.csv", dtype=str) for name in ("everyday", "chatbotdata")}
+    assert set(written["everyday"]["Q"]) <= set(everyday["Q"])
+    assert set(written["everyday"]["label"]) == {"0", "1", "2"}
+    assert set(written["chatbotdata"]["Q"]) <= set(chats["Q"])
+    made = corpus.tables(chatbot_data)
+    own = split_by_question(chats, 0.05, 0.05, 0)
+    withheld = [own.validation, own.test, made["everyday-validation"], made["everyday-test"]]
+    withheld = set().union(*(map(canonical, part["Q"]) for part in withheld))
+    added = made["corpus"].iloc[len(made["originals"]) :]
+    assert len(added) > len(made["originals"])
+    assert not withheld & set(map(canonical, added["Q"]))
+    # The training on it withholds what one on ChatbotData alone does, but for what `everyday` asks too.
+    parts = split_by_question(made["corpus"], 0.05, 0.05, 0)
+    assert set(parts.validation["Q"]) == set(own.validation["Q"])
+    assert set(own.test["Q"]) - set(parts.test["Q"]) == {"냉장고가 텅비었어", "이 세상에서 누가 제일 예뻐"}
+    assert set(parts.test["Q"]) < set(own.test["Q"])
