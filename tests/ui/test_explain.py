@@ -9,19 +9,26 @@ import pytest
 from kochat.inference import chatbot, retrieval
 from kochat.inference.sampling import Sampling
 from kochat.model import checkpoint
+from kochat.model.cards import Card
+from kochat.model.gpt2 import make_model
 from kochat.ui import widgets
 from kochat.ui.chat import explain, messages
 
 ODD = "</s><sys> <script>alert(1)</script> ${1+1} {{value}} &lt; 🦜"
 
 
-@pytest.fixture
-def talker(tiny_checkpoint):
-    """The tiny bot with larger weights, so that probabilities differ."""
-    loaded = checkpoint.load(tiny_checkpoint)
+def with_larger_weights(folder):
+    """A bot of which probabilities differ."""
+    loaded = checkpoint.load(folder)
     for weights in loaded.weights.tensors.values():
         weights.mul_(6)
     return chatbot.Chatbot(loaded)
+
+
+@pytest.fixture
+def talker(tiny_checkpoint):
+    """The tiny bot with larger weights."""
+    return with_larger_weights(tiny_checkpoint)
 
 
 def text(shown: str) -> str:
@@ -133,8 +140,10 @@ def test_a_choice_in_the_what_if_stays_open_there(talker):
     assert f'data-start="{first[0]} {second.token_id}"' in other  # the way back
 
 
-@pytest.mark.slow
-def test_a_likelier_what_if_is_told_why_it_was_not_chosen(talker):
+def test_a_likelier_what_if_is_told_why_it_was_not_chosen(tmp_path, tokenizer):
+    # With room for a short reply, since many are computed until one is likelier.
+    short = make_model(tokenizer, layers=2, width=8, heads=2, positions=32, seed=0)
+    talker = with_larger_weights(checkpoint.save(tmp_path / "short", short, tokenizer, Card(["0"], max_length=32)))
     source = explain.Source("안녕", talker.reply("안녕", "0"), "0", "tiny")
     steps = talker.explain("안녕", "0")
     ids, told = [step.token_id for step in steps], set()
