@@ -48,7 +48,9 @@ def other_engines(folder, endless: bool) -> dict:
 
 def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
     """24 tokens after 12 random ones: without drafts, and as replies learned by heart, whose drafts are right."""
-    engine = Engine(Decoder(weights_of(checkpoint.load(folder, as_base=True).model), int8), eos_id=-1)
+    weights = weights_of(checkpoint.load(folder, as_base=True).model)
+    engine = Engine(Decoder(weights, int8), eos_id=-1)
+    on_gpu = Engine(Decoder(weights.to("cuda")), eos_id=-1) if torch.cuda.is_available() else None
     engines = other_engines(folder, endless=True)
     numbers = torch.Generator().manual_seed(0)
     prompts = torch.randint(10, 5_000, (max(at_once), PROMPT), generator=numbers).tolist()
@@ -60,6 +62,10 @@ def fixed_length(folder, int8: bool, at_once: list[int], rounds: int) -> None:
         contenders["kochat, by heart"] = lambda some=some: by_heart.replies(
             [GenerationRequest(one) for one in some], TOKENS
         )
+        if on_gpu:
+            contenders["kochat, on the GPU"] = lambda some=some: on_gpu.replies(
+                [GenerationRequest(one) for one in some], TOKENS
+            )
         contenders |= {
             name: lambda decode=decode, some=some: decode(some, TOKENS)
             for name, decode in engines.items()

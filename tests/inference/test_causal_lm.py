@@ -4,7 +4,7 @@ import pytest
 import torch
 from foreign_bases import ARCHITECTURES, write_base
 
-from kochat.inference.causal_lm import CausalLMDecoder
+from kochat.inference.causal_lm import CausalLMDecoder, device_for
 from kochat.inference.decoder import Decoder
 from kochat.inference.drafts import Drafts
 from kochat.inference.engine import Engine, GenerationRequest
@@ -106,3 +106,11 @@ def test_replies_of_other_architectures_are_those_of_generate(tmp_path, sample, 
         said = model(torch.tensor([[*encoded[0], 3, 4]])).logits[0, -3:-1].log_softmax(-1)
     [score] = decoder.log_likelihoods([([*encoded[0], 3, 4], 2)])
     assert score == pytest.approx((said[0, 3] + said[1, 4]).item(), rel=1e-4)
+
+
+def test_a_large_model_decodes_on_a_gpu_of_this_process_alone(monkeypatch):
+    assert device_for(125_000_000) == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [device_for(size) for size in (4_800_000, 30_000_000)] == ["cpu", "cuda"]
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")  # that GPU is lent call by call
+    assert device_for(125_000_000) == "cpu"
