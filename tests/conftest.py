@@ -3,6 +3,7 @@
 Tests that need real data, from the folder in KOCHAT_TEST_DATA, are marked `data`, and skipped where it is missing.
 """
 
+import functools
 import os
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import typer.main
+import typer.testing
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from kochat.data import pairs
@@ -46,6 +49,14 @@ def home(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_made_once():
+    """Typer makes all commands anew whenever a test calls one, which takes longer than most of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def test_plain_transformers_loads_it_and_builds_the_same_prompt(mini):
     assert tokenizer.decode(out, skip_special_tokens=True) == mini.reply("12시 땡!", "0")
 
 
+@pytest.mark.slow
 def test_its_figures_on_held_out_questions_are_those_of_its_card(mini, chatbot_data, tmp_path):
     corpus.tables(chatbot_data)["corpus"][pairs.COLUMNS].to_csv(tmp_path / "corpus.csv", index=False)
     parts = heldout.split_again(CARD, tmp_path / "corpus.csv")
@@ -92,6 +93,7 @@ def test_one_clean_sentence_on_the_command_line():
     assert not set(line) & set("▁�<>")
 
 
+@pytest.mark.slow
 def test_it_learns_100_pairs_word_for_word(mini, tmp_path, chatbot_data):
     torch.set_num_threads(2)
     made = TrainingConfig(

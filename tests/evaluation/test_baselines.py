@@ -100,6 +100,7 @@ def test_of_two_equally_near_questions_the_first_counts_and_pieces_change_nothin
     assert module._nearest(known, asked) == [3, 0, 2, 0]
 
 
+@pytest.mark.slow
 def test_they_reach_on_chatbot_data_what_such_classifiers_reach(chatbot_data):
     from kochat.data import pairs, splits
 

@@ -227,6 +227,7 @@ def test_what_cannot_be_evaluated_is_refused(bot):
         evaluate(bot, TABLE[:0])
 
 
+@pytest.mark.slow
 def test_held_out_are_told_where_training_left_bad_rows_out_too(tmp_path, tokenizer):
     data = tmp_path / "pairs.csv"
     with_bad = [*ROWS, ("", "네", "0"), ROWS[0], ("안녕", "네", "")]
@@ -241,6 +242,7 @@ def test_held_out_are_told_where_training_left_bad_rows_out_too(tmp_path, tokeni
     assert table.equals(pairs.split_by_question(TABLE.astype("str"), 0.3, 0, 0).validation)
 
 
+@pytest.mark.slow
 def test_columns_that_nobody_can_tell_are_settings_of_the_training_and_recorded(tmp_path, tokenizer):
     data = tmp_path / "pairs.csv"
     pd.DataFrame(ROWS, columns=["손님 말", "우리 답", "기분"]).to_csv(data, index=False)

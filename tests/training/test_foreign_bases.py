@@ -62,6 +62,7 @@ def test_the_prompt_is_ours_whatever_the_tokenizer(bases, kind):
     assert tokenizer.decode(typed).strip() == "<sys></s><|im_start|>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_trained_resumed_to_the_same_weights_and_talks(bases, tmp_path, kind):
     made = config(bases[kind], tmp_path / "whole", dropout=0.1, sample_questions=("안녕",))

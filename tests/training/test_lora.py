@@ -53,6 +53,7 @@ def weights(folder):
     return checkpoint.load(folder, as_base=True).model.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["gpt2", "qwen3", "gpt_neox"], indirect=True)
 def test_own_answers_are_learned_and_only_the_merged_matrices_change(base, folder, tmp_path):
     before = weights(base)
@@ -76,6 +77,7 @@ def test_own_answers_are_learned_and_only_the_merged_matrices_change(base, folde
     assert model.config.tie_word_embeddings == checkpoint.load(base, as_base=True).model.config.tie_word_embeddings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["gpt2", "qwen3"], indirect=True)
 def test_stopped_and_resumed_it_gives_the_same_weights_and_saves_only_what_it_trains(base, folder, tmp_path):
     settings = {"epochs": 4, "batch_size": 1, "gradient_checkpointing": True}
@@ -94,6 +96,7 @@ def test_stopped_and_resumed_it_gives_the_same_weights_and_saves_only_what_it_tr
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["qwen3"], indirect=True)
 def test_the_best_epoch_and_what_was_rehearsed_are_kept_in_bfloat16_too(base, folder, tmp_path):
     list(fine_tune(config(base, folder, tmp_path / "first", epochs=1, precision="bfloat16")))

@@ -82,6 +82,7 @@ def test_beside_what_is_to_be_learned_the_last_of_the_rest_is_trained_again():
     assert lesson(table.iloc[:3], table.iloc[[1]]).index.tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_five_answers_are_learned_word_for_word_and_the_rest_stays(tmp_path, chatbot_data):
     card = checkpoint.read_card(MINI)
     real = pairs.fingerprint(pairs.read_pairs(chatbot_data)) == card.data["sha256"]
