@@ -91,7 +91,8 @@ def test_a_page_that_was_closed_before_the_reply_was_whole_says_so_and_asks_agai
     said = ask(page, "안녕")
     page.route("**/queue/join*", lambda route: None)  # the server never hears of the next question
     page.locator("#question textarea").fill("<b>고마워</b>")
-    page.locator("#question textarea").press("Enter")
+    with page.expect_request("**/queue/join*"):
+        page.locator("#question textarea").press("Enter")
     page.wait_for_function("() => localStorage.kochat_conversation.includes('고마워')")
     page.unroute("**/queue/join*")
     for _ in range(2):  # said once, however often the page is opened

@@ -123,7 +123,7 @@ def test_labels_are_called_as_the_data_call_them(shop):
 
 def test_what_it_learned_and_how_good_it_is_in_words(shop):
     shown = about.about_html("ko", "꽃집")
-    for fact in ("flower.xlsx", "질문과 답 12쌍", "<dt>구분</dt><dd>손님, 단골</dd>", "아직 시험해 본 적이 없어요"):
+    for fact in ("flower.xlsx", "질문과 답 12쌍", "<dt>구분</dt><dd>손님 / 단골</dd>", "아직 시험해 본 적이 없어요"):
         assert fact in shown
     own = {
         "own_answers": {"asked": 39, "right": 38, "before": 0},
