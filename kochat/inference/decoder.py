@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kochat.inference.computing import computed
 from kochat.model.weights import Weights
 
 Linear = Callable[[Tensor], Tensor]
@@ -104,18 +105,23 @@ class Decoder:
         """For each (token ids, n): log P(the last n tokens | those before), in nats. Uses rows of its own."""
         return [math.fsum(ones) for ones in self.token_log_likelihoods(counted)]
 
-    @torch.inference_mode()
     def token_log_likelihoods(self, counted: Sequence[tuple[list[int], int]]) -> list[list[float]]:
         """`log_likelihoods`, of each of the last n tokens by itself."""
         scores: list[list[float]] = [[]] * len(counted)
         for chosen in self._scored_together([(len(ids), n) for ids, n in counted]):
-            wanted = [counted[i][1] for i in chosen]
-            logits = self._fresh_logits([counted[i][0][:-1] for i in chosen], wanted)
-            targets = [token for i in chosen for token in counted[i][0][len(counted[i][0]) - counted[i][1] :]]
-            tokens = -functional.cross_entropy(logits, torch.tensor(targets, device=self.device), reduction="none")
-            for i, ones in zip(chosen, tokens.double().split(wanted), strict=True):
-                scores[i] = ones.tolist()
+            for i, ones in zip(chosen, self._scores([counted[i] for i in chosen]), strict=True):
+                scores[i] = ones
         return scores
+
+    @computed
+    @torch.inference_mode()
+    def _scores(self, counted: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        """`token_log_likelihoods`, in one pass."""
+        wanted = [n for _, n in counted]
+        logits = self._fresh_logits([ids[:-1] for ids, _ in counted], wanted)
+        targets = [token for ids, n in counted for token in ids[len(ids) - n :]]
+        tokens = -functional.cross_entropy(logits, torch.tensor(targets, device=self.device), reduction="none")
+        return [ones.tolist() for ones in tokens.double().split(wanted)]
 
     def _scored_together(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         """The indices of (length, tokens wanted), the shortest first, so many at a time as memory should hold."""

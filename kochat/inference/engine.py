@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from kochat.inference.computing import computed
 from kochat.inference.decoder import Decoder
 from kochat.inference.drafts import MAX_DRAFT, Drafts
 from kochat.inference.sampling import distribution, draw, strengthened, strengthened_scores
@@ -80,9 +81,8 @@ class _Reply:
 class Engine:
     """Decodes the replies of all callers together.
 
-    There is no thread of its own: whoever waits for a token runs the next pass, for everybody. So a new
-    reply joins at the next pass, one whose caller has gone leaves at the next, and nobody waits behind a
-    long one. Safe to use from several threads.
+    Whoever waits for a token has the next pass run, for everybody. So a new reply joins at the next pass, one whose
+    caller has gone leaves at the next, and nobody waits behind a long one. Safe to use from several threads.
     """
 
     def __init__(self, decoder: Decoder, eos_id: int, drafts: Drafts | None = None):
@@ -129,6 +129,7 @@ class Engine:
                 reply.over = True
         return [reply.said for reply in streams]
 
+    @computed
     @torch.inference_mode()
     def distributions(self, asked: GenerationRequest, reply: Sequence[int]) -> torch.Tensor:
         """What each token of `reply` is chosen from: (len(reply), vocabulary), each row's sum 1.
@@ -152,6 +153,7 @@ class Engine:
             self._joining.append(reply)
         return reply
 
+    @computed
     def _pass(self) -> None:
         try:
             self._evict()

@@ -1,6 +1,9 @@
 """Decoding against the loop that computes everything again, greedy and by draws, and texts out of ids."""
 
 import math
+import multiprocessing
+import os
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -441,3 +444,41 @@ def test_a_tokenizer_of_bytes_is_legible_too():
         *[f"🦜 {i}/4" for i in (1, 2, 3, 4)],
     ]
     assert "".join(token_texts(tokenizer, ids)[:-8]) == " hello"
+
+
+def test_one_thread_computes_whoever_asks(tokenizer, monkeypatch):
+    decoder, prompt = Decoder(weights_of(lively(tokenizer, 0))), PROMPTS[0]
+    engine, threads, extend = Engine(decoder, NEVER), set(), Decoder.extend
+
+    def noted(*args):
+        threads.add(threading.get_ident())
+        return extend(*args)
+
+    monkeypatch.setattr(Decoder, "extend", noted)
+
+    def said(_=None):
+        scores = decoder.log_likelihoods([(prompt, 2)])
+        return engine.replies([GenerationRequest(prompt)], 8), list(engine.stream(GenerationRequest(prompt), 8)), scores
+
+    here = said()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(said, range(8))) == [here] * 8
+    engine.distributions(GenerationRequest(prompt), here[1])
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_process_forked_from_one_that_has_computed_computes_too(tokenizer):
+    engine = Engine(Decoder(weights_of(lively(tokenizer, 0))), NEVER)
+    here = engine.replies([GenerationRequest(PROMPTS[0])], 8)
+    forking = multiprocessing.get_context("fork")
+    end, other_end = forking.Pipe(duplex=False)
+    child = forking.Process(target=lambda: other_end.send(engine.replies([GenerationRequest(PROMPTS[0])], 8)))
+    child.start()
+    try:
+        assert end.poll(60)
+        assert end.recv() == here
+    finally:
+        child.kill()
+        child.join()
