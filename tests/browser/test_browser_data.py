@@ -194,6 +194,7 @@ def test_a_row_is_added_under_a_new_label_found_by_it_and_deleted(visit):
     box(page, "#row-question").fill("새 질문")
     page.locator("#row-save").click()  # without an answer it is a row to mend
     expect(page.get_by_text("Row 82 is saved.")).to_be_visible()
+    expect(page.locator("#counts .counts")).to_contain_text("80 rows")  # it is in the table
     page.get_by_label("to mend").check()
     expect(rows(page)).to_have_count(4)
     rows(page).last.click()

@@ -24,8 +24,10 @@ def uncalibrated(app):
 
 
 def open_why(page):
+    """Open the panel, and wait until it is filled: what it showed before stands there until then."""
+    page.evaluate("document.querySelectorAll('#explanation .steps').forEach(one => one.classList.add('before'))")
     page.locator("#why button.label-wrap").click()
-    page.locator(f"{STEPS} .step").first.wait_for()
+    page.locator(f"{STEPS}:not(.before) .step").first.wait_for()
 
 
 def text_of(steps) -> str:

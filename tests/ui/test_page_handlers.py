@@ -23,6 +23,7 @@ from kochat.ui import models, progress, sources, text, widgets
 from kochat.ui.chat import learning, messages, variety
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import figures
+from kochat.ui.checkpoints import tab as shelf
 from kochat.ui.runs import tab as history
 from kochat.ui.training import form
 from kochat.ui.training import tab as training
@@ -629,3 +630,15 @@ def test_what_happens_while_a_page_is_drawn_is_drawn_the_next_time(run, monkeypa
     else:
         seen, now = history.refresh([run.name], request)[-1], lambda: history.version([run.name])
     assert seen != now()
+
+
+def test_the_question_whether_to_delete_goes_only_when_another_one_is_chosen(tiny_checkpoint, home):
+    (home / "checkpoints").mkdir()
+    tiny_checkpoint.rename(home / "checkpoints" / "tiny")
+    for asked in (None, "tiny"):  # nothing is asked; a change of before that is told late
+        _, question, *buttons = shelf.show("tiny", asked)
+        assert question == gr.skip()
+        assert all(button.interactive for button in buttons)
+    _, question, *buttons = shelf.show("kochat-mini", "tiny")
+    assert question.visible is False
+    assert not any(button.interactive for button in buttons)

@@ -221,14 +221,16 @@ def build_unsure(page: gr.Blocks, chosen: gr.Dropdown) -> gr.Checkbox:
     It stands as the checkpoint has it, until the visitor decides otherwise: that is kept in the browser.
     """
     unsure = gr.Checkbox(False, label=t("k_unsure"), container=False, visible=False, elem_id="unsure")
-    at_once = {"queue": False, **PRIVATE}
+    at_once, of = {"queue": False, **PRIVATE}, gr.State(None)
 
-    def as_the_bot_has_it(name: str) -> gr.Checkbox:
+    def as_the_bot_has_it(name: str, of: str | None):
+        if name == of:  # gradio reports a change more than once, and the visitor may have decided in between
+            return gr.skip(), gr.skip()
         known = card(name)
-        return gr.Checkbox(known.unsure, visible=known.unsure or bool(known.familiarity))
+        return gr.Checkbox(known.unsure, visible=known.unsure or bool(known.familiarity)), name
 
-    chosen.change(as_the_bot_has_it, chosen, unsure, **at_once)
-    page.load(as_the_bot_has_it, chosen, unsure, **at_once).then(
+    chosen.change(as_the_bot_has_it, [chosen, of], [unsure, of], **at_once)
+    page.load(as_the_bot_has_it, [chosen, of], [unsure, of], **at_once).then(
         None, unsure, unsure, js="kochat.restoreUnsure", **at_once
     )
     unsure.input(None, unsure, None, js="kochat.keepUnsure", **at_once)

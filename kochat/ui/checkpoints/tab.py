@@ -48,11 +48,14 @@ def choose(wanted: str | None) -> tuple[gr.Dropdown, str]:
     return gr.Dropdown(choices=choices, value=name), card_of(name)
 
 
-def show(name: str) -> tuple:
-    """The card of what is chosen; what was asked for another goes."""
+def show(name: str, asked: str | None) -> tuple:
+    """The card of what is chosen; the question whether to delete goes if it was `asked` about another.
+
+    Only then: gradio reports a change more than once, and the last time after somebody has pressed the button.
+    """
     own = name != DEFAULT_CHECKPOINT.name  # the shipped one stays as it is
     buttons = gr.Button(interactive=own), gr.Button(interactive=own)
-    return card_of(name), gr.Column(visible=False), *buttons
+    return card_of(name), gr.Column(visible=False) if asked not in (None, name) else gr.skip(), *buttons
 
 
 def changed(wanted: str | None, in_chat: str) -> tuple:
@@ -146,6 +149,7 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
             with gr.Accordion(t("k_for_developers"), open=False, elem_id="card-part"):
                 card = gr.Markdown(elem_id="card", sanitize_html=True)
     owner.build(page)
+    asked = gr.State(None)  # of which one the question is whether to delete it
 
     quick, all_changed = (
         {"queue": False, **PRIVATE},
@@ -153,12 +157,12 @@ def build(page: gr.Blocks, tab: gr.Tab, chat: ChatTab) -> None:
     )
     tab.select(choose, chosen, [chosen, card], **quick)
     chat.checkpoint.change(choose, chat.checkpoint, [chosen, card], **quick)  # what one talks to is what one looks at
-    chosen.change(show, chosen, [card, sure, rename_button, delete_button], **quick)
+    chosen.change(show, [chosen, asked], [card, sure, rename_button, delete_button], **quick)
     # Not after any change: that after a rename may come late, when the new one is packed already.
     chosen.input(lambda: [gr.DownloadButton(visible=False)] * 2, None, [download, web_page], **quick)
     # Only an event that goes through the queue can show its error as a sentence.
     rename_button.click(rename, [chosen, new_name, chat.checkpoint], all_changed, **PRIVATE)
-    delete_button.click(lambda: gr.Column(visible=True), None, sure, **quick)
+    delete_button.click(lambda name: (gr.Column(visible=True), name), chosen, [sure, asked], **quick)
     yes.click(delete, [chosen, chat.checkpoint], all_changed, **PRIVATE)
     pack_button.click(pack, chosen, download, **PRIVATE)
     web_button.click(
