@@ -30,7 +30,7 @@ def average(sources: Sequence[str | os.PathLike], output: str | os.PathLike, sav
     for one in loaded:
         if one.card.labels != last.card.labels or _form(one) != _form(last):
             raise CheckpointError("not_alike", name=one.name, other=last.name)
-        if _split(one) != _split(last) or _may_have_learned(one, last) or _may_have_learned(last, one):
+        if _split(one) != _split(last) or _may_have_learned(one, last):
             raise CheckpointError("other_split", name=one.name, other=last.name)
     weights = [one.model.state_dict() for one in loaded]
     last.model.load_state_dict({name: sum(one[name] for one in weights) / len(weights) for name in weights[0]})

@@ -76,7 +76,7 @@ def test_what_was_split_otherwise_is_not_averaged(two, tmp_path):
     average([first, other], tmp_path / "mean-of-other-data")
     knows = split(0, "knows", {"withheld": {"test": ["질문 1"]}}, **shares)
     old = [split(which, f"old-{which}", {"split": 1, "sha256": str(which)}, **shares) for which in (0, 1)]
-    for one, last in ((knows, other), old):
+    for one, last in ((other, knows), old):
         with pytest.raises(CheckpointError, match=f"{one.name} and {last.name} cannot be averaged: they split"):
             average([one, last], tmp_path / "mean-of-known")
     # Where nothing was withheld, the seed divides nothing.
