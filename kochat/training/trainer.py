@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 from transformers import get_scheduler
 
 from kochat import validate
@@ -217,12 +217,15 @@ def make_optimizers(model: Model, config: TrainingConfig) -> list[Optimizer]:
 
     Muon (Jordan 2024) makes each step of a matrix orthogonal; with its steps scaled to AdamW's (Liu et al.
     2025, "Muon is Scalable for LLM Training") both take the same rate. It learns more from a token and
-    takes longer for a step, which pays where batches are large: in pre-training.
+    takes longer for a step, which pays where batches are large: in pre-training. Raises SettingsError where torch
+    has no Muon yet.
     """
     rate = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     if config.optimizer == "adamw":
         return [AdamW(trained, fused=True, **rate)]
+    if not hasattr(torch.optim, "Muon"):  # before 2.9
+        raise SettingsError("needs_newer_torch", version=torch.__version__)
     head = model.get_output_embeddings()
     outside = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) or module is head]
     outside = {id(weight) for module in outside for weight in module.parameters()}
@@ -230,7 +233,7 @@ def make_optimizers(model: Model, config: TrainingConfig) -> list[Optimizer]:
     inside = set(map(id, matrices))
     rest = [weight for weight in trained if id(weight) not in inside]
     return [
-        Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate),
+        torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate),
         AdamW(rest, betas=(0.9, 0.95), fused=True, **rate),
     ]
 

@@ -10,7 +10,7 @@ import torch
 from kochat.config import TrainingConfig
 from kochat.data import pairs
 from kochat.data.splits import SPLIT_VERSION, split_in_two
-from kochat.errors import CheckpointError, RunError
+from kochat.errors import CheckpointError, RunError, SettingsError
 from kochat.evaluation import heldout
 from kochat.model import checkpoint
 from kochat.model.cards import Card
@@ -191,3 +191,10 @@ def test_a_training_of_before_the_test_part_goes_on_with_its_two_parts(base, tmp
     card = checkpoint.read_card(tmp_path / "trained")
     assert card.split == (1, 0.05, 0.0, 0)
     assert heldout.split_again(card, "emotions").validation.equals(validation)
+
+
+def test_a_torch_without_muon_says_so(base, tmp_path, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(SettingsError, match=r"muon needs torch 2\.9 or newer"):
+        list(fine_tune(config(base, tmp_path, "old", optimizer="muon")))
+    list(fine_tune(config(base, tmp_path, "plain", epochs=1)))
