@@ -1,7 +1,8 @@
-"""The pairs of kochat-mini: `python -m benchmarks.corpus ChatbotData.csv FOLDER [--keep CHECKPOINT]`.
+"""The pairs of kochat-mini: `python -m benchmarks.corpus ChatbotData.csv FOLDER [--all] [--keep CHECKPOINT]`.
 
 Writes `corpus.csv`: ChatbotData, those pairs of `everyday` whose questions are not withheld, and the questions of both
-in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. A training on it
+in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. Of `everyday` it
+takes the questions that kochat-mini was trained on, with `--all` those that were written since, too. A training on it
 withholds some of ChatbotData's. `suggested.csv` has of that only ChatbotData, and `everyday` under the label that each
 question itself suggests: a last training on it teaches to read labels. The withheld pairs of `everyday` come into
 `everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`. With `--keep` a checkpoint
@@ -10,6 +11,7 @@ that was trained on `corpus.csv` keeps its pairs without the paraphrases, which 
 
 import argparse
 import hashlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,33 +21,37 @@ from kochat.data.pairs import COLUMNS, read_pairs
 from kochat.data.splits import WITHHELD_SHARE, Parts, split_by_question
 from kochat.model.kept_pairs import write_pairs
 
-SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for test: 145 and 155
+NUM_LEARNED = 4798  # questions of `everyday`: the first, which kochat-mini was trained on
+SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for test
 SEED = 0
 HERE = Path(__file__).parent
 PARAPHRASES = HERE / "paraphrases"
+JUDGED = ("everyday_questions.txt", "fresh_questions.txt")  # each 60 questions, to which replies are read by a person
 
 
-def tables(chatbot_data: Path) -> dict[str, pd.DataFrame]:
+def tables(chatbot_data: Path, with_all: bool = False) -> dict[str, pd.DataFrame]:
     """The tables of pairs by the names of their files, and of `corpus` what is no paraphrase ("originals")."""
-    everyday = split_by_question(read_pairs("everyday"), SHARE, SHARE, SEED)
-    originals = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS]
-    corpus = pd.concat([originals, _new(originals, everyday)])
-    label = everyday.training["Q"].map(_key).map(_written().dropna().drop_duplicates("key").set_index("key")["label"])
+    everyday = read_pairs("everyday")
+    questions = everyday["Q"].unique()[: None if with_all else NUM_LEARNED]
+    everyday = split_by_question(everyday[everyday["Q"].isin(questions)], SHARE, SHARE, SEED)
+    originals, written = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS], _written(questions)
+    judged = JUDGED if with_all else JUDGED[:1]  # the others were written later
+    corpus = pd.concat([originals, _new(originals, everyday, written, judged)])
+    label = everyday.training["Q"].map(_key).map(written.dropna().drop_duplicates("key").set_index("key")["label"])
     suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
     parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
     return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals}
 
 
-def _new(originals: pd.DataFrame, everyday: Parts) -> pd.DataFrame:
-    """The pairs of the paraphrases that may be learned.
+def _new(originals: pd.DataFrame, everyday: Parts, written: pd.DataFrame, judged: Sequence[str]) -> pd.DataFrame:
+    """The pairs of the paraphrases `written` that may be learned.
 
     Left out are those that are a question of the corpus already; those nearly alike to a withheld question, or to one
-    of the 60 that replies are read to; and those that the training would withhold.
+    of `judged`, to which replies are read; and those that the training would withhold.
     """
     parts = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED)
-    rows = _paraphrased(parts.training)
-    sixty = (HERE / "everyday_questions.txt").read_text("utf-8").splitlines()
-    kept_out = {*sixty}.union(
+    rows = _paraphrased(parts.training, written)
+    kept_out = {line for name in judged for line in (HERE / name).read_text("utf-8").splitlines()}.union(
         *(part["Q"] for part in (parts.validation, parts.test, everyday.validation, everyday.test))
     )
     group_of = groups({*rows["Q"], *kept_out})
@@ -56,24 +62,24 @@ def _new(originals: pd.DataFrame, everyday: Parts) -> pd.DataFrame:
     return rows[rows["Q"].isin(learned["Q"])].drop_duplicates()
 
 
-def _paraphrased(training: pd.DataFrame) -> pd.DataFrame:
+def _paraphrased(training: pd.DataFrame, written: pd.DataFrame) -> pd.DataFrame:
     """Each paraphrase with the answers of its question.
 
     One of `everyday` has a label, that which the question itself suggests, and goes with the answer under it; the first
     of a question goes with the answers under the others, too. So 자동 learns to read the label of a question that is
     answered under each.
     """
-    written = _written()
-    written["is_first"] = ~written.duplicated("key")
+    written = written.assign(is_first=~written.duplicated("key"))
     rows = training.rename(columns={"label": "of"}).assign(key=training["Q"].map(_key)).merge(written, on="key")
     rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
     return rows[["paraphrase", "A", "of"]].set_axis(COLUMNS, axis=1)
 
 
-def _written() -> pd.DataFrame:
-    """The paraphrases: the key of the question, paraphrase, and of those of `everyday` label."""
+def _written(questions: Collection[str]) -> pd.DataFrame:
+    """The paraphrases: the key of the question, paraphrase, and of those of `everyday`, of `questions` alone, label."""
     everyday = pd.read_csv(PARAPHRASES / "everyday.csv", dtype=str)
-    everyday["key"] = everyday.pop("Q").map(_key)
+    everyday = everyday[everyday["Q"].isin(questions)]
+    everyday = everyday.assign(key=everyday["Q"].map(_key)).drop(columns="Q")
     return pd.concat([pd.read_csv(PARAPHRASES / "chats.csv", dtype=str), everyday])
 
 
@@ -87,10 +93,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chatbot_data", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--all", action="store_true", help="with what was written since kochat-mini was trained")
     parser.add_argument("--keep", type=Path, metavar="CHECKPOINT", help="rewrite the pairs beside this checkpoint")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    made = tables(chosen.chatbot_data)
+    made = tables(chosen.chatbot_data, chosen.all)
     originals = made.pop("originals")
     if chosen.keep:
         learned = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED).training

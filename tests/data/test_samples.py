@@ -14,7 +14,7 @@ from kochat.data.splits import split_by_question
 SAMPLES = {
     "emotions": (300, ["0", "1", "2"]),
     "jobs": (60, ["건설현장", "우산장수"]),
-    "everyday": (4500, ["0", "1", "2"]),
+    "everyday": (32_244, ["0", "1", "2"]),
 }
 
 
@@ -36,7 +36,8 @@ def test_no_answer_is_there_twice(shipped):
 
 
 def test_no_sample_has_a_question_that_kochat_mini_is_judged_by():
-    judged = set((Path(__file__).parents[2] / "benchmarks" / "everyday_questions.txt").read_text("utf-8").split("\n"))
+    judged = {line for name in corpus.JUDGED for line in (corpus.HERE / name).read_text("utf-8").splitlines()}
+    assert len(judged) == 120
     assert not judged & set(pairs.read_pairs("everyday")["Q"])
 
 
@@ -58,13 +59,14 @@ def test_samples_are_plain_utf8_without_odd_characters(shipped):
     assert "\ufffd" not in text
 
 
-def test_paraphrases_are_of_questions_that_there_are_and_teach_none_that_is_withheld(chatbot_data):
+@pytest.mark.parametrize("with_all", [False, True])
+def test_paraphrases_are_of_questions_that_there_are_and_teach_none_that_is_withheld(chatbot_data, with_all):
     everyday, chats = (pairs.read_pairs(name) for name in ("everyday", chatbot_data))
     written = {name: pd.read_csv(corpus.PARAPHRASES / f"{name}.csv", dtype=str) for name in ("everyday", "chats")}
     assert set(written["everyday"]["Q"]) <= set(everyday["Q"])
     assert set(written["everyday"]["label"]) == {"0", "1", "2"}
     assert set(written["chats"]["key"]) <= {hashlib.sha256(q.encode()).hexdigest()[:16] for q in chats["Q"]}
-    made = corpus.tables(chatbot_data)
+    made = corpus.tables(chatbot_data, with_all)
     own = split_by_question(chats, 0.05, 0.05, 0)
     withheld = [own.validation, own.test, made["everyday-validation"], made["everyday-test"]]
     withheld = set().union(*(map(canonical, part["Q"]) for part in withheld))
