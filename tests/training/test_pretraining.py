@@ -3,6 +3,7 @@
 import lzma
 
 import pytest
+import torch
 
 from kochat.config import PretrainingConfig, TrainingConfig
 from kochat.errors import CheckpointError, DataError, ReplyError, SettingsError
@@ -11,6 +12,8 @@ from kochat.model import checkpoint
 from kochat.training.events import Finished, Step
 from kochat.training.fine_tuning import fine_tune
 from kochat.training.pretraining import clean_lines, pretrain, read_lines
+
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 
 
 def test_coarse_foreign_short_long_and_repeated_lines_are_left_out():
@@ -52,6 +55,7 @@ def test_lines_come_from_plain_and_packed_files(text, tmp_path, sample):
         read_lines(tmp_path / "nowhere.txt")
 
 
+@needs_muon
 @pytest.mark.slow
 def test_text_becomes_a_base_that_is_fine_tuned_and_replies(text, tmp_path):
     events = list(pretrain(config(text, tmp_path, passes=2, batch_size=4, pairs=("emotions",), learning_rate=1e-2)))
@@ -77,6 +81,7 @@ def test_text_becomes_a_base_that_is_fine_tuned_and_replies(text, tmp_path):
     assert [command.split()[3] for command in card.recipe] == ["pretrain", "train"]
 
 
+@needs_muon
 def test_the_same_text_and_seed_give_the_same_tokenizer_and_losses(text, tmp_path):
     def losses(name):
         return [e.loss for e in pretrain(config(text, tmp_path / name, lines=100)) if isinstance(e, Step)]
