@@ -56,7 +56,7 @@ def test_as_an_mcp_server_it_offers_three_tools_with_their_arguments_explained(m
     assert set(page.get_api_info()["named_endpoints"]) == {"/reply", "/predict_label", "/explain"}
     for tool in (api.reply, api.predict_label, api.explain):
         names = set(inspect.signature(tool).parameters) - {"request"}
-        assert names == set(re.findall(r"^        (\w+):", tool.__doc__, re.MULTILINE))
+        assert names == set(re.findall(r"^    (\w+):", inspect.getdoc(tool), re.MULTILINE))
     monkeypatch.setenv("KOCHAT_MCP", "0")
     assert not api.is_mcp()
 
