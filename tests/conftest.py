@@ -3,10 +3,10 @@
 Tests that need real data, from the folder in KOCHAT_TEST_DATA, are marked `data`, and skipped where it is missing.
 """
 
+import contextlib
 import functools
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -29,6 +29,7 @@ from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
 from kochat.model.tokenizer import make_tokenizer
+from kochat.runs.registry import Run
 
 pytest_plugins = ["browser_tools"]
 
@@ -145,18 +146,19 @@ class App:
             "KOCHAT_NO_BROWSER": "1",
             "OMP_NUM_THREADS": "1",  # beside Chromium two threads wait for each other most of the time
             "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
-            "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there: no test needs the network
+            "HF_ENDPOINT": forked.NOBODY,
         }
         self.environment = environment | settings
         self.start()
 
     def start(self) -> None:
         """Start it, at the same address as before, and wait until the page answers."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=PROJECT, env=self.environment, stdout=log, stderr=log
-            )
+        self.process = self._start()
         self.wait()
+
+    def _start(self) -> psutil.Process:
+        with self.log.open("ab") as log:
+            return psutil.Popen([sys.executable, "app.py"], cwd=PROJECT, env=self.environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End the app at once; what it has started lives on."""
@@ -165,10 +167,12 @@ class App:
 
     def kill_trainings(self) -> None:
         """End the processes of all its runs at once."""
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            words, environment = process.info["cmdline"] or [], process.info["environ"] or {}
-            if "--run" in words and environment.get("KOCHAT_HOME") == str(self.home):
-                process.kill()
+        for folder in self.home.glob("runs/*/"):
+            with contextlib.suppress(psutil.NoSuchProcess, TypeError):  # it has ended, or was never started
+                training = Run(folder).record().process
+                process = psutil.Process(training["pid"])
+                if process.create_time() == training["created"] and process != self.process:
+                    process.kill()
 
     def wait(self, seconds: float = 120) -> None:
         """Return when the page answers."""
@@ -178,7 +182,8 @@ class App:
                 urllib.request.urlopen(self.url, timeout=5).close()
                 return
             except OSError:
-                assert self.process.poll() is None, self.log.read_text()
+                assert self.process.is_running(), self.log.read_text()
+                assert self.process.status() != psutil.STATUS_ZOMBIE, self.log.read_text()
                 assert time.monotonic() < end, self.log.read_text()
                 time.sleep(0.1)
 
@@ -188,14 +193,18 @@ class App:
         self.kill_trainings()
 
 
+class ForkedApp(App):
+    """The same, there in a moment: see forked.py."""
+
+    def _start(self) -> psutil.Process:
+        return psutil.Process(forked.start_app(self.environment, self.log).pid)
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     """A running app with an empty home, for the tests of one file."""
-    running = App(tmp_path_factory.mktemp("app"))
-    try:
+    with contextlib.closing(ForkedApp(tmp_path_factory.mktemp("app"))) as running:
         yield running
-    finally:
-        running.close()
 
 
 # Where several processes share the tests, one begins with these, which take longest; the other browsers come last, when

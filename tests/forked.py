@@ -16,7 +16,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 LOADED = ["kochat.training.fine_tuning", "kochat.cli.main", "transformers.models.gpt2.modeling_gpt2"]
-LOADED += ["kochat.inference.chatbot", "kochat.evaluation.metrics", "pytest", "forked"]
+LOADED += ["kochat.inference.chatbot", "kochat.evaluation.metrics", "kochat.ui.page", "pytest", "forked"]
+NOBODY = "http://127.0.0.1:9"  # where no Hub answers: no test needs the network
 
 
 @functools.cache
@@ -24,10 +25,10 @@ def context():
     """Starts processes, with what is in LOADED; the first call imports it."""
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(LOADED)
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS")}
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "HF_ENDPOINT")}
     # It looks for modules where Python does by itself, and what forks must have no threads.
     path = os.pathsep.join(filter(None, [str(TESTS.parent), str(TESTS), before["PYTHONPATH"]]))
-    os.environ.update({"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    os.environ.update({"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_ENDPOINT": NOBODY})
     try:
         forkserver.ensure_running()
     finally:
@@ -47,6 +48,13 @@ def start(target, *arguments):
 def start_run(name: str, log: str | os.PathLike = os.devnull):
     """What `python -m kochat train --run NAME` does; what it prints goes to `log`."""
     return start(_be_the_process_of, name, os.fspath(log))
+
+
+def start_app(environment: dict[str, str], log: str | os.PathLike):
+    """What `python app.py` does in that environment, its trainings processes of this kind; it prints to `log`."""
+    process = context().Process(target=_in_environment, args=(environment, _be_the_app, os.fspath(log)))
+    process.start()
+    return process
 
 
 class Command:
@@ -125,6 +133,18 @@ def _be_the_process_of(name: str, log: str) -> None:
     worker.execute(registry.find(name), on_event=print_event)
     sys.stdout.flush()
     os._exit(0)  # else it would wait for the runs that it has started
+
+
+def _be_the_app(log: str) -> None:
+    from kochat.model.gpt2 import quiet
+    from kochat.runs import queue
+    from kochat.ui import page
+
+    with open(log, "ab") as output:
+        _print_to(output, output)
+    quiet()
+    queue._process, queue.warm_up = _process, _do_not_warm_up
+    page.launch(server_port=int(os.environ["GRADIO_SERVER_PORT"]))  # gradio has looked for it when it was imported
 
 
 def _be_the_command(words: list[str], out, err) -> None:

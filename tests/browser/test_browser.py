@@ -1,16 +1,25 @@
 """The page in headless Chromium, as its visitors use it."""
 
+import contextlib
 import itertools
 import re
 from pathlib import Path
 
 import pytest
 from browser_tools import REPLY, TRAINING, again, again_button, ask, choose, in_menu, last_reply, open_training
+from conftest import App
 from playwright.sync_api import Page, expect
 
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """A running app, started as one does."""
+    with contextlib.closing(App(tmp_path_factory.mktemp("app"))) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,5 +1,6 @@
 """Data, visitors and the conversation in headless Chromium, as people use them."""
 
+import contextlib
 import csv
 import io
 import json
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser_tools import TRAINING, ask, box, choose, in_menu, open_training, upload, visits
-from conftest import App
+from conftest import ForkedApp
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from odd_files import FILES
@@ -360,11 +361,8 @@ PASSWORD = "열려라 참깨"
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     """A running app whose owner is whoever knows the password."""
-    running = App(tmp_path_factory.mktemp("guarded"), KOCHAT_PASSWORD=PASSWORD)
-    try:
+    with contextlib.closing(ForkedApp(tmp_path_factory.mktemp("guarded"), KOCHAT_PASSWORD=PASSWORD)) as running:
         yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture

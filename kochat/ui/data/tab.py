@@ -241,8 +241,9 @@ def watch_table(chosen, chat: ChatTab, table: rows.Table, one: rows.Form, add: g
     """Searching, turning pages, and mending a row."""
     looked, newest = [chosen, *table.looked], {"trigger_mode": "always_last"}
     # Not a text's input: gradio sends that for keys only, not for Korean, which is composed, nor for what is pasted.
-    for event in (table.search.change, table.label.input, table.only.input):
-        event(view_first, looked, table.shown, **newest, **PRIVATE)
+    # One event for all three, so that what was asked for last is shown last.
+    sought = [table.search.change, table.label.input, table.only.input]
+    gr.on(sought, view_first, looked, table.shown, **newest, **PRIVATE)
     table.number.submit(view, looked, table.shown, **PRIVATE)
     for button, by in table.turns:
         button.click(turned(by), looked, table.shown, **PRIVATE)
