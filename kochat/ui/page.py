@@ -15,7 +15,20 @@ import gradio as gr
 from kochat.data import review
 from kochat.files import explained
 from kochat.runs import library, queue, registry
-from kochat.ui import api, auth, connections, keeping, login, middleware, models, monitor, routes, text, zero_gpu
+from kochat.ui import (
+    api,
+    auth,
+    connections,
+    gradio_sessions,
+    keeping,
+    login,
+    middleware,
+    models,
+    monitor,
+    routes,
+    text,
+    zero_gpu,
+)
 from kochat.ui.chat import explain, teach
 from kochat.ui.chat import tab as chat
 from kochat.ui.checkpoints import tab as shelf
@@ -152,6 +165,7 @@ def launch(**options) -> None:
     if auth.on_space():
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
     connections.limit_headers()
+    gradio_sessions.keep_no_configs()
     zero_gpu.start()
     # With a handler of its own, the log would be printed nowhere else.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")

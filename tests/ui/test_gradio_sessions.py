@@ -1,0 +1,35 @@
+"""What gradio keeps of each open page."""
+
+import asyncio
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+
+from kochat.ui import gradio_sessions
+
+
+@pytest.fixture
+def page(monkeypatch):
+    for name in ("__init__", "_update_config", "_update_value_in_config"):
+        monkeypatch.setattr(SessionState, name, getattr(SessionState, name))  # as it was, afterwards
+    gradio_sessions.keep_no_configs()
+    with gr.Blocks() as page:
+        text, kept = gr.Textbox(), gr.State([])
+        again = gr.Dropdown(["a"], value="a")
+
+        def said(text, kept):
+            return f"{text}!", [*kept, text], gr.Dropdown(choices=[*kept, text])
+
+        text.submit(said, [text, kept], [text, kept, again])
+    return page
+
+
+def test_sessions_keep_their_own_state_and_no_configs(page):
+    one, other = SessionState(page), SessionState(page)
+    told = [asyncio.run(page.process_api(0, [word, None], state=one))["data"] for word in ("하나", "둘")]
+    assert [data[0] for data in told] == ["하나!", "둘!"]
+    assert told[1][2]["choices"] == [["하나", "하나"], ["둘", "둘"]]
+    kept = page.fns[0].inputs[1]._id
+    assert (one[kept], other[kept]) == (["하나", "둘"], [])
+    assert one.config_values == other.config_values == {}
