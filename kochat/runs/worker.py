@@ -50,12 +50,12 @@ def execute(
     """
     own = queue.process_lock(run)
     try:
-        own.acquire(timeout=5)  # whoever only looks whether somebody has it, has it for a moment
+        held = own.acquire(timeout=5)  # whoever only looks whether somebody has it, has it for a moment
     except Timeout:  # started twice; the other one trains it
         log.warning("run %s has a process already", run.name)
         return
     try:
-        with own, _stopped_by_signals() as signals:
+        with held, _stopped_by_signals() as signals:
             with queue.lock():  # whoever started this process has noted it by then, or was killed
                 if (run.record().process or {}).get("pid") != os.getpid():
                     queue.mark_launched(run, os.getpid())

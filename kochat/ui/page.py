@@ -19,7 +19,7 @@ from kochat.ui import (
     api,
     auth,
     connections,
-    gradio_sessions,
+    gradio_patches,
     keeping,
     login,
     middleware,
@@ -165,7 +165,7 @@ def launch(**options) -> None:
     if auth.on_space():
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)  # for uvicorn
     connections.limit_headers()
-    gradio_sessions.keep_no_configs()
+    gradio_patches.patch()
     zero_gpu.start()
     # With a handler of its own, the log would be printed nowhere else.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")

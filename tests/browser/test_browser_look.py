@@ -77,6 +77,7 @@ def test_the_answers_of_each_epoch_have_grey_lines(visit):
 def test_the_first_message_is_possible_without_scrolling_at_every_width(visit):
     for width in (360, 390, 768, 1280):
         page = visit(width=width)
+        assert page.evaluate("gradio_config.dependencies.constructor.name") == "Events"  # see gradio_patches
         expect(page.locator("#question")).to_be_in_viewport(ratio=1)
         expect(page.locator("#label")).to_be_in_viewport(ratio=1)
         assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [

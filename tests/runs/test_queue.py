@@ -15,7 +15,7 @@ from kochat.config import TrainingConfig
 from kochat.errors import CheckpointError, DataError, RunError, SettingsError
 from kochat.files import write_atomically
 from kochat.model import checkpoint
-from kochat.runs import queue, registry
+from kochat.runs import queue, registry, worker
 
 
 def config(base, home, name="mine", **settings):
@@ -151,6 +151,23 @@ def test_stopped_by_the_page_or_by_a_signal_and_resumed_it_is_the_same_training(
     losses = [[one["loss"] for one in r.record().steps.values()] for r in (run, whole)]
     assert losses[0] == losses[1]
     assert same_weights(home / "checkpoints" / run.name, home / "checkpoints" / "whole")
+
+
+def test_resumed_before_its_process_is_gone_it_is_started_by_that(tiny_base, home, monkeypatch):
+    run = queue.create(config(tiny_base, home), pid=os.getpid())
+
+    def stops(*_):
+        yield {"type": "stopped", "step": 1, "seconds": 1.0}
+
+    def resume(event):
+        queue.resume(run)
+        assert run.state() == "queued"  # it still has a process
+
+    started = []
+    monkeypatch.setattr(queue, "_process", lambda name, *_: started.append(name) or psutil.Process())
+    worker.execute(run, on_event=resume, train=stops)
+    assert started == ["mine"]
+    assert run.state() == "running"
 
 
 @pytest.mark.slow

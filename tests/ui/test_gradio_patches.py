@@ -1,19 +1,23 @@
-"""What gradio keeps of each open page."""
+"""What of gradio is made lighter is there, and what it does stays."""
 
 import asyncio
+import json
 
 import gradio as gr
+import gradio.routes
 import pytest
 from gradio.state_holder import SessionState
 
-from kochat.ui import gradio_sessions
+from kochat.ui import gradio_patches
 
 
 @pytest.fixture
 def page(monkeypatch):
+    filters = gradio.routes.templates.env.filters
+    monkeypatch.setitem(filters, "toorjson", filters["toorjson"])
     for name in ("__init__", "_update_config", "_update_value_in_config"):
         monkeypatch.setattr(SessionState, name, getattr(SessionState, name))  # as it was, afterwards
-    gradio_sessions.keep_no_configs()
+    gradio_patches.patch()
     with gr.Blocks() as page:
         text, kept = gr.Textbox(), gr.State([])
         again = gr.Dropdown(["a"], value="a")
@@ -33,3 +37,11 @@ def test_sessions_keep_their_own_state_and_no_configs(page):
     kept = page.fns[0].inputs[1]._id
     assert (one[kept], other[kept]) == (["하나", "둘"], [])
     assert one.config_values == other.config_values == {}
+
+
+def test_the_page_gets_its_events_in_an_array_of_another_class(page):
+    template = gradio.routes.templates.env.from_string("{{ value | toorjson }}")
+    sent = template.render(value=page.get_config_file())
+    assert sent.startswith(gradio_patches.WITHOUT_PROXIES + "({")
+    assert json.loads(sent.removeprefix(gradio_patches.WITHOUT_PROXIES)[1:-1])["dependencies"][0]["inputs"]
+    assert template.render(value="/<root>") == r'"/\u003croot\u003e"'
