@@ -86,7 +86,7 @@ BETWEEN_TIDYING = 3600  # seconds
 KEPT_IN_CACHE = 2 * 3600  # seconds, of what gradio has of uploads and downloads
 # Where the proxies of a Space are: of the addresses that they tell, the last one outside of these is the visitor's.
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,::1,fc00::/7"
-# Of which gradio keeps the state, 0.7 MB and more each; whose page is the longest unused loses its conversation then.
+# Of which gradio keeps the state; whose page is the longest unused loses its conversation then.
 MAX_SESSIONS = 500
 log = logging.getLogger(__name__)
 
