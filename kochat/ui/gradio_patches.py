@@ -27,7 +27,6 @@ def patch() -> None:
     """Let this process send a page that opens sooner, and keep less of each one that is open."""
     gradio.routes.templates.env.filters["toorjson"] = _to_javascript
     SessionState.__init__ = _begin
-    SessionState._update_config = SessionState._update_value_in_config = _do_not_update
 
 
 def _to_javascript(value: Any) -> Markup:
@@ -35,19 +34,12 @@ def _to_javascript(value: Any) -> Markup:
     return Markup(f"{WITHOUT_PROXIES}({_to_json(value)})") if is_config else _to_json(value)
 
 
-class _Nothing(dict):
-    """A dictionary that stays empty."""
-
-    def __setitem__(self, key: int, value: object) -> None:
-        pass
-
-
 def _begin(self: SessionState, blocks: gr.Blocks) -> None:
-    # For each page gradio copies the configs of all components, 0.7 MB, to give away links to the page as it is. We
-    # have no such links. It copies those of the `blocks` of what it is given.
+    # To give away links to a page as it is, gradio keeps the configs of all its components, 0.7 MB, and makes them anew
+    # at each event that changes one. We have no such links. At first it takes those of the `blocks` that it is given.
     _begin_whole(self, SimpleNamespace(default_config=blocks.default_config, blocks={}))
-    self.config_values = _Nothing()
+    self.blocks_config.config_for_block = _no_config
 
 
-def _do_not_update(self: SessionState, *_) -> None:
-    """Keep nothing."""
+def _no_config(*_) -> dict[str, Any]:
+    return {}
