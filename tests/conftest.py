@@ -25,6 +25,7 @@ import typer.testing
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from kochat.data import pairs
+from kochat.inference.computing import computed
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
@@ -47,9 +48,15 @@ def home(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+def compute_in(threads: int) -> None:
+    """Let torch compute in so many threads, in this thread and in the one that replies are computed in."""
+    torch.set_num_threads(threads)
+    computed(torch.set_num_threads)(threads)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    torch.set_num_threads(1)
+    compute_in(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import MINI, PROJECT
+from conftest import MINI, PROJECT, compute_in
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from benchmarks import corpus
@@ -25,9 +25,9 @@ CARD = checkpoint.read_card(MINI)
 
 @pytest.fixture(scope="module")
 def mini():
-    torch.set_num_threads(2)
+    compute_in(2)
     yield load(MINI)
-    torch.set_num_threads(1)
+    compute_in(1)
 
 
 def test_it_is_at_most_10_mib_and_says_how_it_was_made():
@@ -95,7 +95,6 @@ def test_one_clean_sentence_on_the_command_line():
 
 @pytest.mark.slow
 def test_it_learns_100_pairs_word_for_word(mini, tmp_path, chatbot_data):
-    torch.set_num_threads(2)
     made = TrainingConfig(
         data=str(chatbot_data),
         rows=100,
