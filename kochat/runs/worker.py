@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,6 +30,9 @@ from kochat.training.events import Preparing, to_dict
 
 RESERVE = 64 * 1024  # bytes kept free for the last words when the disk is full
 BETWEEN_LOOKS = 0.2  # seconds
+NICENESS = 10
+AUTOGROUP = Path("/proc/self/autogroup")
+AUTOGROUP_TRIES = 50
 # How a run is trained: it yields events as the journal has them. It is given the run, whether to stop, and what to call
 # with an event that comes before the first that it can yield.
 Events = Iterator[dict[str, Any]]
@@ -139,6 +143,7 @@ def wait_for_runs() -> str | None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
+            lower_priority()  # of the new session
             _print_to_log_of(name)
             return name
     with contextlib.suppress(ChildProcessError):  # there are none, or none any more
@@ -226,6 +231,25 @@ def _stopped_by_signals() -> Iterator[list[int]]:
 
 
 def lower_priority() -> None:
-    """Let this process wait for the chat."""
-    lower = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10
+    """Let this process wait for the chat, and its session where it leads one.
+
+    Linux shares the processors out among sessions first (autogroups, see sched(7)): within a session of its own the
+    niceness of a process means nothing to the chat, only that of the session does.
+    """
+    lower = psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else NICENESS
     psutil.Process().nice(lower)
+    if AUTOGROUP.exists() and os.getsid(0) == os.getpid():
+        _lower_autogroup()
+
+
+def _lower_autogroup() -> None:
+    for left in reversed(range(AUTOGROUP_TRIES)):
+        try:
+            AUTOGROUP.write_text(str(NICENESS))
+            return
+        except OSError as error:
+            is_too_soon = isinstance(error, BlockingIOError)  # one process may do so every tenth of a second
+            if not is_too_soon or not left:
+                log.warning("this session keeps its priority, and may slow the chat down: %s", error)
+                return
+        time.sleep(0.1)

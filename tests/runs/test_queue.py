@@ -29,6 +29,12 @@ def wait_for(condition, seconds=300):
         time.sleep(0.02)
 
 
+def autogroup_niceness(pid):
+    """Of the session of a process; None where the system has no such thing."""
+    path = Path(f"/proc/{pid}/autogroup")
+    return int(path.read_text().split()[-1]) if path.exists() else None
+
+
 def kinds(events):
     return [event["type"] for event in events if event["type"] != "step"]
 
@@ -38,7 +44,7 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
     run = queue.start(config(tiny_base, home))
     assert registry.running() == [run]
     pid = run.record().process["pid"]
-    wait_for(lambda: psutil.Process(pid).nice() == 10)
+    wait_for(lambda: psutil.Process(pid).nice() == 10 and autogroup_niceness(pid) in (10, None))
     followed = list(queue.follow(run))
     one = ["epoch", "saved"]
     assert kinds(followed) == ["queued", "launched", *["preparing"] * 4, "started", *one, *one, "finished"]
@@ -46,6 +52,33 @@ def test_a_run_in_its_own_process_writes_its_journal_and_its_checkpoint(tiny_bas
     assert (run.state(), run.progress(), run.failure()) == ("finished", "100%", None)
     assert list(checkpoint.list_checkpoints())[-1] == "mine"
     assert "epoch 2/2" in run.log()
+
+
+class Autogroup:
+    """A file that refuses to be written, as it does where another process wrote it just before."""
+
+    def __init__(self, *refusals):
+        self.refusals, self.written = list(refusals), []
+
+    def exists(self):
+        return True
+
+    def write_text(self, text):
+        if self.refusals:
+            raise self.refusals.pop()
+        self.written.append(text)
+
+
+def test_only_a_session_of_its_own_is_told_to_wait_for_the_chat(monkeypatch, caplog):
+    monkeypatch.setattr(psutil.Process, "nice", lambda self, value: None)  # it would last for all tests to come
+    busy = BlockingIOError(11, "Resource temporarily unavailable")
+    tried = [(False, [], []), (True, [busy, busy], ["10"]), (True, [PermissionError()], [])]
+    for is_leader, refusals, written in tried:
+        monkeypatch.setattr(os, "getsid", lambda pid, is_leader=is_leader: os.getpid() if is_leader else -1)
+        monkeypatch.setattr(worker, "AUTOGROUP", Autogroup(*refusals))
+        worker.lower_priority()
+        assert worker.AUTOGROUP.written == written
+    assert "may slow the chat down" in caplog.text
 
 
 @pytest.mark.slow
@@ -68,6 +101,7 @@ def test_a_process_that_waits_begins_runs_until_it_dies_or_is_dismissed(tiny_bas
     # A run outlives it.
     third = queue.start(config(tiny_base, home, "three", epochs=10_000))
     wait_for(lambda: third.record().epochs)
+    assert autogroup_niceness(third.record().process["pid"]) in (10, None)
     queue._spare.dismiss()
     epochs = len(third.record().epochs)
     wait_for(lambda: len(third.record().epochs) > epochs + 3)
