@@ -394,6 +394,8 @@ AS_BROUGHT = {
     ),
     "a stray quote in a CSV": refused("Q,A,label\n" + SWALLOWING.replace("\t", ",") + "끝,네,0\n", "swallowed_rows"),
     "a stray quote over a row without an answer": refused('Q,A,label\n"가,나,0\n다,,1\n라",마,0\n', "swallowed_rows"),
+    "a stray quote before a space": refused('Q,A,label\n"가,나,0\n다,라,0\n마", 바,0\n', "swallowed_rows"),
+    "a stray quote in a row with a space": refused('Q,A,label\n"가, 나,0\n다,라,0\n마",바,0\n', "swallowed_rows"),
     "a stray quote in the last column": refused('Q,A\n가,"나\n다,라"\n마,바\n', "swallowed_rows"),
     "sentences with commas over two lines": read(
         'Q,A,label\n"네, 그래, 좋아\n그리고 안녕",응,0\n', [["네, 그래, 좋아\n그리고 안녕", "응", "0"]]

@@ -109,11 +109,13 @@ def quotes_match(text: Iterable[str], delimiter: str, width: int) -> bool:
 
 
 def _looks_like_rows(lines: list[str], delimiter: str, width: int) -> bool:
-    """Whether the first and the last of these lines are rows on their own.
+    """Whether the first and the last of these lines, between which quotes are open, are rows on their own.
 
-    Sentences have a space after their commas, cells seldom. A row that lacks a cell may be among them.
+    Sentences have a space after each comma, cells seldom. A row that lacks a cell may be among them.
     """
-    if delimiter != "\t" and any(delimiter + " " in line for line in (lines[0], lines[-1])):
-        return False
+    if delimiter != "\t":
+        quoted = lines[0].rpartition('"')[2], lines[-1].partition('"')[0]
+        if any(0 < text.count(delimiter) == text.count(delimiter + " ") for text in quoted):
+            return False
     ends = [line.rstrip("\r\n").split(delimiter) for line in (lines[0], lines[-1])]
     return all(len(cells) == width and sum(bool(cell.strip(' "')) for cell in cells) > 1 for cells in ends)
