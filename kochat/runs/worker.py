@@ -143,8 +143,8 @@ def wait_for_runs() -> str | None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
-            lower_priority()  # of the new session
             _print_to_log_of(name)
+            lower_priority()  # of the new session
             return name
     with contextlib.suppress(ChildProcessError):  # there are none, or none any more
         os.wait()  # else they would be left to whoever has no parent, and that may wait for nobody
