@@ -5,6 +5,8 @@ Knows pairs, prompt and batches; no model and no loss.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +44,8 @@ class Split:
     def facts(self, earlier: Sequence[Pair]) -> dict[str, Any]:
         """What a card keeps of the split: its version, the pairs of each part, which questions were withheld.
 
+        As there may be more of these than it names, `withheld_sha256` tells whether those of another are the same.
+
         `earlier` are the kept pairs of the base: of the test questions, those are counted that are, but for spaces
         and marks, among theirs.
         """
@@ -51,12 +55,18 @@ class Split:
             "parts": {"training": len(self.training), "validation": len(self.validation), "test": len(self.test)},
             "near_duplicates": self.num_near_duplicates,
             "withheld": {"validation": _named(self.validation), "test": _named(self.test)},
+            "withheld_sha256": _digest(self.validation, self.test),
             "test_known_to_base": sum(canonical(question) in known for question in self.test["Q"].unique()),
         }
 
 
 def _named(part: pd.DataFrame) -> list[str]:
     return list(part["Q"].unique()[:MAX_WITHHELD_NAMED])
+
+
+def _digest(*parts: pd.DataFrame) -> str:
+    """sha256 of the questions of each part, the same in whatever order."""
+    return hashlib.sha256(json.dumps([sorted(part["Q"].unique()) for part in parts]).encode()).hexdigest()
 
 
 def read_split(config: TrainingConfig, version: int = SPLIT_VERSION) -> Split:

@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from kochat.cli.main import app
+from kochat.config import TrainingConfig
+from kochat.data import pairs
+from kochat.data.splits import split_by_question
 from kochat.errors import CheckpointError
 from kochat.model import checkpoint
 from kochat.model.averaging import average
 from kochat.model.cards import Card
 from kochat.model.gpt2 import make_model
+from kochat.training.fine_tuning import fine_tune
 
 
 @pytest.fixture
@@ -71,6 +76,36 @@ def test_what_was_split_otherwise_is_not_averaged(two, tmp_path):
     assert average([first, split(1, "same", {}, **shares)], tmp_path / "mean").exists()
     # Where nothing was withheld, the seed divides nothing.
     average([split(0, "all", {}), split(1, "all-too", {}, seed=1)], tmp_path / "mean-of-all")
+
+
+@pytest.mark.slow
+def test_one_trained_further_on_a_part_of_the_data_is_averaged_if_it_withheld_the_same(tiny_base, tmp_path):
+    """The file of the second training has the withheld questions and half of the others."""
+    table = pairs.read_pairs("emotions").iloc[:90]
+    parts = split_by_question(table, 0.1, 0.1, 0)
+    withheld = pd.concat([parts.validation, parts.test])
+
+    def trained(name, rows, base):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        config = TrainingConfig(
+            data=str(tmp_path / f"{name}.csv"),
+            base=str(base),
+            output=str(tmp_path / name),
+            epochs=1,
+            validation_share=0.1,
+            test_share=0.1,
+        )
+        list(fine_tune(config))
+        return tmp_path / name
+
+    first = trained("first", table, tiny_base)
+    further = trained("further", pd.concat([withheld, parts.training.iloc[::2]]), first)
+    made = checkpoint.read_card(average([first, further], tmp_path / "mean"))
+    assert made.data == checkpoint.read_card(further).data
+    assert made.data["sha256"] != checkpoint.read_card(first).data["sha256"]
+    other = trained("other", parts.training, first)
+    with pytest.raises(CheckpointError, match="first and other cannot be averaged: they split"):
+        average([first, other], tmp_path / "no-mean")
 
 
 def test_what_is_not_alike_is_not_averaged(two, tmp_path, tokenizer):
