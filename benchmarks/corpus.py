@@ -1,12 +1,14 @@
 """The pairs of kochat-mini: `python -m benchmarks.corpus ChatbotData.csv FOLDER [--all] [--keep CHECKPOINT]`.
 
 Writes `corpus.csv`: ChatbotData, those pairs of `everyday` whose questions are not withheld, and the questions of both
-in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. Of `everyday` it
-takes the questions that kochat-mini was trained on, with `--all` those that were written since, too. A training on it
+in other words (`benchmarks/paraphrases/`), each with the answers of the question that it says anew. A training on it
 withholds some of ChatbotData's. `suggested.csv` has of that only ChatbotData, and `everyday` under the label that each
 question itself suggests: a last training on it teaches to read labels. The withheld pairs of `everyday` come into
-`everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`. With `--keep` a checkpoint
-that was trained on `corpus.csv` keeps its pairs without the paraphrases, which would add nothing but bytes.
+`everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`.
+
+Both have what kochat-mini was trained on. With `--all` they have what was written since, too: more questions of
+`everyday`, and a third and a fourth paraphrase of each question; and paraphrases come under all labels. With `--keep` a
+checkpoint that was trained on `corpus.csv` keeps its pairs without the paraphrases, which would add nothing but bytes.
 """
 
 import argparse
@@ -26,6 +28,7 @@ SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for
 SEED = 0
 HERE = Path(__file__).parent
 PARAPHRASES = HERE / "paraphrases"
+PREFIXES = ("", "more_")  # of the names of their files: the first two of each question, and those written later
 JUDGED = ("everyday_questions.txt", "fresh_questions.txt")  # each 60 questions, to which replies are read by a person
 
 
@@ -34,23 +37,26 @@ def tables(chatbot_data: Path, with_all: bool = False) -> dict[str, pd.DataFrame
     everyday = read_pairs("everyday")
     questions = everyday["Q"].unique()[: None if with_all else NUM_LEARNED]
     everyday = split_by_question(everyday[everyday["Q"].isin(questions)], SHARE, SHARE, SEED)
-    originals, written = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS], _written(questions)
+    originals = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS]
+    written = _written(questions, with_all)
     judged = JUDGED if with_all else JUDGED[:1]  # the others were written later
-    corpus = pd.concat([originals, _new(originals, everyday, written, judged)])
+    corpus = pd.concat([originals, _new(originals, everyday, written, judged, with_all)])
     label = everyday.training["Q"].map(_key).map(written.dropna().drop_duplicates("key").set_index("key")["label"])
     suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
     parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
     return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals}
 
 
-def _new(originals: pd.DataFrame, everyday: Parts, written: pd.DataFrame, judged: Sequence[str]) -> pd.DataFrame:
+def _new(
+    originals: pd.DataFrame, everyday: Parts, written: pd.DataFrame, judged: Sequence[str], with_all: bool
+) -> pd.DataFrame:
     """The pairs of the paraphrases `written` that may be learned.
 
     Left out are those that are a question of the corpus already; those nearly alike to a withheld question, or to one
     of `judged`, to which replies are read; and those that the training would withhold.
     """
     parts = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED)
-    rows = _paraphrased(parts.training, written)
+    rows = _paraphrased(parts.training, written, with_all)
     kept_out = {line for name in judged for line in (HERE / name).read_text("utf-8").splitlines()}.union(
         *(part["Q"] for part in (parts.validation, parts.test, everyday.validation, everyday.test))
     )
@@ -62,25 +68,29 @@ def _new(originals: pd.DataFrame, everyday: Parts, written: pd.DataFrame, judged
     return rows[rows["Q"].isin(learned["Q"])].drop_duplicates()
 
 
-def _paraphrased(training: pd.DataFrame, written: pd.DataFrame) -> pd.DataFrame:
-    """Each paraphrase with the answers of its question.
+def _paraphrased(training: pd.DataFrame, written: pd.DataFrame, with_all: bool) -> pd.DataFrame:
+    """Each paraphrase with the answers of its question: all of them, or without `with_all` some.
 
-    One of `everyday` has a label, that which the question itself suggests, and goes with the answer under it; the first
-    of a question goes with the answers under the others, too. So 자동 learns to read the label of a question that is
-    answered under each.
+    Then one of `everyday` has a label, that which the question itself suggests, and goes with the answer under it; the
+    first of a question goes with the answers under the others, too. So 자동 learns to read the label of a question that
+    is answered under each.
     """
     written = written.assign(is_first=~written.duplicated("key"))
     rows = training.rename(columns={"label": "of"}).assign(key=training["Q"].map(_key)).merge(written, on="key")
-    rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
+    if not with_all:
+        rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
     return rows[["paraphrase", "A", "of"]].set_axis(COLUMNS, axis=1)
 
 
-def _written(questions: Collection[str]) -> pd.DataFrame:
+def _written(questions: Collection[str], with_all: bool) -> pd.DataFrame:
     """The paraphrases: the key of the question, paraphrase, and of those of `everyday`, of `questions` alone, label."""
-    everyday = pd.read_csv(PARAPHRASES / "everyday.csv", dtype=str)
+    prefixes = PREFIXES if with_all else PREFIXES[:1]
+    chats, everyday = (
+        pd.concat([pd.read_csv(PARAPHRASES / f"{prefix}{name}.csv", dtype=str) for prefix in prefixes])
+        for name in ("chats", "everyday")
+    )
     everyday = everyday[everyday["Q"].isin(questions)]
-    everyday = everyday.assign(key=everyday["Q"].map(_key)).drop(columns="Q")
-    return pd.concat([pd.read_csv(PARAPHRASES / "chats.csv", dtype=str), everyday])
+    return pd.concat([chats, everyday.assign(key=everyday["Q"].map(_key)).drop(columns="Q")])
 
 
 def _key(question: str) -> str:
