@@ -22,6 +22,7 @@ TORCH = {
     "model/batches",
     "model/weights",
     "model/gpt2",
+    "inference/computing",
     "inference/decoder",
     "inference/causal_lm",
     "inference/sampling",
