@@ -21,7 +21,8 @@ import pandas as pd
 from kochat.data.near_duplicates import canonical, groups
 from kochat.data.pairs import COLUMNS, read_pairs
 from kochat.data.splits import WITHHELD_SHARE, Parts, split_by_question
-from kochat.model.kept_pairs import write_pairs
+from kochat.model.kept_pairs import MAX_PAIRS, write_pairs
+from kochat.training.examples import spread
 
 NUM_LEARNED = 4798  # questions of `everyday`: the first, which kochat-mini was trained on
 SHARE = 0.0865  # of the questions of `everyday` for validation, and as many for test
@@ -111,7 +112,7 @@ def main() -> None:
     originals = made.pop("originals")
     if chosen.keep:
         learned = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED).training
-        write_pairs(chosen.keep, list(learned.itertuples(index=False, name=None)))
+        write_pairs(chosen.keep, spread(list(learned.itertuples(index=False, name=None)), MAX_PAIRS))
     for name, table in made.items():
         table[COLUMNS].to_csv(chosen.folder / f"{name}.csv", index=False)
         print(f"{name}.csv: {len(table):,} pairs")

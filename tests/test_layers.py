@@ -22,7 +22,6 @@ TORCH = {
     "model/batches",
     "model/weights",
     "model/gpt2",
-    "inference/computing",
     "inference/decoder",
     "inference/causal_lm",
     "inference/sampling",

@@ -172,13 +172,11 @@ def card_to_write(checkpoint: str) -> checkpoints.Card:
 
 def _load(checkpoint: str):
     from kochat.inference.chatbot import Chatbot
-    from kochat.inference.computing import without_a_team
     from kochat.model.gpt2 import quiet
 
     quiet()
-    with without_a_team():
-        loaded = checkpoints.load(checkpoint)
-        return loaded, Chatbot(loaded)
+    loaded = checkpoints.load(checkpoint)
+    return loaded, Chatbot(loaded)
 
 
 def _shown(measuring: Iterable, doing: str, events: bool) -> list:

@@ -24,7 +24,6 @@ def familiarity(
     """Say how surprising questions are; with --data, above what a question counts as unfamiliar."""
     from kochat.evaluation import metrics
     from kochat.inference.chatbot import Chatbot
-    from kochat.inference.computing import without_a_team
     from kochat.inference.familiarity import MIN_QUESTIONS
     from kochat.model import checkpoint as checkpoints
     from kochat.model.gpt2 import quiet
@@ -34,9 +33,8 @@ def familiarity(
     if record:
         card_to_write(checkpoint)
     quiet()
-    with without_a_team():
-        loaded = checkpoints.load(checkpoint)
-        bot = Chatbot(loaded)
+    loaded = checkpoints.load(checkpoint)
+    bot = Chatbot(loaded)
     if data:
         unseen = metrics.held_out(bot.card, data)["Q"]
         bot.card.familiarity = bot.calibrate(list(unseen))

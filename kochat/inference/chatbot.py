@@ -19,7 +19,6 @@ from kochat.data.checks import clean, clean_label
 from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
 from kochat.inference.causal_lm import decoder_of, device_for
-from kochat.inference.computing import without_a_team
 from kochat.inference.decoder import Decoder, suits_int8
 from kochat.inference.drafts import Drafts
 from kochat.inference.engine import MAX_REPLY_TOKENS, Engine, GenerationRequest, text_of, token_texts
@@ -80,10 +79,7 @@ def load(source: str | os.PathLike) -> Chatbot | RemoteChatbot:
 
     http://host/v1#model is one that answers on another server: see remote.py.
     """
-    if is_url(source):
-        return RemoteChatbot(str(source))
-    with without_a_team():
-        return Chatbot(checkpoint.load(source))
+    return RemoteChatbot(str(source)) if is_url(source) else Chatbot(checkpoint.load(source))
 
 
 class Chatbot:

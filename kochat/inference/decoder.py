@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kochat.inference.computing import computed
-from kochat.model.weights import Weights
+from kochat.model.weights import Weights, without_a_team
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -41,6 +41,7 @@ class Decoder:
     `lengths` says how many tokens each row holds; lowering an entry takes its last tokens back.
     """
 
+    @without_a_team()
     @torch.inference_mode()
     def __init__(self, weights: Weights, int8: bool = False):
         linear = _int8_linear if int8 else _float_linear

@@ -32,6 +32,7 @@ from kochat.model.architectures import GPT2, is_causal_lm
 from kochat.model.batches import Batch
 from kochat.model.prompt import IGNORE, Part
 from kochat.model.tokenizer import UNREADABLE, added_specials
+from kochat.model.weights import without_a_team
 
 Model = PreTrainedModel
 COMPUTED = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
@@ -161,6 +162,7 @@ def set_dropout(model: Model, share: float) -> None:
         model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = share
 
 
+@without_a_team()
 def load_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Model:
     """The model of a folder in float32, its vocabulary grown to the tokenizer's. Raises CheckpointError.
 

@@ -6,7 +6,9 @@ stay mapped: what is not used is not read into memory. Knows files and tensors; 
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from kochat.errors import CheckpointError
@@ -32,6 +35,19 @@ DEFAULTS = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
+
+
+@contextlib.contextmanager
+def without_a_team() -> Iterator[None]:
+    """Do something in this thread alone, without a team of threads; also a decorator.
+
+    GNU OpenMP keeps a team for every thread that computed. Where all teams together have more threads than there are
+    processors, idle ones sleep at once instead of waiting for the next operation (its `GOMP_SPINCOUNT`): when the
+    thread that loads a KoGPT2 has a team, on two cores each token of its replies takes twice as long.
+    """
+    torch.get_num_threads()  # when a thread first asks, torch gives it its number, which would undo the limit
+    with threadpool_limits(1, "openmp"):
+        yield
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Weights:
         return sum(tensor.numel() for name, tensor in self.tensors.items() if name != "lm_head.weight")
 
 
+@without_a_team()
 def read_weights(folder: Path) -> Weights | None:
     """The float32 weights of a folder that kochat wrote; None where transformers has to read it.
 
@@ -86,6 +103,7 @@ def read_weights(folder: Path) -> Weights | None:
     return Weights(config, named)
 
 
+@without_a_team()
 def weights_of(model: torch.nn.Module) -> Weights:
     """The weights of a GPT2LMHeadModel, not copied."""
     config = {name: getattr(model.config, name) for name in DEFAULTS}

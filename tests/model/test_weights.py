@@ -2,14 +2,28 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kochat.config import PROJECT
 from kochat.errors import CheckpointError
 from kochat.model import checkpoint
-from kochat.model.weights import read_weights, weights_of
+from kochat.model.weights import read_weights, weights_of, without_a_team
+
+LOAD = """
+import sys, threading, psutil, torch, kochat
+from kochat.inference.decoder import Decoder
+torch.set_num_threads(int(sys.argv[1]))
+others = lambda: psutil.Process().num_threads() - threading.active_count()
+before = others()
+bot = kochat.load("kochat-mini")
+Decoder(bot.weights, int8=True)
+kochat.model.checkpoint.load("kochat-mini", as_base=True)
+print(torch.get_num_threads(), others() - before)
+"""
 
 
 def test_they_are_those_of_the_model(tiny_checkpoint, model):
@@ -61,3 +75,33 @@ def test_talking_needs_no_model_of_transformers(tiny_checkpoint):
         "assert 'transformers.modeling_utils' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=checkpoint.SHIPPED_CHECKPOINTS.parent, check=True)
+
+
+def test_without_a_team_this_thread_alone_has_no_other_and_its_number_again_afterwards():
+    number = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as other:
+            there = other.submit(torch.get_num_threads).result()
+            with without_a_team(), without_a_team():
+                assert (torch.get_num_threads(), other.submit(torch.get_num_threads).result()) == (1, there)
+        assert torch.get_num_threads() == there == 3
+        with pytest.raises(ZeroDivisionError), without_a_team():
+            1 / 0  # noqa: B018
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(number)
+
+
+@pytest.mark.slow
+def test_loading_a_chatbot_starts_no_thread():
+    """Two more threads, a team of three, made each token of a large chatbot wait for sleeping ones."""
+    numbers, new = zip(*(map(int, loaded_with(number).split()) for number in (1, 3)), strict=True)
+    assert numbers == (1, 3)
+    assert new[0] == new[1]  # tokenizers may start one
+
+
+def loaded_with(num_threads: int) -> str:
+    """What LOAD prints: the number of torch's threads afterwards, and how many are new that are not Python's."""
+    command = [sys.executable, "-c", LOAD, str(num_threads)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
