@@ -25,6 +25,7 @@ REQUIREMENTS = (
     "pandas",
     "openpyxl",
     "scikit-learn",
+    "threadpoolctl",
     "typer",
     "psutil",
     "filelock",
