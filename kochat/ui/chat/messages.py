@@ -24,8 +24,9 @@ def message(
     sampling: Sampling = GREEDY,
     place: int = 0,
     reranked: bool = False,
+    turn_to: str = "",
 ) -> dict:
-    """A message for gr.Chatbot that shows `text` as it is, with a small note below.
+    """A message for gr.Chatbot that shows `text` as it is, with a small note below, and `turn_to` below that.
 
     A reply's edge has the colour of its label, which is at `place` among those of the checkpoint.
     The page reads content as HTML, so it is escaped here; the raw text rides along in the metadata, and with
@@ -33,7 +34,9 @@ def message(
     candidates.
     """
     kind = f"note {label_class(place)}" if label else "note"
-    shown = html.escape(text, quote=False) + (f'<small class="{kind}">{html.escape(note)}</small>' if note else "")
+    below = [("small", kind, note), ("strong", "turn-to", turn_to)]
+    below = [f'<{tag} class="{name}">{html.escape(line)}</{tag}>' for tag, name, line in below if line]
+    shown = html.escape(text, quote=False) + "".join(below)
     source = json.dumps([label, name, strength, *sampling, reranked], ensure_ascii=False)
     metadata = {"log": text, **({"id": source} if label else {})}
     return {"role": role, "content": [{"type": "text", "text": shown}], "metadata": metadata}

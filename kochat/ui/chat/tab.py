@@ -9,6 +9,7 @@ import gradio as gr
 
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
+from kochat.ui.chat.crisis import speaks_of_suicide
 from kochat.ui.chat.messages import (
     is_reranked,
     message,
@@ -111,9 +112,10 @@ def reply_to(
     place = chatbot.labels.index(used) if used in chatbot.labels else 0
     more = " · " + say(language, "k_meant", question=reading.meant) if reading.meant not in (None, question) else ""
     more += " · " + say(language, "k_question_cut") if chatbot.cuts_question(question, used) else ""
+    turn_to = say(language, "k_crisis") if speaks_of_suicide(question) else ""
     if is_strange and unsure:
-        declined = say(language, "k_unsure_reply")
-        yield [*history, message("assistant", declined, note_for(*about) + more, used, name, strength, place=place)]
+        whole = say(language, "k_unsure_reply"), note_for(*about) + more, used, name, strength
+        yield [*history, message("assistant", *whole, place=place, turn_to=turn_to)]
         return
     before, silent = text_of(replaced) if replaced else "", say(language, "k_silent")
     rerank = rerank and chatbot.retriever is not None
@@ -128,8 +130,8 @@ def reply_to(
     said, sampling = so_far
     more += " · " + say(language, "k_unfamiliar") if is_strange else ""
     is_chosen = sampling is reranked
-    note = note_for(*about, sampling.temperature, is_chosen) + more
-    yield [*history, message("assistant", said or silent, note, used, name, strength, sampling, place, is_chosen)]
+    whole = said or silent, note_for(*about, sampling.temperature, is_chosen) + more, used, name, strength, sampling
+    yield [*history, message("assistant", *whole, place, is_chosen, turn_to)]
 
 
 def _is_from(reply: dict, label: str, name: str, strength: float) -> bool:
