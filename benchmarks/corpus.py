@@ -12,12 +12,13 @@ checkpoint that was trained on `corpus.csv` keeps its pairs without the paraphra
 """
 
 import argparse
-import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from kochat.data.lookup import PARAPHRASES as LOOKED_UP
+from kochat.data.lookup import key_of
 from kochat.data.near_duplicates import canonical, groups
 from kochat.data.pairs import COLUMNS, read_pairs
 from kochat.data.splits import WITHHELD_SHARE, Parts, split_by_question
@@ -34,18 +35,20 @@ JUDGED = ("everyday_questions.txt", "fresh_questions.txt")  # each 60 questions,
 
 
 def tables(chatbot_data: Path, with_all: bool = False) -> dict[str, pd.DataFrame]:
-    """The tables of pairs by the names of their files, and of `corpus` what is no paraphrase ("originals")."""
+    """The tables of pairs by the names of their files, `corpus` without paraphrases, and these."""
     everyday = read_pairs("everyday")
     questions = everyday["Q"].unique()[: None if with_all else NUM_LEARNED]
     everyday = split_by_question(everyday[everyday["Q"].isin(questions)], SHARE, SHARE, SEED)
     originals = pd.concat([read_pairs(chatbot_data), everyday.training])[COLUMNS]
     written = _written(questions, with_all)
     judged = JUDGED if with_all else JUDGED[:1]  # the others were written later
-    corpus = pd.concat([originals, _new(originals, everyday, written, judged, with_all)])
-    label = everyday.training["Q"].map(_key).map(written.dropna().drop_duplicates("key").set_index("key")["label"])
+    new = _new(originals, everyday, written, judged, with_all)
+    label = everyday.training["Q"].map(key_of).map(written.dropna().drop_duplicates("key").set_index("key")["label"])
     suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
     parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
-    return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals}
+    paraphrases = written[written["paraphrase"].isin(new["Q"])][["key", "paraphrase"]].drop_duplicates()
+    corpus = pd.concat([originals, new])
+    return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals, "paraphrases": paraphrases}
 
 
 def _new(
@@ -77,7 +80,7 @@ def _paraphrased(training: pd.DataFrame, written: pd.DataFrame, with_all: bool) 
     is answered under each.
     """
     written = written.assign(is_first=~written.duplicated("key"))
-    rows = training.rename(columns={"label": "of"}).assign(key=training["Q"].map(_key)).merge(written, on="key")
+    rows = training.rename(columns={"label": "of"}).assign(key=training["Q"].map(key_of)).merge(written, on="key")
     if not with_all:
         rows = rows[rows["is_first"] | rows["label"].isna() | (rows["label"] == rows["of"])]
     return rows[["paraphrase", "A", "of"]].set_axis(COLUMNS, axis=1)
@@ -91,12 +94,7 @@ def _written(questions: Collection[str], with_all: bool) -> pd.DataFrame:
         for name in ("chats", "everyday")
     )
     everyday = everyday[everyday["Q"].isin(questions)]
-    return pd.concat([chats, everyday.assign(key=everyday["Q"].map(_key)).drop(columns="Q")])
-
-
-def _key(question: str) -> str:
-    """What stands for a question of ChatbotData beside its paraphrases: that file is not ours to ship."""
-    return hashlib.sha256(question.encode()).hexdigest()[:16]
+    return pd.concat([chats, everyday.assign(key=everyday["Q"].map(key_of)).drop(columns="Q")])
 
 
 def main() -> None:
@@ -109,7 +107,9 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     made = tables(chosen.chatbot_data, chosen.all)
-    originals = made.pop("originals")
+    originals, paraphrases = made.pop("originals"), made.pop("paraphrases")
+    if chosen.all:
+        paraphrases.to_csv(chosen.folder / LOOKED_UP.name, index=False, lineterminator="\n")
     if chosen.keep:
         learned = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED).training
         write_pairs(chosen.keep, spread(list(learned.itertuples(index=False, name=None)), MAX_PAIRS))

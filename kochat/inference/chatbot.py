@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kochat.data.checks import clean, clean_label
+from kochat.data.lookup import lookup_pairs
 from kochat.errors import ReplyError
 from kochat.inference import familiarity, sampling
 from kochat.inference.causal_lm import decoder_of, device_for
@@ -108,7 +110,7 @@ class Chatbot:
         is_quicker_in_int8 = self._exact.device.type == "cpu" and loaded.is_gpt2 and suits_int8(loaded.weights)
         quick = Decoder(loaded.weights, int8=True) if is_quicker_in_int8 else self._exact
         self._engine = Engine(quick, self.tokenizer.eos_token_id, self._drafts(loaded.pairs))
-        self._pairs = loaded.pairs
+        self._pairs, self._indexing = loaded.pairs, threading.Lock()
         # Among these it reads the label by itself; what its owner hid is there for whoever asks for it by name.
         self._read_labels = [label for label in self.labels if label not in loaded.card.hidden_labels]
         own = newest(loaded.pairs, loaded.card.data)
@@ -179,10 +181,15 @@ class Chatbot:
             return filter(None, [self.candidates(question, label, strength, **drawn)[0].answer])
         return self.generate(question, label, strength, **drawn)
 
-    @cached_property
+    @property
     def retriever(self) -> Retriever | None:
         """What finds the nearest of the questions that it was trained on; None where it keeps none."""
-        return Retriever(self._pairs) if self._pairs else None
+        with self._indexing:  # whoever asks meanwhile waits for it, instead of making another one
+            return self._retriever
+
+    @cached_property
+    def _retriever(self) -> Retriever | None:
+        return Retriever(lookup_pairs(self._pairs, self.card.sources)) if self._pairs else None
 
     def candidates(
         self,

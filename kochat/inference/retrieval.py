@@ -6,6 +6,7 @@ answer is, whoever asks says. scikit-learn takes a second to import and so is im
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,16 +56,16 @@ class Retriever:
     def __init__(self, pairs: Sequence[Pair]):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        questions = {question: i for i, question in enumerate(dict.fromkeys(question for question, _, _ in pairs))}
-        self._vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True)
+        self._questions, self._answers = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+        self._vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, dtype=np.float32)
         # The rows that it makes have length 1, so that a product is the cosine.
-        self._vectors = self._vectorizer.fit_transform(questions).T.tocsr()
-        self._pairs: dict[str, list[tuple[str, str]]] = {}
-        places: dict[str, list[int]] = {}
+        self._vectors = self._vectorizer.fit_transform(self._questions).T.tocsr()
+        places = {question: i for i, question in enumerate(self._questions)}
+        self._numbers = {answer: i for i, answer in enumerate(self._answers)}
+        rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for question, answer, label in pairs:
-            self._pairs.setdefault(label, []).append((question, answer))
-            places.setdefault(label, []).append(questions[question])
-        self._places = {label: np.array(ones) for label, ones in places.items()}
+            rows[label].append((places[question], self._numbers[answer]))
+        self._rows = {label: np.array(ones).T for label, ones in rows.items()}  # question and answer, (2, pairs)
 
     def candidates(self, question: str, label: str, generated: str, most: int = NUM_NEAREST) -> list[Nearest]:
         """What the model says by itself, and the answers to the nearest questions under the label, the nearest first.
@@ -72,14 +73,23 @@ class Retriever:
         Questions below MIN_SIMILARITY do not count. Of those that were answered alike the nearest does, of several as
         near the first.
         """
-        nearest: dict[str, tuple[str, float]] = {}
-        if label in self._places:
-            similarities = (self._vectorizer.transform([question]) @ self._vectors).toarray()[0][self._places[label]]
-            for i in np.argsort(-similarities, kind="stable"):
-                if not similarities[i]:
-                    break
-                known, answer = self._pairs[label][i]
-                nearest.setdefault(answer, (known, min(1.0, float(similarities[i]))))
-        own = Nearest(generated, *nearest.pop(generated, (None, 0.0)), is_generated=True)
-        others = [Nearest(answer, *found) for answer, found in nearest.items() if found[1] >= MIN_SIMILARITY]
-        return [own, *others[:most]]
+        own, others = Nearest(generated, None, 0.0, is_generated=True), {}
+        if label not in self._rows:
+            return [own]
+        places, answers = self._rows[label]
+        similarities = (self._vectorizer.transform([question]) @ self._vectors).toarray()[0][places].clip(max=1)
+
+        def nearest(i: int, is_generated: bool = False) -> Nearest:
+            question, answer = self._questions[places[i]], self._answers[answers[i]]
+            return Nearest(answer, question, float(similarities[i]), is_generated)
+
+        is_own = answers == self._numbers.get(generated, -1)
+        said = np.flatnonzero(is_own & (similarities > 0))
+        if said.size:
+            own = nearest(said[similarities[said].argmax()], is_generated=True)
+        alike = np.flatnonzero(~is_own & (similarities >= MIN_SIMILARITY))
+        for i in alike[np.argsort(-similarities[alike], kind="stable")]:
+            if len(others) == most:
+                break
+            others.setdefault(answers[i], nearest(i))
+        return [own, *others.values()]

@@ -1,6 +1,9 @@
 """Answers to the nearest questions as candidates beside the reply."""
 
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -66,15 +69,15 @@ def test_where_nothing_is_alike_or_the_label_has_no_pair_there_is_the_reply_alon
 
 @pytest.mark.parametrize("strength", [0, 2.0])
 def test_candidates_are_ranked_by_likelihood_a_character_and_similarity(keeper, strength):
-    found = keeper.candidates("배고프네", "0", strength)
+    found = keeper.candidates("배고파 배고프다", "0", strength)
     assert {one.answer for one in found} == {
-        keeper.reply("배고프네", "0", strength),
+        keeper.reply("배고파 배고프다", "0", strength),
         "뭐 좀 챙겨 드세요.",
         "얼른 맛난 음식 드세요.",
     }
     assert [one.is_generated for one in found].count(True) == 1
     for one in found:
-        nats = keeper.score("배고프네", one.answer, "0") / (len(one.answer) + 1)
+        nats = keeper.score("배고파 배고프다", one.answer, "0") / (len(one.answer) + 1)
         assert one.log_likelihood == pytest.approx(nats, abs=1e-4)
         assert one.score == pytest.approx(nats + retrieval.WEIGHT * one.similarity, abs=1e-4)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
@@ -90,6 +93,23 @@ def test_a_reranked_reply_is_the_best_candidate_in_one_piece(keeper):
     assert keeper.reply("배고파", rerank=True) == keeper.reply("배고파", label, rerank=True)
     # Without, nothing is looked up.
     assert keeper.reply("배고파", "0") == "".join(keeper.generate("배고파", "0"))
+
+
+def test_several_who_ask_at_once_share_one_index(keeper, monkeypatch):
+    made, together = [], threading.Barrier(4)
+
+    def slowly(pairs):
+        made.append(pairs)
+        time.sleep(0.2)
+        return Retriever(pairs)
+
+    def ask(_):
+        together.wait()
+        return keeper.retriever
+
+    monkeypatch.setattr(chatbot, "Retriever", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(map(id, pool.map(ask, range(4))))) == len(made) == 1
 
 
 def test_a_drawn_reply_is_a_candidate_too(keeper):

@@ -19,7 +19,15 @@ from kochat.ui.chat.messages import (
     text_of,
     until_last_question,
 )
-from kochat.ui.chat.variety import RERANKED, choosing, choosing_radio, grown, samplings, variety_slider
+from kochat.ui.chat.variety import (
+    RERANKED,
+    choosing,
+    choosing_radio,
+    grown,
+    prepare_lookup,
+    samplings,
+    variety_slider,
+)
 from kochat.ui.models import ENGINE, bot, card, first_name
 from kochat.ui.monitor import replies
 from kochat.ui.profile import label_dropdown, looks, profile_html, welcome
@@ -271,6 +279,7 @@ def build_settings(first: str | None) -> tuple[gr.Dropdown, gr.Slider, gr.Slider
     )
     variety, choice = variety_slider(), choosing_radio(first)
     chosen.change(lambda name: gr.Radio(**choosing(name)), chosen, choice, queue=False, **PRIVATE)
+    choice.input(prepare_lookup, [choice, chosen], None, queue=False, **PRIVATE)
     return chosen, strength, variety, choice
 
 

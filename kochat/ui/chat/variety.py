@@ -12,7 +12,7 @@ import gradio as gr
 from kochat.inference.sampling import GREEDY, Sampling, checked
 from kochat.model import checkpoint
 from kochat.model.kept_pairs import PAIRS_FILE
-from kochat.ui.models import ENGINE
+from kochat.ui.models import ENGINE, bot
 from kochat.ui.text import say, t
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def choosing_radio(name: str | None) -> gr.Radio:
     choices = [(t("k_choosing_generated"), GENERATED), (t("k_choosing_reranked"), RERANKED)]
     settings = {"value": GENERATED, **choosing(name)}
     return gr.Radio(choices, label=t("k_choosing"), min_width=150, elem_id="choosing", **settings)
+
+
+def prepare_lookup(choice: str, name: str) -> None:
+    """Make the index while the visitor still types: the first reply that is looked up would wait seconds for it."""
+    if choice == RERANKED:
+        _ = bot(name).retriever
 
 
 def sampling_at(temperature: float) -> Sampling:

@@ -1,0 +1,63 @@
+"""What answers are looked up in: kept pairs, the corpus that comes with kochat, paraphrases."""
+
+import csv
+import lzma
+
+from benchmarks import corpus
+from kochat.data.lookup import PARAPHRASES, key_of, lookup_pairs
+from kochat.data.near_duplicates import THRESHOLD, bigrams, canonical
+from kochat.data.pairs import read_pairs
+
+EVERYDAY = list(read_pairs("everyday")[["Q", "A", "label"]].itertuples(index=False, name=None))
+
+
+def paraphrases_of(question: str) -> list[str]:
+    with lzma.open(PARAPHRASES, "rt", encoding="utf-8", newline="") as file:
+        return [row["paraphrase"] for row in csv.DictReader(file) if row["key"] == key_of(question)]
+
+
+def test_a_paraphrase_goes_with_each_answer_to_its_question():
+    question = EVERYDAY[0][0]
+    wordings = paraphrases_of(question)
+    assert len(wordings) >= 2
+    kept = [(question, "가", "0"), (question, "나", "0"), (question, "다", "x"), ("아무도 이렇게 안 물어요", "라", "0")]
+    found = lookup_pairs(kept, [])
+    assert found[:4] == kept
+    assert sorted(found[4:]) == sorted((one, *kept[i][1:]) for one in wordings for i in range(3))
+
+
+def test_everyday_is_there_for_whoever_was_trained_on_it():
+    kept = [("아무도 이렇게 안 물어요", "라", "0")]
+    assert lookup_pairs(kept, ["ChatbotData"]) == kept
+    found = lookup_pairs(kept, ["ChatbotData", "everyday"])
+    assert found[: 1 + len(EVERYDAY)] == kept + EVERYDAY
+    assert len(set(found)) > 120_000
+
+
+def test_what_was_taught_anew_has_no_other_answer_under_its_label():
+    question = EVERYDAY[0][0]
+    wording = paraphrases_of(question)[0]
+    found = lookup_pairs([(question, "배운 답", "0"), (wording, "또 배운 답", "1")], ["everyday"])
+    assert {answer for asked, answer, label in found if (asked, label) == (question, "0")} == {"배운 답"}
+    assert {answer for asked, answer, label in found if (asked, label) == (wording, "0")} == {"배운 답"}
+    assert {answer for asked, answer, label in found if (asked, label) == (wording, "1")} == {"또 배운 답"}
+
+
+def test_few_questions_that_replies_are_judged_by_are_looked_up_nearly_as_they_are_asked():
+    judged = [line for name in corpus.JUDGED for line in (corpus.HERE / name).read_text("utf-8").splitlines()]
+    assert len(judged) == 120
+    known = [bigrams(canonical(question)) for question in {row[0] for row in lookup_pairs([], ["everyday"])}]
+    near = [one for one in judged if any(is_near(bigrams(canonical(one)), other) for other in known)]
+    # docs/kochat-mini.md counts without them, and without four that are in ChatbotData.
+    assert near == [
+        "합격했어!!",
+        "게임에서 또 졌어 ㅠㅠ",
+        "헤어진 지 한 달 됐어",
+        "안녕 오늘 하루 어땠어?",
+        "머리 짧게 자를까 말까?",
+    ]
+
+
+def is_near(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two questions are near-duplicates, as `kochat.data.near_duplicates` has it."""
+    return len(one & other) * THRESHOLD[1] >= len(one | other) * THRESHOLD[0]
