@@ -7,8 +7,10 @@ question itself suggests: a last training on it teaches to read labels. The with
 `everyday-validation.csv` and `everyday-test.csv`, for `python -m kochat eval --data`.
 
 Both have what kochat-mini was trained on. With `--all` they have what was written since, too: more questions of
-`everyday`, and a third and a fourth paraphrase of each question; and paraphrases come under all labels. With `--keep` a
-checkpoint that was trained on `corpus.csv` keeps its pairs without the paraphrases, which would add nothing but bytes.
+`everyday`, a third and a fourth paraphrase of each question, and paraphrases come under all labels. Then there are
+`mixed.csv` and `mixed-more.csv`, which have fewer paraphrases of `everyday`, and `paraphrases.csv.xz`, which kochat
+looks answers up in (`kochat/data/samples/`). With `--keep` a checkpoint that was trained on `corpus.csv` keeps its
+pairs without the paraphrases: those of ChatbotData, and as many of `everyday` as there is room for.
 """
 
 import argparse
@@ -47,8 +49,32 @@ def tables(chatbot_data: Path, with_all: bool = False) -> dict[str, pd.DataFrame
     suggested = pd.concat([read_pairs(chatbot_data), everyday.training[everyday.training["label"] == label]])
     parts = {"everyday-validation": everyday.validation, "everyday-test": everyday.test}
     paraphrases = written[written["paraphrase"].isin(new["Q"])][["key", "paraphrase"]].drop_duplicates()
-    corpus = pd.concat([originals, new])
-    return {"corpus": corpus, "suggested": suggested, **parts, "originals": originals, "paraphrases": paraphrases}
+    made = {"corpus": pd.concat([originals, new]), "suggested": suggested, **parts, "originals": originals}
+    return made | {"paraphrases": paraphrases} | (_mixed(chatbot_data, made) if with_all else {})
+
+
+def _mixed(chatbot_data: Path, made: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """ChatbotData in all words beside `everyday` in its own ("mixed"), and that with one paraphrase of each question of
+    `everyday` under the label that it suggests ("mixed-more").
+    """
+    chats, originals = read_pairs(chatbot_data), made["originals"]
+    paraphrases = made["corpus"].iloc[len(originals) :]
+    suggested = made["suggested"].iloc[len(chats) :]
+    # No answer of `everyday` is there twice, nor in ChatbotData.
+    of_chats = paraphrases[paraphrases["A"].isin(chats["A"])]
+    one_each = paraphrases[paraphrases["A"].isin(suggested["A"])].drop_duplicates("A")
+    withheld = split_by_question(made["corpus"], WITHHELD_SHARE, WITHHELD_SHARE, SEED)
+    mixed = _withholding_no_more([originals, of_chats], withheld)
+    more = _withholding_no_more([chats, of_chats, suggested, one_each], withheld)
+    return {"mixed": mixed, "mixed-more": pd.concat([mixed, more]).drop_duplicates()}
+
+
+def _withholding_no_more(tables: Sequence[pd.DataFrame], withheld: Parts) -> pd.DataFrame:
+    """The rows of the tables, once each, without those that a training would withhold beside `withheld`."""
+    rows = pd.concat(tables)[COLUMNS].drop_duplicates()
+    parts = split_by_question(rows, WITHHELD_SHARE, WITHHELD_SHARE, SEED)
+    more = set(parts.validation["Q"]) - set(withheld.validation["Q"]), set(parts.test["Q"]) - set(withheld.test["Q"])
+    return rows[~rows["Q"].isin(set().union(*more))]
 
 
 def _new(
@@ -112,7 +138,9 @@ def main() -> None:
         paraphrases.to_csv(chosen.folder / LOOKED_UP.name, index=False, lineterminator="\n")
     if chosen.keep:
         learned = split_by_question(originals, WITHHELD_SHARE, WITHHELD_SHARE, SEED).training
-        write_pairs(chosen.keep, spread(list(learned.itertuples(index=False, name=None)), MAX_PAIRS))
+        chats = learned["A"].isin(read_pairs(chosen.chatbot_data)["A"])
+        chats, everyday = (list(part.itertuples(index=False, name=None)) for part in (learned[chats], learned[~chats]))
+        write_pairs(chosen.keep, chats + spread(everyday, MAX_PAIRS - len(chats)))
     for name, table in made.items():
         table[COLUMNS].to_csv(chosen.folder / f"{name}.csv", index=False)
         print(f"{name}.csv: {len(table):,} pairs")
