@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from kochat.config import DEFAULT_CHECKPOINT
+from kochat.data.lookup import lookup_pairs
 from kochat.data.pairs import COLUMNS, Pair, read_pairs
 from kochat.data.splits import draw, split_by_question
 from kochat.evaluation import heldout
@@ -239,7 +240,7 @@ def write_blind(bot: Chatbot, loaded: checkpoint.Checkpoint, path: str) -> None:
     Half are under the label that the checkpoint reads, half under one drawn by chance.
     """
     everyday = split_by_question(read_pairs("everyday"), 0.0865, 0.0865, seed=0).validation["Q"].unique()
-    trained_on = {question for question, _, _ in loaded.pairs}
+    trained_on = {question for question, _, _ in lookup_pairs(loaded.pairs, loaded.card.sources)}
     written = []
     for source in (everyday, [question for question, _, _ in loaded.validation if question not in set(everyday)]):
         unseen = sorted(set(source) - trained_on, key=lambda question: draw(question, 6))
@@ -294,6 +295,9 @@ def main() -> None:
     if chosen.data:
         rows = list(heldout.held_out(loaded.card, chosen.data)[COLUMNS].itertuples(index=False, name=None))
     bot = Chatbot(loaded)
+    said = [bot.reply(question, label, rerank=True) for question, _, label in rows]
+    right = np.mean([reply == answer for reply, (_, answer, _) in zip(said, rows, strict=True)])
+    print(f"looked up as kochat does it, in all that `lookup_pairs` has: {right:.1%} exact\n")
     asked = prepared(bot, loaded.pairs, rows)
     report(asked, bot.card.strength)
     time_it(bot, asked)

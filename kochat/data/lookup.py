@@ -26,12 +26,23 @@ def lookup_pairs(kept: Sequence[Pair], sources: Collection[str]) -> list[Pair]:
     """The kept pairs of a checkpoint, those of `everyday` where its `sources` name it, and their questions paraphrased.
 
     A paraphrase goes with every answer to its question. What a checkpoint keeps comes first: a question that it
-    keeps under a label has no other answer under that label.
+    keeps under a label has no other answer under that label. The questions of `everyday` that are withheld for
+    validation and test have no paraphrases and are not among these.
     """
-    answered = {(question, label) for question, _, label in kept}
+    paraphrases = _paraphrases()
     corpus = _corpus() if CORPUS in sources else ()
-    rows = [*kept, *(row for row in corpus if (row[0], row[2]) not in answered)]
-    return rows + [row for row in _paraphrased(rows) if (row[0], row[2]) not in answered]
+    answered = {(question, label) for question, _, label in kept}
+    rows = list(kept)
+    for question, answer, label in corpus:
+        if (question, label) not in answered and key_of(question) in paraphrases:
+            rows.append((question, answer, label))
+    keys = {question: key_of(question) for question in {row[0] for row in rows}}
+    return rows + [
+        (paraphrase, answer, label)
+        for question, answer, label in rows
+        for paraphrase in paraphrases.get(keys[question], ())
+        if (paraphrase, label) not in answered
+    ]
 
 
 def key_of(question: str) -> str:
@@ -44,12 +55,10 @@ def _corpus() -> Iterator[Pair]:
         yield from ((row["Q"], row["A"], row["label"]) for row in csv.DictReader(file))
 
 
-def _paraphrased(rows: Sequence[Pair]) -> Iterator[Pair]:
-    answers = defaultdict(list)
-    for question, answer, label in rows:
-        answers[question].append((answer, label))
-    answers = {key_of(question): ones for question, ones in answers.items()}
+def _paraphrases() -> dict[str, list[str]]:
+    """The paraphrases of each question, by its key."""
+    found = defaultdict(list)
     with lzma.open(PARAPHRASES, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            for answer, label in answers.get(row["key"], ()):
-                yield row["paraphrase"], answer, label
+            found[row["key"]].append(row["paraphrase"])
+    return found

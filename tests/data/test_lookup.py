@@ -7,6 +7,7 @@ from benchmarks import corpus
 from kochat.data.lookup import PARAPHRASES, key_of, lookup_pairs
 from kochat.data.near_duplicates import THRESHOLD, bigrams, canonical
 from kochat.data.pairs import read_pairs
+from kochat.data.splits import split_by_question
 
 EVERYDAY = list(read_pairs("everyday")[["Q", "A", "label"]].itertuples(index=False, name=None))
 
@@ -26,12 +27,17 @@ def test_a_paraphrase_goes_with_each_answer_to_its_question():
     assert sorted(found[4:]) == sorted((one, *kept[i][1:]) for one in wordings for i in range(3))
 
 
-def test_everyday_is_there_for_whoever_was_trained_on_it():
+def test_everyday_is_there_for_whoever_was_trained_on_it_without_what_is_withheld():
     kept = [("아무도 이렇게 안 물어요", "라", "0")]
     assert lookup_pairs(kept, ["ChatbotData"]) == kept
     found = lookup_pairs(kept, ["ChatbotData", "everyday"])
-    assert found[: 1 + len(EVERYDAY)] == kept + EVERYDAY
-    assert len(set(found)) > 120_000
+    assert found[:1] == kept
+    parts = split_by_question(read_pairs("everyday"), corpus.SHARE, corpus.SHARE, corpus.SEED)
+    asked, withheld = {row[0] for row in found}, {*parts.validation["Q"], *parts.test["Q"]}
+    assert len(parts.training[~parts.training["Q"].isin(asked)]) <= 9
+    # ChatbotData asks these, too.
+    assert len(withheld & asked) <= 27
+    assert len(set(found)) > 115_000
 
 
 def test_what_was_taught_anew_has_no_other_answer_under_its_label():
@@ -48,14 +54,8 @@ def test_few_questions_that_replies_are_judged_by_are_looked_up_nearly_as_they_a
     assert len(judged) == 120
     known = [bigrams(canonical(question)) for question in {row[0] for row in lookup_pairs([], ["everyday"])}]
     near = [one for one in judged if any(is_near(bigrams(canonical(one)), other) for other in known)]
-    # docs/kochat-mini.md counts without them, and without four that are in ChatbotData.
-    assert near == [
-        "합격했어!!",
-        "게임에서 또 졌어 ㅠㅠ",
-        "헤어진 지 한 달 됐어",
-        "안녕 오늘 하루 어땠어?",
-        "머리 짧게 자를까 말까?",
-    ]
+    # docs/kochat-mini.md counts without them, too, and without those nearly alike to one of ChatbotData.
+    assert near == ["합격했어!!", "게임에서 또 졌어 ㅠㅠ", "헤어진 지 한 달 됐어", "안녕 오늘 하루 어땠어?"]
 
 
 def is_near(one: frozenset[str], other: frozenset[str]) -> bool:
