@@ -34,7 +34,7 @@ def test_everyday_is_there_for_whoever_was_trained_on_it_without_what_is_withhel
     assert found[:1] == kept
     parts = split_by_question(read_pairs("everyday"), corpus.SHARE, corpus.SHARE, corpus.SEED)
     asked, withheld = {row[0] for row in found}, {*parts.validation["Q"], *parts.test["Q"]}
-    assert len(parts.training[~parts.training["Q"].isin(asked)]) <= 9
+    assert len(set(parts.training["Q"]) - asked) == 5  # without paraphrases: mashed keys, say
     # ChatbotData asks these, too.
     assert len(withheld & asked) <= 27
     assert len(set(found)) > 115_000
