@@ -100,3 +100,15 @@ def test_a_place_for_a_file_is_called_what_stands_on_it(visit):
         expect(place).to_be_visible()
         expect(place).not_to_have_attribute("aria-label", re.compile("."))
         assert words in place.inner_text()
+
+
+def test_what_is_chosen_keeps_its_mark_under_the_pointer_and_finds_an_answer_that_was_written(visit):
+    page = visit(width=1280)
+    looked_up = page.locator("#choosing label").nth(1)
+    looked_up.click()
+    page.locator("#question textarea").fill("월요일이 싫어")
+    looked_up.hover()
+    # White on blue: gradio makes the circle white under the pointer, too.
+    expect(looked_up.locator("input")).to_have_css("background-color", "rgb(37, 99, 235)")
+    page.locator("#question textarea").press("Enter")
+    expect(page.locator("[data-testid=bot]").last).to_contain_text("찾아서 고름", timeout=60_000)
