@@ -7,6 +7,7 @@ runs on disk; trains nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -156,7 +157,9 @@ def delete(run: Run) -> None:
         if run.state() in ("queued", "running") or run in registry.left_alone():
             raise RunError("run_in_use", name=run.name)
         (run.path / "config.json").unlink()  # from here on it is not there any more
-        shutil.rmtree(run.path)
+        while run.path.exists():  # the process of a run that has just finished still removes what it needs no more
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(run.path)
     journal.forget(run.journal)
 
 

@@ -2,7 +2,9 @@
 
 import os
 import random
+import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -250,6 +252,20 @@ def test_the_run_of_a_deleted_checkpoint_does_not_stand_in_the_way_of_its_name(t
     first.write("finished", checkpoint="x", epoch=1, seconds=1.0)
     second = queue.create(config(tiny_base, home, "same"))
     assert (second.name, second.checkpoint_name) == ("same-2", "same")
+
+
+def test_a_run_whose_process_still_clears_up_is_deleted(tiny_base, home):
+    run = queue.create(config(tiny_base, home))
+    run.write("finished", checkpoint="x", epoch=1, seconds=1.0)
+    run.state_folder.mkdir(parents=True, exist_ok=True)
+    for i in range(3000):
+        (run.state_folder / str(i)).touch()
+    process = threading.Thread(target=shutil.rmtree, args=[run.state_folder], kwargs={"ignore_errors": True})
+    process.start()
+    queue.delete(run)
+    process.join()
+    assert not run.path.exists()
+    assert registry.list_runs() == []
 
 
 def same_weights(one, other):
