@@ -37,7 +37,7 @@ JUDGED = ("everyday_questions.txt", "fresh_questions.txt")  # each 60 questions,
 
 
 def tables(chatbot_data: Path, with_all: bool = False) -> dict[str, pd.DataFrame]:
-    """The tables of pairs by the names of their files, `corpus` without paraphrases, and these."""
+    """The tables of pairs by the names of their files; "originals", the first of `corpus`, and "paraphrases"."""
     everyday = read_pairs("everyday")
     questions = everyday["Q"].unique()[: None if with_all else NUM_LEARNED]
     everyday = split_by_question(everyday[everyday["Q"].isin(questions)], SHARE, SHARE, SEED)

@@ -53,7 +53,7 @@ TemperatureOption = Annotated[float, typer.Option(help="Draw the tokens, the mor
 TopPOption = Annotated[float, typer.Option(help="Draw among the likeliest tokens of this probability in all.")]
 SeedOption = Annotated[int | None, typer.Option(help="Draws the same reply again. Default: another one each time.")]
 RerankOption = Annotated[
-    bool, typer.Option("--rerank", help="Choose between this reply and answers to the nearest questions trained on.")
+    bool, typer.Option("--rerank", help="Choose between this reply and answers written to the nearest questions.")
 ]
 
 

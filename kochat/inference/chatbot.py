@@ -92,7 +92,7 @@ class Chatbot:
     Replies are greedy. With a `temperature` above 0 they are drawn, out of the likeliest tokens that together have
     the probability `top_p`: the same `seed` draws the same reply, None another one each time (sampling.py).
     With `rerank` a reply is the best of `candidates`: the one that would have been given without, or an answer that
-    was trained on.
+    was written to a question like it.
     Safe to use from several threads.
     """
 
@@ -183,7 +183,7 @@ class Chatbot:
 
     @property
     def retriever(self) -> Retriever | None:
-        """What finds the nearest of the questions that it was trained on; None where it keeps none."""
+        """What finds the nearest of `lookup_pairs`; None where the checkpoint keeps no pairs."""
         with self._indexing:  # whoever asks meanwhile waits for it, instead of making another one
             return self._retriever
 

@@ -1,4 +1,4 @@
-"""Retrieval: the answers to the nearest questions that a checkpoint was trained on, candidates beside its own reply.
+"""Retrieval: the answers that are written to the nearest questions, candidates beside a chatbot's own reply.
 
 How alike questions are is the cosine of TF-IDF of their characters. Knows texts and numbers; no model: how likely an
 answer is, whoever asks says. scikit-learn takes a second to import and so is imported when it is needed.

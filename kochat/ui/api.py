@@ -54,7 +54,7 @@ def reply(
         temperature: Above 0 the reply is drawn; at 0 it is always the same.
         top_p: Draw among the likeliest tokens of this probability in all.
         seed: Draws the same reply again; without it, it is another each time.
-        rerank: Choose between this reply and answers to the nearest questions that the chatbot was trained on.
+        rerank: Choose between this reply and the answers written to the nearest questions.
     """
     _check_length(question, request)
     drawn = {"temperature": temperature, "top_p": top_p, "seed": seed, "rerank": rerank}

@@ -5,7 +5,7 @@ import lzma
 
 from benchmarks import corpus
 from kochat.data.lookup import PARAPHRASES, key_of, lookup_pairs
-from kochat.data.near_duplicates import THRESHOLD, bigrams, canonical
+from kochat.data.near_duplicates import bigrams, canonical, similar
 from kochat.data.pairs import read_pairs
 from kochat.data.splits import split_by_question
 
@@ -52,12 +52,8 @@ def test_what_was_taught_anew_has_no_other_answer_under_its_label():
 def test_few_questions_that_replies_are_judged_by_are_looked_up_nearly_as_they_are_asked():
     judged = [line for name in corpus.JUDGED for line in (corpus.HERE / name).read_text("utf-8").splitlines()]
     assert len(judged) == 120
-    known = [bigrams(canonical(question)) for question in {row[0] for row in lookup_pairs([], ["everyday"])}]
-    near = [one for one in judged if any(is_near(bigrams(canonical(one)), other) for other in known)]
+    known = {row[0] for row in lookup_pairs([], ["everyday"])}
+    alike = similar([bigrams(canonical(one)) for one in (*judged, *known)])
+    near = [judged[i] for i in sorted({min(pair) for pair in alike if min(pair) < len(judged) <= max(pair)})]
     # docs/kochat-mini.md counts without them, too, and without those nearly alike to one of ChatbotData.
     assert near == ["합격했어!!", "게임에서 또 졌어 ㅠㅠ", "헤어진 지 한 달 됐어", "안녕 오늘 하루 어땠어?"]
-
-
-def is_near(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two questions are near-duplicates, as `kochat.data.near_duplicates` has it."""
-    return len(one & other) * THRESHOLD[1] >= len(one | other) * THRESHOLD[0]

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import corpus
 from kochat.data import pairs
+from kochat.data.lookup import PARAPHRASES
 from kochat.data.near_duplicates import canonical
 from kochat.data.splits import split_by_question
 
@@ -71,6 +72,8 @@ def test_paraphrases_are_of_questions_that_there_are_and_teach_none_that_is_with
         assert set(of_everyday["label"]) == {"0", "1", "2"}
         assert set(of_chats["key"]) <= keys
     made = corpus.tables(chatbot_data, with_all)
+    if with_all:
+        assert pd.read_csv(PARAPHRASES, dtype=str).equals(made["paraphrases"].reset_index(drop=True))
     own = split_by_question(chats, 0.05, 0.05, 0)
     withheld = [own.validation, own.test, made["everyday-validation"], made["everyday-test"]]
     withheld = set().union(*(map(canonical, part["Q"]) for part in withheld))

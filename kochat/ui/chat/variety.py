@@ -13,7 +13,7 @@ from kochat.inference.sampling import GREEDY, Sampling, checked
 from kochat.model import checkpoint
 from kochat.model.kept_pairs import PAIRS_FILE
 from kochat.ui.models import ENGINE, bot
-from kochat.ui.text import say, t
+from kochat.ui.text import say, shows_errors, t
 
 if TYPE_CHECKING:
     from kochat.inference.chatbot import Chatbot
@@ -55,6 +55,7 @@ def choosing_radio(name: str | None) -> gr.Radio:
     return gr.Radio(choices, label=t("k_choosing"), min_width=150, elem_id="choosing", **settings)
 
 
+@shows_errors
 def prepare_lookup(choice: str, name: str) -> None:
     """Make the index while the visitor still types: the first reply that is looked up would wait seconds for it."""
     if choice == RERANKED:
