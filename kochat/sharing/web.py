@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kochat.data.crisis import SPEAKS_OF_SUICIDE
 from kochat.errors import CheckpointError
 from kochat.files import is_disk_full, write_atomically
 from kochat.inference.chatbot import Chatbot
@@ -120,7 +121,7 @@ def page_of(description: dict[str, Any], content: bytes = b"") -> str:
         title=html.escape(description["title"].encode("utf-8", "replace").decode()),
         policy=_policy(style, script, "files" in description),
         style=style,
-        description=as_json({**description, "texts": texts}),
+        description=as_json({**description, "texts": texts, "speaksOfSuicide": SPEAKS_OF_SUICIDE.pattern}),
         script=script,
         weights="".join(_base64(content)),
     )

@@ -548,8 +548,12 @@ def test_a_box_takes_no_longer_text_than_it_holds(visit, site):
 # h: connections that stall.
 
 
+BEGUN = []  # the requests that have come to it
+
+
 async def plain_app(scope, receive, send):
     """Reads the body, then answers."""
+    BEGUN.append(scope)
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -560,8 +564,8 @@ async def plain_app(scope, receive, send):
 def server(monkeypatch):
     """Its address; with our protocol and our limits, in a thread of its own."""
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.4)
-    monkeypatch.setattr(limits, "BODY_PAUSE", 0.4)
     connections.limit_headers()
+    BEGUN.clear()
     app = middleware.OpenRequests(middleware.Bodies(plain_app))
     with listening(app, log_level="error", timeout_keep_alive=1) as url:
         yield "127.0.0.1", int(url.rpartition(":")[2])
@@ -575,21 +579,31 @@ def until_closed(connection) -> bytes:
     return told
 
 
-def test_half_sent_headers_and_stalled_uploads_are_ended(server):
-    half = [socket.create_connection(server) for _ in range(300)]
-    for one in half:
-        one.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\n")
-    begin = time.monotonic()
-    stalled = [socket.create_connection(server) for _ in range(limits.REQUESTS_OF_ADDRESS + 20)]
-    for one in stalled:
-        one.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+HALF = b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\n"
+
+
+def begun(server, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(server)
+    connection.sendall(sent)
+    return connection
+
+
+def test_half_sent_headers_and_stalled_uploads_are_ended(server, monkeypatch):
+    half = [begun(server, HALF) for _ in range(300)]
+    begin, upload = time.monotonic(), HALF + b"Content-Length: 1000\r\n\r\nabc"
+    stalled = [begun(server, upload) for _ in range(limits.REQUESTS_OF_ADDRESS)]
+    while len(BEGUN) < len(stalled):
+        time.sleep(0.01)
+        assert time.monotonic() - begin < 20
+    more = [begun(server, upload) for _ in range(20)]
     assert {until_closed(one) for one in half} == {b""}
-    told = [until_closed(one) for one in stalled]
-    codes = [one.split()[1] for one in told if one]
-    assert codes.count(b"408") == limits.REQUESTS_OF_ADDRESS
-    assert codes.count(b"429") == 20
+    assert [until_closed(one).split()[1] for one in more] == [b"429"] * 20
+    monkeypatch.setattr(limits, "BODY_PAUSE", 0.4)  # from the next byte on
+    for one in stalled:
+        one.sendall(b"d")
+    assert [until_closed(one).split()[1] for one in stalled] == [b"408"] * len(stalled)
     assert time.monotonic() - begin < 20
-    for one in (*half, *stalled):
+    for one in (*half, *stalled, *more):
         one.close()
 
 

@@ -5,6 +5,7 @@ const TEXTS = description.texts;
 const STORE = `kochat ${description.id}`;
 const LANGUAGE_STORE = "kochat language";
 const LICENCES = { mit: "MIT", "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0" };
+const SPEAKS_OF_SUICIDE = new RegExp(description.speaksOfSuicide, "iu");
 const WITHOUT_PAUSE = 12; // milliseconds, less than a frame
 const at = (id) => document.getElementById(id);
 
@@ -128,10 +129,11 @@ function suggestions() {
   return make("div", { className: "suggestions" }, ...buttons);
 }
 
-/** A whole reply: what was said, under which label, whether to trust it, and the way to why. */
+/** A whole reply: what was said, whether to trust it, where else to turn, under which label, and the way to why. */
 function shownReply(turn) {
   const shown = bubble("bot", turn.isDeclined ? say("unsure_reply") : turn.reply || say("silent"));
   if (turn.isUnfamiliar && !turn.isDeclined) shown.append(make("p", { className: "warning" }, say("unfamiliar")));
+  if (SPEAKS_OF_SUICIDE.test(turn.question)) shown.append(make("p", { className: "turn-to" }, say("turn_to")));
   shown.append(make("p", { className: "note" }, noteOf(turn)));
   if (!turn.isDeclined) shown.append(...whyOf(turn));
   return shown;
@@ -247,8 +249,8 @@ function finish(turn, growing) {
   const whole = shownReply(turn);
   growing.replaceWith(whole);
   scrollDown();
-  const warning = turn.isUnfamiliar && !turn.isDeclined ? [say("unfamiliar")] : [];
-  at("spoken").textContent = [whole.querySelector(".said").textContent, ...warning].join(" ");
+  const heard = whole.querySelectorAll(".said, .warning, .turn-to");
+  at("spoken").textContent = Array.from(heard, (one) => one.textContent).join(" ");
   if (!isKept) whole.append(make("p", { className: "note" }, say("not_kept")));
 }
 

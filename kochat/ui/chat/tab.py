@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
+from kochat.data.crisis import speaks_of_suicide
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
-from kochat.ui.chat.crisis import speaks_of_suicide
 from kochat.ui.chat.messages import (
     is_reranked,
     message,
