@@ -4,13 +4,12 @@ import pytest
 from browser_tools import open_offline
 from playwright.sync_api import expect
 
-from kochat.data.crisis import speaks_of_suicide
+from kochat.data.crisis import TURN_TO, speaks_of_suicide
 from kochat.data.pairs import read_pairs
 from kochat.model import checkpoint
 from kochat.model.cards import Card
 from kochat.sharing.web import export_web
 from kochat.ui.chat import messages, tab
-from kochat.ui.text import TEXTS
 
 SEEN = [
     "죽고 싶어",
@@ -63,7 +62,7 @@ def test_the_line_stands_under_the_reply_in_the_language_of_the_page(home, model
         for question, is_there in (("죽고 싶어", True), ("죽 먹고 싶어", False)):
             *_, history = tab.reply_to([messages.message("user", question)], "0", 0.0, "any", language, unsure)
             shown = history[-1]["content"][0]["text"]
-            assert shown.endswith(f'<strong class="turn-to">{TEXTS[language]["k_crisis"]}</strong>') == is_there
+            assert shown.endswith(f'<strong class="turn-to">{TURN_TO[language]}</strong>') == is_there
             assert "109" not in messages.text_of(history[-1])
 
 
@@ -79,10 +78,10 @@ def test_an_exported_page_has_the_line_for_the_same_questions(browser, tmp_path,
         page.locator("#question").fill(question)
         page.locator("#question").press("Enter")
         expect(page.locator("#send")).to_be_enabled()
-    line = TEXTS["ko"]["k_crisis"]
+    line = TURN_TO["ko"]
     expect(page.locator(".turn-to")).to_have_text(line)
     expect(page.locator("#spoken")).to_contain_text(line)
     page.get_by_role("button", name="English").click()
-    expect(page.locator(".turn.bot").last.locator(".turn-to")).to_have_text(TEXTS["en"]["k_crisis"])
+    expect(page.locator(".turn.bot").last.locator(".turn-to")).to_have_text(TURN_TO["en"])
     assert page.errors == []
     page.context.close()

@@ -21,6 +21,7 @@ from kochat.cli import compare, evaluate, export, familiarity, publish, runs, se
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
+from kochat.data.crisis import where_to_turn
 from kochat.errors import KochatError
 from kochat.files import explained
 from kochat.inference import remote
@@ -136,6 +137,8 @@ def chat(
         for piece in bot.stream(question, label, strength, **drawn):
             typer.echo(piece, nl=False)
         typer.echo()
+        if turn_to := where_to_turn(question, language()):
+            typer.echo(turn_to)
 
 
 def _with_options(settings: type) -> Callable:

@@ -1,4 +1,4 @@
-"""Questions that speak of suicide or self-harm: whatever the chatbot says to them, the page names where to turn.
+"""Questions that speak of suicide or self-harm: whatever the chatbot says to them, a line names where to turn.
 
 A chatbot that learned from small talk may answer them with anything. Knows texts only; it rather shows the line once
 too often. The exported page has the same pattern, so it is one that JavaScript takes, too.
@@ -17,8 +17,18 @@ SPEAKS_OF_SUICIDE = re.compile(
     r"|suicid|\bkill(ing)?\s+myself|\bwant\s+to\s+die|\bend\s+(my\s+life|it\s+all)|\bhurt(ing)?\s+myself|\bself-?harm",
     re.IGNORECASE,
 )
+TURN_TO = {
+    "ko": "많이 힘들면 혼자 견디지 말고 이야기해 주세요. 자살예방 상담전화 109가 24시간 열려 있어요.",
+    "en": "If you think of ending your life or hurting yourself, please talk to somebody. "
+    "In Korea the number is 109, day and night.",
+}
 
 
 def speaks_of_suicide(question: str) -> bool:
     """Whether a question is about ending one's life or hurting oneself, one's own or somebody else's."""
     return SPEAKS_OF_SUICIDE.search(question) is not None
+
+
+def where_to_turn(question: str, language: str) -> str:
+    """The line for whoever asks such a question, in "ko" or "en"; empty for any other question."""
+    return TURN_TO[language] if speaks_of_suicide(question) else ""

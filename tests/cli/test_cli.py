@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from kochat.cli import main
 from kochat.config import PretrainingConfig, TrainingConfig
+from kochat.data.crisis import TURN_TO
 from kochat.errors import DataError, KochatError
 from kochat.inference import chatbot
 from kochat.model import checkpoint
@@ -44,6 +45,13 @@ def test_chat_answers_until_quit(tiny_checkpoint, bot):
         f"user > user > Chatbot > {said[1]}\nuser > "
     )
     assert invoke("chat", "--checkpoint", tiny_checkpoint, stdin="").exit_code == 0
+
+
+@pytest.mark.parametrize(("locale", "language"), [("ko_KR.UTF-8", "ko"), ("C", "en")])
+def test_chat_says_where_to_turn_in_the_language_of_the_terminal(tiny_checkpoint, monkeypatch, locale, language):
+    monkeypatch.setenv("LC_ALL", locale)
+    lines = invoke("chat", "--checkpoint", tiny_checkpoint, stdin="죽고 싶어\n죽 먹고 싶어\nquit\n").stdout.splitlines()
+    assert [line for line in lines if "109" in line] == [lines[1]] == [TURN_TO[language]]
 
 
 def test_reply_and_chat_draw_where_asked_for(tiny_checkpoint, bot):

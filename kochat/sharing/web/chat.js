@@ -133,7 +133,8 @@ function suggestions() {
 function shownReply(turn) {
   const shown = bubble("bot", turn.isDeclined ? say("unsure_reply") : turn.reply || say("silent"));
   if (turn.isUnfamiliar && !turn.isDeclined) shown.append(make("p", { className: "warning" }, say("unfamiliar")));
-  if (SPEAKS_OF_SUICIDE.test(turn.question)) shown.append(make("p", { className: "turn-to" }, say("turn_to")));
+  const turnTo = SPEAKS_OF_SUICIDE.test(turn.question) ? description.turnTo[language] : "";
+  if (turnTo) shown.append(make("p", { className: "turn-to" }, turnTo));
   shown.append(make("p", { className: "note" }, noteOf(turn)));
   if (!turn.isDeclined) shown.append(...whyOf(turn));
   return shown;

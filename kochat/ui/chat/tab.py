@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
-from kochat.data.crisis import speaks_of_suicide
+from kochat.data.crisis import where_to_turn
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import (
@@ -120,7 +120,7 @@ def reply_to(
     place = chatbot.labels.index(used) if used in chatbot.labels else 0
     more = " · " + say(language, "k_meant", question=reading.meant) if reading.meant not in (None, question) else ""
     more += " · " + say(language, "k_question_cut") if chatbot.cuts_question(question, used) else ""
-    turn_to = say(language, "k_crisis") if speaks_of_suicide(question) else ""
+    turn_to = where_to_turn(question, language)
     if is_strange and unsure:
         whole = say(language, "k_unsure_reply"), note_for(*about) + more, used, name, strength
         yield [*history, message("assistant", *whole, place=place, turn_to=turn_to)]
