@@ -21,7 +21,7 @@ from kochat.cli import compare, evaluate, export, familiarity, publish, runs, se
 from kochat.cli.evaluate import CheckpointOption, StrengthOption
 from kochat.cli.runs import print_event, watch
 from kochat.config import DEFAULT_CHECKPOINT, PretrainingConfig, TrainingConfig
-from kochat.data.crisis import where_to_turn
+from kochat.data.crisis import is_withheld, where_to_turn
 from kochat.errors import KochatError
 from kochat.files import explained
 from kochat.inference import remote
@@ -134,11 +134,15 @@ def chat(
         if not question:
             continue
         typer.echo("Chatbot > ", nl=False)
+        turn_to = where_to_turn(question, language())
+        if turn_to:  # the reply is looked at before it is shown
+            said = bot.reply(question, label, strength, **drawn)
+            is_own = bot.read(question, label).meant is not None
+            typer.echo(turn_to if is_withheld(question, said, is_own) else f"{said}\n{turn_to}")
+            continue
         for piece in bot.stream(question, label, strength, **drawn):
             typer.echo(piece, nl=False)
         typer.echo()
-        if turn_to := where_to_turn(question, language()):
-            typer.echo(turn_to)
 
 
 def _with_options(settings: type) -> Callable:

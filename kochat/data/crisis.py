@@ -1,7 +1,7 @@
-"""Questions that speak of suicide or self-harm: whatever the chatbot says to them, a line names where to turn.
+"""Questions that speak of suicide or self-harm: a line names where to turn, in place of what could hurt.
 
 A chatbot that learned from small talk may answer them with anything. Knows texts only; it rather shows the line once
-too often. The exported page has the same pattern, so it is one that JavaScript takes, too.
+too often. The exported page has the same patterns, so they are ones that JavaScript takes, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ SPEAKS_OF_SUICIDE = re.compile(
     r"|suicid|\bkill(ing)?\s+myself|\bwant\s+to\s+die|\bend\s+(my\s+life|it\s+all)|\bhurt(ing)?\s+myself|\bself-?harm",
     re.IGNORECASE,
 )
+# 109 suicide prevention, 1393 before it, 119 ambulance, 1388 youth, 1577-0199 mental health, 1588-9191 Lifeline Korea.
+NAMES_HELP = re.compile(r"(?<!\d)(109|119|1388|1393|1577-0199|1588-9191)(?!\d)")
 TURN_TO = {
     "ko": "많이 힘들면 혼자 견디지 말고 이야기해 주세요. 자살예방 상담전화 109가 24시간 열려 있어요.",
     "en": "If you think of ending your life or hurting yourself, please talk to somebody. "
@@ -32,3 +34,11 @@ def speaks_of_suicide(question: str) -> bool:
 def where_to_turn(question: str, language: str) -> str:
     """The line for whoever asks such a question, in "ko" or "en"; empty for any other question."""
     return TURN_TO[language] if speaks_of_suicide(question) else ""
+
+
+def is_withheld(question: str, reply: str, is_own: bool) -> bool:
+    """Whether the line stands in the place of a reply: one to such a question that names no number to call.
+
+    What a chatbot was taught to say to this very question, one of its own (`is_own`), is said.
+    """
+    return speaks_of_suicide(question) and not is_own and NAMES_HELP.search(reply) is None

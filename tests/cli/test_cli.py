@@ -50,8 +50,9 @@ def test_chat_answers_until_quit(tiny_checkpoint, bot):
 @pytest.mark.parametrize(("locale", "language"), [("ko_KR.UTF-8", "ko"), ("C", "en")])
 def test_chat_says_where_to_turn_in_the_language_of_the_terminal(tiny_checkpoint, monkeypatch, locale, language):
     monkeypatch.setenv("LC_ALL", locale)
-    lines = invoke("chat", "--checkpoint", tiny_checkpoint, stdin="죽고 싶어\n죽 먹고 싶어\nquit\n").stdout.splitlines()
-    assert [line for line in lines if "109" in line] == [lines[1]] == [TURN_TO[language]]
+    said = invoke("chat", "--checkpoint", tiny_checkpoint, stdin="죽고 싶어\n죽 먹고 싶어\nquit\n").stdout
+    assert said.startswith(f"user > Chatbot > {TURN_TO[language]}\nuser > Chatbot > ")
+    assert said.count("109") == 1
 
 
 def test_reply_and_chat_draw_where_asked_for(tiny_checkpoint, bot):

@@ -6,6 +6,7 @@ const STORE = `kochat ${description.id}`;
 const LANGUAGE_STORE = "kochat language";
 const LICENCES = { mit: "MIT", "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0" };
 const SPEAKS_OF_SUICIDE = new RegExp(description.speaksOfSuicide, "iu");
+const NAMES_HELP = new RegExp(description.namesHelp, "u");
 const WITHOUT_PAUSE = 12; // milliseconds, less than a frame
 const at = (id) => document.getElementById(id);
 
@@ -131,12 +132,14 @@ function suggestions() {
 
 /** A whole reply: what was said, whether to trust it, where else to turn, under which label, and the way to why. */
 function shownReply(turn) {
-  const shown = bubble("bot", turn.isDeclined ? say("unsure_reply") : turn.reply || say("silent"));
-  if (turn.isUnfamiliar && !turn.isDeclined) shown.append(make("p", { className: "warning" }, say("unfamiliar")));
   const turnTo = SPEAKS_OF_SUICIDE.test(turn.question) ? description.turnTo[language] : "";
-  if (turnTo) shown.append(make("p", { className: "turn-to" }, turnTo));
+  const isSaid = !turn.isDeclined && !turn.isWithheld;
+  const said = turn.isDeclined ? say("unsure_reply") : turn.isWithheld ? turnTo : turn.reply || say("silent");
+  const shown = bubble("bot", said);
+  if (turn.isUnfamiliar && isSaid) shown.append(make("p", { className: "warning" }, say("unfamiliar")));
+  if (turnTo && !turn.isWithheld) shown.append(make("p", { className: "turn-to" }, turnTo));
   shown.append(make("p", { className: "note" }, noteOf(turn)));
-  if (!turn.isDeclined) shown.append(...whyOf(turn));
+  if (isSaid) shown.append(...whyOf(turn));
   return shown;
 }
 
@@ -228,11 +231,12 @@ async function reply(question, place) {
   const bot = await ready;
   const [chosen, strength] = [kept.label, description.canStrengthen ? kept.strength : description.strength];
   const reading = bot.read(question, chosen, strength);
-  const { label, shares, meant, isCut, isUnfamiliar } = reading;
+  const { label, shares, meant, isOwn, isCut, isUnfamiliar } = reading;
   const isDeclined = isUnfamiliar && description.unsure;
+  const isGrave = SPEAKS_OF_SUICIDE.test(question); // the reply is looked at before it is shown
   let [text, paused] = ["", performance.now()];
   for (text of isDeclined ? [] : bot.stream(reading)) {
-    place.textContent = text;
+    if (!isGrave) place.textContent = text;
     scrollDown();
     if (performance.now() - paused > WITHOUT_PAUSE) {
       await new Promise((resume) => setTimeout(resume));
@@ -240,7 +244,8 @@ async function reply(question, place) {
     }
   }
   const share = chosen === AUTO ? shares[label] : null;
-  return { question, reply: text, label, share, strength, meant, isCut, isUnfamiliar, isDeclined };
+  const isWithheld = isGrave && !isDeclined && !isOwn && !NAMES_HELP.test(text);
+  return { question, reply: text, label, share, strength, meant, isCut, isUnfamiliar, isDeclined, isWithheld };
 }
 
 function finish(turn, growing) {

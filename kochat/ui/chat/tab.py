@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
-from kochat.data.crisis import where_to_turn
+from kochat.data.crisis import is_withheld, where_to_turn
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import (
@@ -106,7 +106,8 @@ def reply_to(
 
     With `unsure` an unfamiliar question is not answered: the bot says that it is not sure. A reply in the place of
     `replaced` is another one, where the bot has anything else to say. With `rerank` a reply is chosen among candidates,
-    where the checkpoint keeps pairs, and one in the place of such a reply is drawn.
+    where the checkpoint keeps pairs, and one in the place of such a reply is drawn. A reply to a question that speaks
+    of suicide is shown when it is whole, with where to turn below it or, where it names no help, in its place.
     """
     # What is whole by then is drawn once.
     question, chatbot, shown_at = text_of(history[-1])[-MAX_MESSAGE_LENGTH:], bot(name), time.monotonic()
@@ -132,10 +133,12 @@ def reply_to(
     tried = samplings(temperature, bool(replaced), is_same)
     reranked = tried[0] if rerank and not is_same else None
     for so_far in grown(chatbot, question, used, strength, tried, "" if before == silent else before, reranked):
-        if time.monotonic() - shown_at > BETWEEN_PIECES:
+        if not turn_to and time.monotonic() - shown_at > BETWEEN_PIECES:
             yield [*history, message("assistant", so_far[0])]
             shown_at = time.monotonic()
     said, sampling = so_far
+    if is_withheld(question, said, is_own=reading.meant is not None):
+        said, turn_to = turn_to, ""
     more += " · " + say(language, "k_unfamiliar") if is_strange else ""
     is_chosen = sampling is reranked
     whole = said or silent, note_for(*about, sampling.temperature, is_chosen) + more, used, name, strength, sampling

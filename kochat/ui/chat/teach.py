@@ -8,6 +8,7 @@ import gradio as gr
 
 from kochat.data import review, taught
 from kochat.data.checks import clean
+from kochat.data.crisis import TURN_TO
 from kochat.errors import DataError
 from kochat.labels import label_name
 from kochat.model import checkpoint
@@ -31,7 +32,7 @@ from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title, labe
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
 # The page's own sentences are no answers to learn.
-OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")}
+OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")} | {*TURN_TO.values()}
 
 
 @shows_errors
