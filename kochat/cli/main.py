@@ -136,9 +136,8 @@ def chat(
         typer.echo("Chatbot > ", nl=False)
         turn_to = where_to_turn(question, language())
         if turn_to:  # the reply is looked at before it is shown
-            said = bot.reply(question, label, strength, **drawn)
-            is_own = bot.read(question, label).meant is not None
-            typer.echo(turn_to if is_withheld(question, said, is_own) else f"{said}\n{turn_to}")
+            said, meant = bot.reply(question, label, strength, **drawn), bot.read(question, label).meant
+            typer.echo(turn_to if is_withheld(question, said, meant) else f"{said}\n{turn_to}")
             continue
         for piece in bot.stream(question, label, strength, **drawn):
             typer.echo(piece, nl=False)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kochat.data.checks import FOLDED
 from kochat.data.crisis import NAMES_HELP, SPEAKS_OF_SUICIDE, TURN_TO
 from kochat.errors import CheckpointError
 from kochat.files import is_disk_full, write_atomically
@@ -116,13 +117,14 @@ def _packed(weights: Weights, tell: Callable[[float], object]) -> tuple[dict[str
 def page_of(description: dict[str, Any], content: bytes = b"") -> str:
     """The HTML of a page with this description and these weights, or with weights in the files that it names."""
     texts = {language: json.loads(_own_file(f"{language}.json")) for language in LANGUAGES}
-    patterns = {"speaksOfSuicide": SPEAKS_OF_SUICIDE.pattern, "namesHelp": NAMES_HELP.pattern}
+    patterns = {"speaksOfSuicide": SPEAKS_OF_SUICIDE, "namesHelp": NAMES_HELP, "unseenInside": FOLDED}
+    crisis = {**{name: pattern.pattern for name, pattern in patterns.items()}, "turnTo": TURN_TO}
     style, script = _own_file("page.css"), "\n".join(['"use strict";', *map(_own_file, SCRIPTS)])
     return string.Template(_own_file("page.html")).substitute(
         title=html.escape(description["title"].encode("utf-8", "replace").decode()),
         policy=_policy(style, script, "files" in description),
         style=style,
-        description=as_json({**description, **patterns, "turnTo": TURN_TO, "texts": texts}),
+        description=as_json({**description, **crisis, "texts": texts}),
         script=script,
         weights="".join(_base64(content)),
     )

@@ -20,7 +20,7 @@ from kochat.data.crisis import TURN_TO
 from kochat.errors import DataError, KochatError
 from kochat.inference import chatbot
 from kochat.model import checkpoint
-from kochat.model.cards import FIGURE_NAMES, STRENGTH_NAMES
+from kochat.model.cards import FIGURE_NAMES, STRENGTH_NAMES, Card
 from kochat.model.commands import command
 from kochat.runs import registry
 from kochat.training.events import Started
@@ -53,6 +53,13 @@ def test_chat_says_where_to_turn_in_the_language_of_the_terminal(tiny_checkpoint
     said = invoke("chat", "--checkpoint", tiny_checkpoint, stdin="죽고 싶어\n죽 먹고 싶어\nquit\n").stdout
     assert said.startswith(f"user > Chatbot > {TURN_TO[language]}\nuser > Chatbot > ")
     assert said.count("109") == 1
+
+
+def test_chat_says_what_a_chatbot_was_taught_to_say_with_where_to_turn(tmp_path, model, tokenizer):
+    card = Card(labels=["0"], max_length=64, data={"newest_pairs": 1})
+    folder = checkpoint.save(tmp_path / "own", model, tokenizer, card, pairs=[("죽고 싶어", "상담실로 와요.", "0")])
+    said = invoke("chat", "--checkpoint", folder, stdin="죽고 싶어\nquit\n").stdout
+    assert said == f"user > Chatbot > {chatbot.load(folder).reply('죽고 싶어')}\n{TURN_TO['en']}\nuser > "
 
 
 def test_reply_and_chat_draw_where_asked_for(tiny_checkpoint, bot):

@@ -553,7 +553,8 @@ BEGUN = []  # the requests that have come to it
 
 async def plain_app(scope, receive, send):
     """Reads the body, then answers."""
-    BEGUN.append(scope)
+    if scope["type"] == "http":
+        BEGUN.append(scope)
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

@@ -44,7 +44,7 @@ class Chatbot {
 
   /** What the bot makes of a question under a label, or AUTO: everything that a reply goes on from.
 
-      {question, meant, isOwn, label, shares, isUnfamiliar, surprise, isCut, rows, room, strength}; `shares` are the
+      {question, meant, own, label, shares, isUnfamiliar, surprise, isCut, rows, room, strength}; `shares` are the
       probabilities of the labels that come into question, `rows` one sequence, or two where the label is strengthened. */
   read(asked, label = AUTO, strength = this.strength) {
     const checked = this.clean(asked);
@@ -70,7 +70,7 @@ class Chatbot {
     return {
       question: checked,
       meant: match && match.question !== checked ? match.question : null,
-      isOwn: match !== null,
+      own: match && match.question,
       label: labels[best],
       shares: Object.fromEntries(labels.map((one, i) => [one, shares[i]])),
       isUnfamiliar: this.isUnfamiliar(match, labels[best], surprise),

@@ -7,6 +7,7 @@ const LANGUAGE_STORE = "kochat language";
 const LICENCES = { mit: "MIT", "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0" };
 const SPEAKS_OF_SUICIDE = new RegExp(description.speaksOfSuicide, "iu");
 const NAMES_HELP = new RegExp(description.namesHelp, "u");
+const UNSEEN_INSIDE = new RegExp(description.unseenInside, "gu");
 const WITHOUT_PAUSE = 12; // milliseconds, less than a frame
 const at = (id) => document.getElementById(id);
 
@@ -130,16 +131,25 @@ function suggestions() {
   return make("div", { className: "suggestions" }, ...buttons);
 }
 
-/** A whole reply: what was said, whether to trust it, where else to turn, under which label, and the way to why. */
+const speaksOfSuicide = (text) => SPEAKS_OF_SUICIDE.test(text.normalize("NFC").replace(UNSEEN_INSIDE, ""));
+
+/** Whether the line that names where to turn stands in the place of a reply: one to such a question that names no
+    number to call. What the bot was taught to say to a question of its own that speaks of it, too, is said. */
+function isWithheld({ question, reply, own, isDeclined }) {
+  return speaksOfSuicide(question) && !isDeclined && !speaksOfSuicide(own ?? "") && !NAMES_HELP.test(reply);
+}
+
+/** A whole reply: what was said, whether to trust it, where to turn, under which label, and the way to why. */
 function shownReply(turn) {
-  const turnTo = SPEAKS_OF_SUICIDE.test(turn.question) ? description.turnTo[language] : "";
-  const isSaid = !turn.isDeclined && !turn.isWithheld;
-  const said = turn.isDeclined ? say("unsure_reply") : turn.isWithheld ? turnTo : turn.reply || say("silent");
-  const shown = bubble("bot", said);
+  const isGrave = speaksOfSuicide(turn.question);
+  const turnTo = description.turnTo[language];
+  const isSaid = !turn.isDeclined && !isWithheld(turn);
+  const instead = turn.isDeclined ? say("unsure_reply") : turnTo;
+  const shown = bubble("bot", isSaid ? turn.reply || say("silent") : instead);
   if (turn.isUnfamiliar && isSaid) shown.append(make("p", { className: "warning" }, say("unfamiliar")));
-  if (turnTo && !turn.isWithheld) shown.append(make("p", { className: "turn-to" }, turnTo));
+  if (isGrave && (isSaid || turn.isDeclined)) shown.append(make("p", { className: "turn-to" }, turnTo));
   shown.append(make("p", { className: "note" }, noteOf(turn)));
-  if (isSaid) shown.append(...whyOf(turn));
+  if (isSaid && !isGrave) shown.append(...whyOf(turn)); // which would show replies that are withheld
   return shown;
 }
 
@@ -231,9 +241,9 @@ async function reply(question, place) {
   const bot = await ready;
   const [chosen, strength] = [kept.label, description.canStrengthen ? kept.strength : description.strength];
   const reading = bot.read(question, chosen, strength);
-  const { label, shares, meant, isOwn, isCut, isUnfamiliar } = reading;
+  const { label, shares, meant, own, isCut, isUnfamiliar } = reading;
   const isDeclined = isUnfamiliar && description.unsure;
-  const isGrave = SPEAKS_OF_SUICIDE.test(question); // the reply is looked at before it is shown
+  const isGrave = speaksOfSuicide(question); // the reply is looked at before it is shown
   let [text, paused] = ["", performance.now()];
   for (text of isDeclined ? [] : bot.stream(reading)) {
     if (!isGrave) place.textContent = text;
@@ -244,8 +254,8 @@ async function reply(question, place) {
     }
   }
   const share = chosen === AUTO ? shares[label] : null;
-  const isWithheld = isGrave && !isDeclined && !isOwn && !NAMES_HELP.test(text);
-  return { question, reply: text, label, share, strength, meant, isCut, isUnfamiliar, isDeclined, isWithheld };
+  const turn = { question, reply: text, label, share, strength, meant, own, isCut, isUnfamiliar, isDeclined };
+  return isWithheld(turn) ? { ...turn, reply: "", meant: null } : turn;
 }
 
 function finish(turn, growing) {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from kochat.data.crisis import speaks_of_suicide
 from kochat.inference.retrieval import WEIGHT
 from kochat.inference.sampling import GREEDY, Sampling
 from kochat.labels import label_name
@@ -259,6 +260,8 @@ def explained(source: Source | None, start: Sequence[int], request: gr.Request) 
         return f'<p class="quiet">{html.escape(say(language, "k_why_none"))}</p>'
     if source.checkpoint == ENGINE:
         return f'<p class="quiet">{html.escape(say(language, "k_why_engine"))}</p>'
+    if speaks_of_suicide(source.question):  # it would show what the page withholds, and replies under other labels
+        return f'<p class="quiet">{html.escape(say(language, "k_why_withheld"))}</p>'
     return explanation_html(language, bot(source.checkpoint), source, start)
 
 

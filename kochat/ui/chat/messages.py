@@ -8,10 +8,14 @@ from __future__ import annotations
 import html
 import json
 
+from kochat.data.crisis import TURN_TO
 from kochat.inference.sampling import GREEDY, Sampling
+from kochat.ui.text import TEXTS
 from kochat.ui.widgets import label_class
 
 Reply = tuple[str, str, str, str]  # question, reply, label, checkpoint
+# What the page says in the place of a reply.
+INSTEAD = {texts["k_unsure_reply"] for texts in TEXTS.values()} | {*TURN_TO.values()}
 
 
 def message(

@@ -11,6 +11,7 @@ from kochat.data.crisis import is_withheld, where_to_turn
 from kochat.labels import AUTO, AUTO_NAMES, are_emotions, label_name
 from kochat.model.cards import Card
 from kochat.ui.chat.messages import (
+    INSTEAD,
     is_reranked,
     message,
     sampling_of,
@@ -128,7 +129,7 @@ def reply_to(
         return
     before, silent = text_of(replaced) if replaced else "", say(language, "k_silent")
     rerank = rerank and chatbot.retriever is not None
-    is_same = bool(replaced) and _is_from(replaced, used, name, strength) and before != say(language, "k_unsure_reply")
+    is_same = bool(replaced) and _is_from(replaced, used, name, strength) and before not in INSTEAD
     is_same = is_same and (is_reranked(replaced) == rerank or (rerank and sampling_of(replaced).temperature > 0))
     tried = samplings(temperature, bool(replaced), is_same)
     reranked = tried[0] if rerank and not is_same else None
@@ -137,8 +138,9 @@ def reply_to(
             yield [*history, message("assistant", so_far[0])]
             shown_at = time.monotonic()
     said, sampling = so_far
-    if is_withheld(question, said, is_own=reading.meant is not None):
-        said, turn_to = turn_to, ""
+    if is_withheld(question, said, reading.meant):
+        yield [*history, message("assistant", turn_to, note_for(*about), used, name, strength, place=place)]
+        return
     more += " · " + say(language, "k_unfamiliar") if is_strange else ""
     is_chosen = sampling is reranked
     whole = said or silent, note_for(*about, sampling.temperature, is_chosen) + more, used, name, strength, sampling

@@ -8,7 +8,6 @@ import gradio as gr
 
 from kochat.data import review, taught
 from kochat.data.checks import clean
-from kochat.data.crisis import TURN_TO
 from kochat.errors import DataError
 from kochat.labels import label_name
 from kochat.model import checkpoint
@@ -25,14 +24,14 @@ from kochat.ui.chat.learning import (
     summary_of,
     waiting_for,
 )
-from kochat.ui.chat.messages import Reply, reply_at
+from kochat.ui.chat.messages import INSTEAD, Reply, reply_at
 from kochat.ui.progress import empty_plot
 from kochat.ui.text import TEXTS, language_of, say, shows_errors, t
 from kochat.ui.widgets import PRIVATE, ChatTab, label_choices, label_title, label_word
 
 COLUMNS = ("k_question", "k_answer", "k_label", "k_instead_of", "k_checkpoint", "k_how")
 # The page's own sentences are no answers to learn.
-OURS = {texts[key] for texts in TEXTS.values() for key in ("k_unsure_reply", "k_silent")} | {*TURN_TO.values()}
+OURS = INSTEAD | {texts["k_silent"] for texts in TEXTS.values()}
 
 
 @shows_errors
@@ -136,7 +135,7 @@ def rated(history: list[dict], editing: Reply | None, request: gr.Request, event
         return (gr.skip(),) * 5
     card = models.card(name)
     labels = gr.Dropdown(choices=label_choices(card)[1:], value=label, label=label_title(card))
-    return gr.Column(visible=True), reply, question, said, labels
+    return gr.Column(visible=True), reply, question, "" if said in OURS else said, labels
 
 
 def keep(question: str, answer: str, label: str, origin: taught.Origin, request: gr.Request) -> None:
